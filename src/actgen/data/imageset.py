@@ -1,0 +1,105 @@
+"""Labelled images: the face that every source of real data shows, and the in-memory one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """Labelled images with stable names.
+
+    `image(i)` returns an RGB `PIL.Image`; `labels[i]` is an index into `class_names`; `keys[i]` names the image for ever
+    (split and number, or the path inside the folder), so that a manifest can point back to it.
+    """
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The K class names, as words."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """N labels in [0, K)."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """N unique names."""
+        ...
+
+    def image(self, index: int) -> Image.Image:
+        """Return image `index` in RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images in memory: `pixels` uint8, [N, H, W] (grey) or [N, H, W, 3] (RGB)."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def image(self, index: int) -> Image.Image:
+        """Return image `index` in RGB; grey pixels are repeated over the three channels."""
+        return Image.fromarray(self.pixels[index]).convert("RGB")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some images of a parent set, in the order of `indices`."""
+
+    parent: ImageSet
+    indices: tuple[int, ...]
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The parent's class names (all of them, so that labels keep their meaning)."""
+        return self.parent.class_names
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The labels of the chosen images."""
+        return [self.parent.labels[i] for i in self.indices]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The parent's keys of the chosen images."""
+        return [self.parent.keys[i] for i in self.indices]
+
+    def image(self, index: int) -> Image.Image:
+        """Return the chosen image `index`."""
+        return self.parent.image(self.indices[index])
+
+
+def fit_square(image: Image.Image, size: int) -> Image.Image:
+    """Return `image` scaled (antialiased bilinear) so that its shorter side is `size`, then cropped to the centre square."""
+    if image.size == (size, size):
+        return image
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def stack_pixels(images: Sequence[Image.Image]) -> Tensor:
+    """Return RGB images of one size as uint8 [B, 3, H, W]."""
+    array = np.stack([np.asarray(image, dtype=np.uint8) for image in images])
+    return torch.from_numpy(array).permute(0, 3, 1, 2).contiguous()
+
+
+def to_pixels(images: ImageSet, size: int, indices: Sequence[int] | None = None) -> Tensor:
+    """Return images as one uint8 tensor [N, 3, size, size], each fitted by `fit_square`."""
+    chosen = range(len(images.labels)) if indices is None else indices
+    return stack_pixels([fit_square(images.image(i), size) for i in chosen])

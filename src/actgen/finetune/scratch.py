@@ -1,0 +1,95 @@
+"""`actgen finetune --from-scratch`: labelled images -> a Stable-Diffusion-type pipeline folder.
+
+Two stages, each resumable: the autoencoder, then the denoiser on its cached latents. The work folder (`OUT.work`) holds
+checkpoints and loss curves; `OUT` appears only when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.imageset import ImageSet, to_pixels
+from ..errors import UserError
+from ..seeding import derive
+from . import tiny
+from .autoencoder import encode, train_autoencoder
+from .denoiser import train_denoiser
+from .optimise import Schedule, Tick, seconds_spent
+
+ARCHITECTURES = ("tiny",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchConfig:
+    """What a training from scratch depends on; recorded in the model card."""
+
+    architecture: str = "tiny"
+    seed: int = 0
+    autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=3500, batch_size=64, learning_rate=2e-3))
+    denoiser: Schedule = field(default_factory=lambda: Schedule(steps=20000, batch_size=64, learning_rate=8e-4))
+    kl_weight: float = 2e-3
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A finished step of a named stage."""
+
+    stage: str
+    tick: Tick
+
+
+def train_from_scratch(images: ImageSet, out: Path, config: ScratchConfig, *, compile: bool = False) -> Iterator[Progress]:
+    """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `Progress` a step.
+
+    The same call continues an interrupted run; with another configuration it is refused.
+    """
+    work = out.with_name(out.name + ".work")
+    _claim(work, config, images)
+    torch.manual_seed(derive(config.seed, "weights"))
+    tokenizer = tiny.build_tokenizer(images.class_names)
+    vae, unet, text_encoder = tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer)
+    pixels = to_pixels(images, tiny.IMAGE_SIZE)
+    for tick in train_autoencoder(vae, pixels, config.autoencoder, work / "autoencoder", seed=config.seed,
+                                  kl_weight=config.kl_weight, compile=compile):  # fmt: skip
+        yield Progress("autoencoder", tick)
+    latents = encode(vae, pixels)
+    labels = torch.tensor(images.labels)
+    for tick in train_denoiser(unet, text_encoder, tokenizer, latents, labels, images.class_names, config.denoiser,
+                               work / "denoiser", seed=config.seed, compile=compile):  # fmt: skip
+        yield Progress("denoiser", tick)
+    pipeline = tiny.assemble(vae, unet, text_encoder, tokenizer).to(torch.float16)
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    pipeline.save_pretrained(part, safe_serialization=True)
+    _describe(part, images, config, work)
+    part.replace(out)
+
+
+def _describe(folder: Path, images: ImageSet, config: ScratchConfig, work: Path) -> None:
+    for stage in ("autoencoder", "denoiser"):
+        shutil.copy(work / stage / "loss.jsonl", folder / f"{stage}_loss.jsonl")
+    seconds = {stage: round(seconds_spent(work / stage), 1) for stage in ("autoencoder", "denoiser")}
+    facts = {"images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
+             "wall_seconds": seconds, "device": f"CPU, {torch.get_num_threads()} threads",
+             "torch": torch.__version__}  # fmt: skip
+    (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:
+    facts: dict[str, Any] = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
+    for stage in ("autoencoder", "denoiser"):
+        del facts[stage]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
+    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+    path = work / "config.json"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{work} holds an unfinished training with other settings or data. Continue it with the same "
+                        "ones, choose another --out, or remove that folder.")  # fmt: skip
+    work.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
