@@ -1,0 +1,85 @@
+"""One face over image classifiers: pictures in [0, 1] -> logits, whatever the model was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UserError
+from .small_cnn import SmallCNN
+
+SMALL_CNN = "actgen/small-cnn"
+
+
+class Classifier(nn.Module):
+    """A model with what it expects: [B, 3, S, S] in [0, 1] of any size -> logits [B, K].
+
+    Images of another size are resized (bilinear, antialiased when shrinking), then normalised by `mean` and `std`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.model, self.image_size = model, image_size
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [B, K]."""
+        if images.shape[-1] != self.image_size:
+            images = F.interpolate(images, (self.image_size, self.image_size), mode="bilinear", antialias=True)
+        normal = (images - self.mean) / self.std
+        out: Tensor = self.model(normal.contiguous(memory_format=torch.channels_last))
+        return out
+
+
+def create_classifier(name: str, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0) -> Classifier:
+    """Return an untrained classifier: any timm name, or `actgen/small-cnn`.
+
+    `image_size` 0 chooses the model's own size, or the data's (rounded up to 32) where that is smaller and the model allows it.
+    The initial weights are a function of `seed`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == SMALL_CNN:
+            return Classifier(SmallCNN(classes), image_size or 32, (0.5,) * 3, (0.5,) * 3)
+        return _from_timm(name, classes, data_size, image_size)
+
+
+def _from_timm(name: str, classes: int, data_size: int, image_size: int) -> Classifier:
+    import timm
+
+    if not timm.is_model(name.split(".")[0]):
+        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:3]) or "resnet18, vit_small_patch16_224"
+        raise UserError(f"--model {name!r} is unknown. Give {SMALL_CNN} or a timm name (like {near}).")
+    native = timm.data.resolve_model_data_config(timm.create_model(name, pretrained=False, num_classes=1))
+    size = image_size or min(int(native["input_size"][-1]), max(32, -(-data_size // 32) * 32))
+    fixed = "vit" in name or "mixer" in name or native.get("fixed_input_size", False)
+    sized = {"img_size": size} if fixed else {}
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=classes, **sized)
+    except (TypeError, AssertionError, RuntimeError) as error:
+        raise UserError(f"--model {name}: cannot be made for {size}-pixel images ({error}). "
+                        "Set model.image_size to the model's own size.") from error  # fmt: skip
+    return Classifier(model.to(memory_format=torch.channels_last), size, native["mean"], native["std"])
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """Borrow a model as a fixed function: eval mode, no parameter gradients; every flag is given back as found."""
+    modes = [(module, module.training) for module in model.modules()]
+    wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval().requires_grad_(False)
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, want in wants:
+            parameter.requires_grad_(want)

@@ -1,0 +1,1 @@
+"""Training or adapting a generator."""

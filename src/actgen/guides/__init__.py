@@ -1,0 +1,1 @@
+"""What may bend one denoising step."""

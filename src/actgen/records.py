@@ -1,0 +1,88 @@
+"""The nouns that pass between the rooms; all frozen.
+
+    image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A real image: the split it was taken from, its number there, and its name for ever."""
+
+    split: str
+    index: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A held-out image that the classifier got wrong.
+
+    `loss` is the cross entropy in nats; `probability` the classifier's probability of the true label.
+    """
+
+    source: Source
+    label: int
+    predicted: int
+    loss: float
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a training stands: `epoch` (0-based, just finished) of `epochs`; `accuracy` on the held-out images in [0, 1]."""
+
+    epoch: int
+    epochs: int
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An image to be drawn. With the generator's weights it is enough to draw the same image again.
+
+    `guides` names the forces that are on: "image", "contrastive", "adversarial"; none of them is plain text-to-image.
+    """
+
+    key: str
+    label: int
+    class_name: str
+    prompt: str
+    seed: int
+    strategy: str
+    round: int
+    source: Source | None = None
+    guides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A drawn image with what was measured while drawing it.
+
+    `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
+    image's share of its batch.
+    """
+
+    request: Request
+    image: Image.Image
+    latents: Tensor
+    mask: Tensor | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """An immutable view of a store: the manifest lines that were committed when it was taken."""
+
+    folder: str
+    rows: tuple[dict[str, Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
