@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def _read(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error}. Give an intact IDX file (.gz or plain).") from error
 
 
@@ -74,8 +75,9 @@ def read_idx_split(folder: Path, split: str) -> ArrayImages:
     stem = {"train": "train", "test": "t10k"}[split]
     pixels = parse_idx(_read(path := _find(folder, f"{stem}-images-idx3-ubyte")), str(path))
     labels = parse_idx(_read(path := _find(folder, f"{stem}-labels-idx1-ubyte")), str(path))
-    if pixels.ndim != 3 or len(pixels) != len(labels):
-        raise UserError(f"{folder}: {split} has images of shape {pixels.shape} but {len(labels)} labels.")
+    if pixels.ndim != 3 or labels.shape != pixels.shape[:1] or not labels.size:
+        raise UserError(f"{folder}: {split} has images of shape {pixels.shape} and labels of shape {labels.shape}; "
+                        "they must be (N, H, W) and (N,), with N above 0.")  # fmt: skip
     if pixels.shape[1:] == (28, 28):
         pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2)))
     names = _class_names(folder, int(labels.max()) + 1)

@@ -83,14 +83,12 @@ class Subset:
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:
-    """Return `image` scaled (antialiased bilinear) so that its shorter side is `size`, then cropped to the centre square."""
+    """Return the centre square of `image` at `size` x `size` pixels (antialiased bilinear)."""
     if image.size == (size, size):
         return image
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.crop((left, top, left + size, top + size))
+    short = min(image.size)
+    left, top = ((side - short) / 2 for side in image.size)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + short, top + short))
 
 
 def stack_pixels(images: Sequence[Image.Image]) -> Tensor:

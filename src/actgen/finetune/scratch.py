@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,26 @@ class ScratchConfig:
 
     architecture: str = "tiny"
     seed: int = 0
-    autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=3500, batch_size=64, learning_rate=2e-3))
+    autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=2600, batch_size=64, learning_rate=2e-3))
     denoiser: Schedule = field(default_factory=lambda: Schedule(steps=20000, batch_size=64, learning_rate=8e-4))
     kl_weight: float = 2e-3
+
+
+def from_scratch(
+    images: ImageSet, out: Path, *, architecture: str = "tiny", steps: int | None = None,
+    autoencoder_steps: int | None = None, seed: int = 0, compile: bool = False,
+) -> Iterator[Progress]:  # fmt: skip
+    """Check the request, then train with the default configuration and these numbers of steps (see `train_from_scratch`)."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"--from-scratch {architecture!r} is unknown; allowed: {', '.join(ARCHITECTURES)}.")
+    if out.exists():
+        raise UserError(f"--out {out} exists already. Choose a new folder, or remove it to train again.")
+    config = ScratchConfig(architecture=architecture, seed=seed)
+    if steps is not None:
+        config = replace(config, denoiser=replace(config.denoiser, steps=steps))
+    if autoencoder_steps is not None:
+        config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps))
+    return train_from_scratch(images, out, config, compile=compile)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,55 @@
+"""image -> prediction: what a classifier says about a set of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..data.imageset import ImageSet, to_pixels
+from .classifier import Classifier, frozen
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """`logits_NK` and `labels_N` of a set of images, in its order."""
+
+    logits_NK: Tensor
+    labels_N: Tensor
+
+    @property
+    def predicted_N(self) -> Tensor:
+        """Top-1 classes."""
+        return self.logits_NK.argmax(dim=1)
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy in [0, 1]."""
+        return float((self.predicted_N == self.labels_N).float().mean())
+
+    def class_accuracy(self) -> list[float]:
+        """Top-1 accuracy of every class in [0, 1]; NaN for a class without images."""
+        right = (self.predicted_N == self.labels_N).double()
+        classes = self.logits_NK.shape[1]
+        counts = torch.bincount(self.labels_N, minlength=classes)
+        return (torch.bincount(self.labels_N, weights=right, minlength=classes) / counts).tolist()  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def predict_pixels(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int = 250) -> Tensor:
+    """uint8 images [N, 3, S, S] -> logits [N, K] on the CPU; the classifier's modes come back as found."""
+    with frozen(classifier):
+        device = classifier.mean.device
+        parts = [classifier(batch.to(device).float() / 255).float().cpu() for batch in pixels_NCHW.split(batch_size)]
+    return torch.cat(parts)
+
+
+def predict(classifier: Classifier, images: ImageSet, batch_size: int = 250) -> Predictions:
+    """Return the classifier's predictions for `images`, fitted to its input size."""
+    total = len(images.labels)
+    parts = [
+        predict_pixels(classifier, to_pixels(images, classifier.image_size, range(start, min(start + batch_size, total))))
+        for start in range(0, total, batch_size)
+    ]
+    return Predictions(torch.cat(parts), torch.tensor(list(images.labels)))

@@ -1,0 +1,152 @@
+"""The command line: parse, call, show. No logic of its own; every `UserError` becomes a message and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from .errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Draw variants of what an image classifier gets wrong, and train on them.",
+)  # fmt: skip
+console = Console(highlight=False)
+
+Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
+DataSpec = Annotated[str | None, typer.Option(help="fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/).")]  # fmt: skip
+ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
+GeneratorName = Annotated[str | None, typer.Option(help="bundled, a diffusers folder, or a hub id.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; --dry-run prints a complete one.")]
+Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"), seed: Seed = None, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Real images only, random generation, active generation: three small runs and a page that compares them."""
+    from .cli_show import RunBars, show_demo
+    from .demo import ARMS, run_demo
+    from .recipe import build_recipe
+
+    recipe = build_recipe(None, settings or [], {"seed": seed, "training.test_every": 3})
+    arms: dict[str, dict[str, Any]] = {}
+    with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
+        for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
+            arms[arm] = summary
+    show_demo(console, arms, out)
+
+
+@app.command()
+def train(
+    out: Out,
+    data: DataSpec = None,
+    model: ModelName = None,
+    generator: GeneratorName = None,
+    strategy: Annotated[str | None, typer.Option(help="none, text-only or actgen.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, image count and time; write nothing.")] = False,
+) -> None:  # fmt: skip
+    """Train a classifier with active generation."""
+    from .cli_show import RunBars, show_estimate, show_summary
+    from .recipe import build_recipe
+    from .runs import estimate, run
+
+    flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
+             "generation.budget": budget, "seed": seed}  # fmt: skip
+    full = build_recipe(recipe, settings or [], flags)
+    if dry_run:
+        show_estimate(console, full, estimate(full, out))
+        return
+    with RunBars(console, full.training.epochs) as bars:
+        summary = run(full, out, on_epoch=lambda stats: bars.epoch(full.strategy, stats), on_batch=bars.batch, on_sample=bars.sample)
+    show_summary(console, summary, out)
+
+
+@app.command()
+def generate(
+    out: Out,
+    classes: Annotated[str, typer.Option(help="Class names, separated by commas.")],
+    count: Annotated[int, typer.Option(help="Images in all, spread evenly over the classes.", min=1)] = 100,
+    generator: GeneratorName = "bundled",
+    seed: Seed = 0,
+    settings: Settings = None,
+) -> None:
+    """Draw images from class prompts (text-only) into a store."""
+    from .cli_show import Bar
+    from .generating import generate_from_text
+    from .recipe import build_recipe
+
+    recipe = build_recipe(None, settings or [], {"generator": generator, "seed": seed})
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    with Bar(console, "drawing", count) as bar:
+        for done in generate_from_text(recipe, names, count, out):
+            bar.at(done)
+    console.print(f"{count} images in {escape(str(out))}")
+
+
+@app.command()
+def finetune(
+    out: Annotated[Path, typer.Option(help="The diffusers folder to make; it appears when complete.")],
+    data: Annotated[str, typer.Option(help="fashion-mnist-mini, idx:DIR, or a folder of class folders.")],
+    from_scratch: Annotated[str, typer.Option("--from-scratch", help="Architecture to train from nothing: tiny (32 pixels).")],
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
+    autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after some minutes.")] = False,
+) -> None:  # fmt: skip
+    """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
+    from .cli_show import Bar
+    from .data.sources import load_data
+    from .finetune.scratch import from_scratch as start
+
+    training = start(load_data(data).train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
+                     seed=seed, compile=compile)  # fmt: skip
+    bars: dict[str, Bar] = {}
+    try:
+        for progress in training:
+            tick = progress.tick
+            if progress.stage not in bars:
+                for bar in bars.values():
+                    bar.__exit__()
+                bars[progress.stage] = Bar(console, progress.stage, tick.steps).__enter__()
+            bars[progress.stage].at(tick.step, f"loss {tick.loss:.4f}")
+    finally:
+        for bar in bars.values():
+            bar.__exit__()
+    console.print(f"generator in {escape(str(out))}")
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run or a demo.")]) -> None:
+    """Write report.html of a run or a demo again."""
+    from .report.html import write_report
+
+    if not (folder / "summary.json").is_file():
+        raise UserError(f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train or demo.")
+    console.print(f"page: {escape(str(write_report(folder)))}")
+
+
+def main() -> None:
+    """Run the command line; `UserError` becomes a message on stderr and exit code 2."""
+    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(str(error))}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; the same command continues.")
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""What the command line shows: progress bars and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .recipe import Recipe, to_toml
+from .runs import Estimate
+from .train.loop import EpochStats
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
+    )  # fmt: skip
+
+
+class Bar:
+    """One progress bar with time left."""
+
+    def __init__(self, console: Console, name: str, total: int) -> None:
+        self._progress = _progress(console)
+        self._task = self._progress.add_task(name, total=total, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def at(self, done: int, note: str = "") -> None:
+        """Show that `done` of the total are done."""
+        self._progress.update(self._task, completed=done, note=note)
+
+
+class RunBars:
+    """Bars of a run: epochs in all, and the batches or drawings of the current one."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self._console = console
+        self._progress = _progress(console)
+        self._epochs = self._progress.add_task("epochs", total=epochs, note="")
+        self._part = self._progress.add_task("training", total=None, note="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:  # fmt: skip
+        self._progress.stop()
+
+    def epoch(self, arm: str, stats: EpochStats) -> None:
+        """Show a finished epoch."""
+        seen = "" if stats.test_accuracy is None else f"test {stats.test_accuracy:.2f}%"
+        self._progress.update(self._epochs, advance=1, note=f"{arm} {seen}")
+        if seen:
+            self._progress.console.print(
+                f"{arm:<10} epoch {stats.epoch + 1:>3}  loss {stats.train_loss:.3f}  {seen}  "
+                f"{stats.real_images} real + {stats.synthetic_images} drawn"
+            )
+
+    def batch(self, done: int, of: int) -> None:
+        """Show progress within an epoch's training."""
+        self._progress.update(self._part, description="training", completed=done, total=of)
+
+    def sample(self, done: int, of: int) -> None:
+        """Show progress within a round of generation."""
+        self._progress.update(self._part, description="drawing", completed=done, total=of)
+
+
+def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
+    """Print what a run measured and where its page is."""
+    console.print(_table({summary["strategy"]: summary}))
+    console.print(f"page: {escape(str(out / 'report.html'))}")
+
+
+def show_demo(console: Console, arms: dict[str, dict[str, Any]], out: Path) -> None:
+    """Print the arms side by side and where the page is."""
+    console.print(_table(arms))
+    console.print(f"One seed: a difference below about a point is noise. page: {escape(str(out / 'report.html'))}")
+
+
+def _table(arms: dict[str, dict[str, Any]]) -> Table:
+    table = Table()
+    for name in ("arm", "test accuracy", "images drawn", "training", "generation", "optimiser steps"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for arm, seen in arms.items():
+        accuracy = "no test data" if seen["test_accuracy"] is None else f"{seen['test_accuracy']:.2f}%"
+        table.add_row(arm, accuracy, str(seen["synthetic_images"]), f"{seen['train_seconds']:.0f} s",
+                      f"{seen['generation_seconds']:.0f} s", str(seen["optimizer_steps"]))  # fmt: skip
+    return table
+
+
+def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:
+    """Print the complete configuration and what it will cost."""
+    console.print(escape(to_toml(recipe)), soft_wrap=True)
+    console.print(f"# {seen.optimizer_steps} optimiser steps, {seen.images} images in {seen.rounds} rounds")
+    console.print(f"# about {seen.train_seconds:.0f} s of training and {seen.generation_seconds:.0f} s of generation "
+                  "on this machine, by a short measurement. Nothing was written.")  # fmt: skip

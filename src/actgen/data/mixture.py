@@ -1,0 +1,46 @@
+"""store -> batch: real images and one immutable snapshot of generated ones, as a torch dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..records import Snapshot
+from .imageset import ImageSet, fit_square, to_pixels
+
+CACHE_BYTES = 1 << 30
+
+
+class Mixture(Dataset[tuple[Tensor, int]]):
+    """Items are (uint8 [3, S, S], label): first the real images, then those of the snapshot.
+
+    Images are decoded on access, or kept in memory when all real ones fit into 1 GiB.
+    """
+
+    def __init__(self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None) -> None:
+        self.real, self.size = real, size
+        self.rows = () if snapshot is None else snapshot.rows
+        self.folder = Path("." if snapshot is None else snapshot.folder)
+        self.labels = [*real.labels, *(int(row["label"]) for row in self.rows)]
+        fits = len(real.labels) * 3 * size * size <= CACHE_BYTES
+        self.cache = cache if cache is not None else to_pixels(real, size) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        real = len(self.real.labels)
+        if index < real and self.cache is not None:
+            return self.cache[index], self.labels[index]
+        image = self.real.image(index) if index < real else self._generated(index - real)
+        array = np.array(fit_square(image, self.size), dtype=np.uint8)
+        return torch.from_numpy(array).permute(2, 0, 1), self.labels[index]
+
+    def _generated(self, number: int) -> Image.Image:
+        with Image.open(self.folder / self.rows[number]["file_name"]) as image:
+            return image.convert("RGB")

@@ -1,0 +1,133 @@
+"""From what a user writes (`--data SPEC`) to checked real images: the one place that knows where data comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import UserError
+
+from .folder import FolderImages, check_images, printable, read_folder_split, sub_folders
+from .idx import read_idx_split
+from .imageset import ArrayImages, ImageSet
+
+BUNDLED = "fashion-mnist-mini"
+ALLOWED = f"Allowed: {BUNDLED} (bundled), idx:DIR (MNIST's format), or the path of a folder of class folders."
+_ASSETS = Path(__file__).parents[1] / "assets"
+_TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is there is used
+
+
+@dataclass(frozen=True)
+class RealData:
+    """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote."""
+
+    spec: str
+    train: ImageSet
+    test: ImageSet | None
+
+
+def load_data(spec: str) -> RealData:
+    """Return the real data that `spec` names: "fashion-mnist-mini", "idx:DIR", or the path of a folder.
+
+    A folder holds one sub-folder per class, or `train/` with these inside and perhaps one of `test/`, `val/`, `valid/`
+    and `validation/` with the same classes. Every image of a folder is read once (see `check_images`).
+    Raises UserError for anything that cannot be trained on.
+    """
+    try:
+        train, test = _load(spec)
+        _check_classes(spec, train)
+        for images in (train, test):
+            if isinstance(images, FolderImages):
+                check_images(images)
+    except OSError as error:
+        where = printable(str(error.filename or spec))
+        raise UserError(f"cannot read {where}: {error.strerror}. Check that it exists and that you may read it, "
+                        "or give other data.") from error  # fmt: skip
+    return RealData(spec, train, test)
+
+
+def _load(spec: str) -> tuple[ImageSet, ImageSet | None]:
+    if spec == BUNDLED:
+        return _load_bundled(_ASSETS / BUNDLED)
+    if spec.startswith("idx:"):
+        return _load_idx(_folder(spec, spec.removeprefix("idx:")))
+    return _load_folder(_folder(spec, spec))
+
+
+def _folder(spec: str, text: str) -> Path:
+    path = Path(text).expanduser() if text.startswith("~/") else Path(text)
+    if text.strip() and path.is_dir():
+        return path
+    if text.strip() and path.exists():
+        raise UserError(f"{printable(spec)} is a file, not a folder. Unpack it first if it is an archive.\n{ALLOWED}")
+    raise UserError(f"there is no data set and no folder called {printable(spec)!r}.\n{ALLOWED}")
+
+
+def _load_bundled(folder: Path) -> tuple[ArrayImages, ArrayImages]:
+    """Read the bundled IDX folder; a training image is known by its index in the full data set."""
+    train, test = _load_idx(folder)
+    indices = (folder / "train_indices.txt").read_text(encoding="utf-8").split()
+    return replace(train, keys=tuple(f"train/{index}" for index in indices)), test
+
+
+def _load_idx(folder: Path) -> tuple[ArrayImages, ArrayImages]:
+    train, test = read_idx_split(folder, "train"), read_idx_split(folder, "test")
+    if (highest := max(test.labels)) >= len(train.class_names):
+        raise UserError(f"{printable(folder)}: the test labels go up to {highest}, but training has only the classes "
+                        f"0 to {len(train.class_names) - 1}. Give files of one data set.")  # fmt: skip
+    return train, replace(test, class_names=train.class_names)
+
+
+def _load_folder(root: Path) -> tuple[ImageSet, ImageSet | None]:
+    train_folder, test_folder = _split_folders(root)
+    train = read_folder_split(train_folder, "train", root)
+    test = read_folder_split(test_folder, "test", root) if test_folder else None
+    if test_folder and test and test.class_names != train.class_names:
+        raise UserError(f"{printable(train_folder)} and {printable(test_folder)} must have the same class folders; "
+                        + _difference(train.class_names, test.class_names, test_folder.name))  # fmt: skip
+    return train, test
+
+
+def _split_folders(root: Path) -> tuple[Path, Path | None]:
+    """Return where the training and test classes are.
+
+    `train` is a split if it has sub-folders or only splits beside it; else it is a class (of vehicles, for example).
+    """
+    names = {name.lower(): name for name in sub_folders(root)}
+    only_splits = names.keys() <= {"train", *_TEST_FOLDERS}
+    if names and only_splits and "train" not in names:
+        raise UserError(f"{printable(root)} has {' and '.join(names.values())}, but no train folder. Add one, "
+                        "or give a folder of class folders.")  # fmt: skip
+    if not names and any(root.glob("*-ubyte*")):
+        raise UserError(f"{printable(root)} has no class folders, but files in MNIST's format: "
+                        f"give idx:{printable(root)}.")  # fmt: skip
+    if "train" not in names or not (only_splits or sub_folders(root / names["train"])):
+        return root, None
+    test = next((root / names[name] for name in _TEST_FOLDERS if name in names), None)
+    return root / names["train"], test
+
+
+def _difference(train: Sequence[str], test: Sequence[str], test_name: str) -> str:
+    """Say which classes only one side has, at most five of each."""
+    sides = [("missing from", set(train) - set(test)), ("only in", set(test) - set(train))]
+    parts = [f"{where} {test_name}: {_listed(sorted(names))}" for where, names in sides if names]
+    return "; ".join(parts) + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _check_classes(spec: str, images: ImageSet) -> None:
+    """Raise UserError unless there are two classes or more, with two training images or more in each."""
+    names, labels = images.class_names, list(images.labels)
+    if len(names) < 2:
+        raise UserError(f"{printable(spec)} has only one class, {names[0]}. A classifier needs two or more: "
+                        "add a folder for another class.")  # fmt: skip
+    counts = [0] * len(names)
+    for label in labels:
+        counts[label] += 1
+    if few := [name for name, count in zip(names, counts, strict=True) if count < 2]:
+        raise UserError(f"{printable(spec)} has fewer than 2 training images of: {_listed(few)}. "
+                        "Each class needs 2 or more (one is held out): add images or remove the class.")  # fmt: skip

@@ -1,0 +1,135 @@
+"""sample -> store: PNG images and an append-only manifest that Hugging Face's imagefolder reads.
+
+    FOLDER/images/KEY.png     the drawn image
+    FOLDER/metadata.jsonl     one line an image, written after its image is complete
+
+An image exists when its manifest line is complete; a torn last line (a crash while writing) is not a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from ..records import Sample, Snapshot
+
+MANIFEST = "metadata.jsonl"
+
+
+class Store:
+    """A folder of generated images. The only writer of images and manifest lines."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._rows = list(read_manifest(self.folder / MANIFEST))
+        self._by_key = {row["key"]: row for row in self._rows}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, sample: Sample, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the image, then its line; an image that is already there with the same key is left as it is.
+
+        A key that is there with other pixels is an error: the run's folder belongs to another configuration.
+        """
+        request = sample.request
+        data = _png(sample.image)
+        digest = hashlib.sha256(data).hexdigest()
+        if (row := self._by_key.get(request.key)) is not None:
+            if row["sha256"] != digest:
+                raise UserError(f"{self.folder} already holds another image {request.key}. Choose a new folder.")
+            return row
+        name = f"images/{request.key}.png"
+        row = {"key": request.key, "file_name": name, "sha256": digest, "label": request.label,
+               "class_name": request.class_name, "prompt": request.prompt, "seed": request.seed,
+               "strategy": request.strategy, "round": request.round, "guides": list(request.guides),
+               "source": None if request.source is None else vars(request.source), **facts}  # fmt: skip
+        _write(self.folder / name, data)
+        self._append(row)
+        return row
+
+    def snapshot(self) -> Snapshot:
+        """Return what is committed now; later additions do not change it."""
+        return Snapshot(folder=str(self.folder), rows=tuple(self._rows))
+
+    def _append(self, row: dict[str, Any]) -> None:
+        path = self.folder / MANIFEST
+        _drop_torn_line(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows.append(row)
+        self._by_key[row["key"]] = row
+
+
+class Previews:
+    """What people look at beside the drawn images: guide and attention mask of the first images of every round.
+
+    Kept out of the store, so that the store holds training images only.
+    """
+
+    def __init__(self, folder: str | Path, per_round: int = 16) -> None:
+        self.folder, self.per_round = Path(folder), per_round
+        self._kept: dict[int, int] = {}
+
+    def add(self, sample: Sample, guide: Image.Image) -> None:
+        """Write KEY-guide.png and KEY-mask.png if the round's share is not used up."""
+        request = sample.request
+        if sample.mask is None or self._kept.get(request.round, 0) >= self.per_round:
+            return
+        self._kept[request.round] = self._kept.get(request.round, 0) + 1
+        mask = Image.fromarray((sample.mask.numpy() * 255).round().astype(np.uint8))
+        _write(self.folder / f"{request.key}-guide.png", _png(guide))
+        _write(self.folder / f"{request.key}-mask.png", _png(mask.resize(sample.image.size, Image.Resampling.BILINEAR)))
+
+
+def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the complete lines of a manifest; nothing if there is no manifest."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error.msg}). Restore the line or remove it.") from error
+            if not isinstance(row, dict) or "key" not in row or "file_name" not in row:
+                raise UserError(f"{path}, line {number}: not an object with key and file_name. Restore it or remove it.")
+            yield row
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut what follows the last newline: the rest of a line whose writing was interrupted."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
+        data = path.read_bytes()
+        file.truncate(data.rfind(b"\n") + 1)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)

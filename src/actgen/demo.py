@@ -1,0 +1,41 @@
+"""`actgen demo`: three runs with equal optimiser steps and equal seeds, and a table that says what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .data.sources import load_data
+from .errors import UserError
+from .recipe import Recipe
+from .report.html import write_report
+from .runs import Told, run
+from .train import checkpoint
+from .train.loop import EpochStats
+
+ARMS = ("none", "text-only", "actgen")
+_SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps", "per_class")
+
+
+def run_demo(
+    recipe: Recipe, out: Path, *, on_epoch: Callable[[str, EpochStats], None], on_batch: Told | None = None,
+    on_sample: Told | None = None,
+) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+    """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html."""
+    if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
+        raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
+    data = load_data(recipe.data)
+    arms: dict[str, dict[str, Any]] = {}
+    for arm in ARMS:
+        summary = run(
+            replace(recipe, strategy=arm), out / "arms" / arm, data=data, on_batch=on_batch, on_sample=on_sample,
+            on_epoch=lambda stats, arm=arm: on_epoch(arm, stats),  # type: ignore[misc]
+        )  # fmt: skip
+        arms[arm] = {key: summary[key] for key in _SHOWN}
+        yield arm, arms[arm]
+    facts = {"arms": arms, "seed": recipe.seed, "data": recipe.data, "generator": recipe.generator}
+    checkpoint.write_text(out / "summary.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_report(out)

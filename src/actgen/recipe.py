@@ -1,0 +1,180 @@
+"""A run is one complete file: a dataclass of the parts, in TOML and back; unknown keys are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import tomli_w
+
+from .errors import UserError
+from .presets import PRESETS, Drawing
+from .train.augment import Augmentation
+
+EPOCH_LENGTHS = ("real", "grow")
+BUNDLED = "bundled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The classifier: a timm name or actgen/small-cnn. `image_size` 0: the model's own, or the data's if smaller."""
+
+    name: str = "actgen/small-cnn"
+    image_size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The classifier's training: SGD with Nesterov momentum 0.9, warm-up and cosine.
+
+    `epoch_length`: "real" keeps the steps of an epoch at those of the real data, "grow" follows the grown set. `test_every`: test
+    accuracy is measured after every that many epochs, for the curves only. `workers`: data-loading processes.
+    """
+
+    epochs: int = 30
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    epoch_length: str = "real"
+    test_every: int = 1
+    workers: int = 0
+    augment: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in
+    this first fraction of the epochs; `holdout`: fraction of the training images held out to find mistakes and given back
+    after the last round; `preset`: where `[drawing]` starts from; `previews`: guides and masks kept a round.
+    """
+
+    budget: float = 0.3
+    until: float = 0.5
+    holdout: float = 0.1
+    preset: str = "default"
+    previews: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a run depends on besides the data and the generator's weights."""
+
+    data: str = "fashion-mnist-mini"
+    generator: str = BUNDLED
+    strategy: str = "actgen"
+    seed: int = 0
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    generation: Generation = field(default_factory=Generation)
+    drawing: Drawing = field(default_factory=Drawing)
+
+    def __post_init__(self) -> None:
+        _check_ranges(self)
+
+
+def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys)."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = _read(path)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {setting!r}: write it as a.b=value, for example training.batch_size=32.")
+        _put(tree, key.strip(), _value(text.strip()))
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(tree, key, value)
+    preset = tree.get("generation", {}).get("preset", "default") if isinstance(tree.get("generation", {}), dict) else ""
+    if preset not in PRESETS:
+        raise UserError(f"generation.preset = {preset!r} is unknown; allowed: {', '.join(PRESETS)}.")
+    recipe: Recipe = _fill(Recipe(drawing=PRESETS[preset]), tree, "")
+    return recipe
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return the complete recipe as TOML, defaults written out; the inverse of `build_recipe`."""
+    return tomli_w.dumps(dataclasses.asdict(recipe))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"--recipe {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one.") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"{key}: {parent} is a single value, it has no parts.")
+    tree[last] = value
+
+
+def _fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(type(part))
+    changes: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = where + key
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1)
+            hint = f" Did you mean {where}{near[0]}?" if near else f" Allowed: {', '.join(where + k for k in hints)}."
+            raise UserError(f"unknown key {name}.{hint}")
+        old = getattr(part, key)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{name} = {value!r}: it has parts; write them as [{name}] or {name}.KEY=value.")
+            changes[key] = _fill(old, value, name + ".")
+        else:
+            changes[key] = _typed(value, hints[key], name)
+    return dataclasses.replace(part, **changes)
+
+
+def _typed(value: Any, kind: type, name: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{name} = {value!r} is not {'a whole number' if kind is int else kind.__name__}.")
+    if isinstance(value, float) and math.isnan(value):
+        raise UserError(f"{name} is not a number.")
+    return value
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**62), "model.image_size": (0, 4096), "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
+    "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
+    "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
+    "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "generation.budget": (0, 100),
+    "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
+    "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.eta": (0, 1),
+    "drawing.attention_resolution": (0, 1024), "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1),
+    "drawing.text.until": (0, 1), "drawing.text.step_size": (0, 100), "drawing.text.margin": (0, 1e9),
+}  # fmt: skip
+
+
+def _check_ranges(recipe: Recipe) -> None:
+    for key, (low, high) in _RANGES.items():
+        value: Any = recipe
+        for part in key.split("."):
+            value = getattr(value, part)
+        if not low <= value <= high:
+            raise UserError(f"{key} = {value}: allowed is {low:g} to {high:g}.")
+    if recipe.training.epoch_length not in EPOCH_LENGTHS:
+        raise UserError(f"training.epoch_length = {recipe.training.epoch_length!r}: allowed are {', '.join(EPOCH_LENGTHS)}.")

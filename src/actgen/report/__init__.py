@@ -1,0 +1,1 @@
+"""A run folder or a demo folder -> figures and one self-contained page."""

@@ -1,0 +1,72 @@
+"""A folder -> `report.html`: one page that opens offline, runs nothing, and shows data as text only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import sections
+from .gallery import gallery
+from .markup import Markup, join, tag
+from .reading import RunView, lead, read_arms
+from .style import CSS
+from .words import headline, remarks
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(folder: Path) -> Path:
+    """Write `folder/report.html` for a run or a demo, whole or not at all, and return its path.
+
+    Raises:
+        UserError: if `folder` holds neither a run nor a demo.
+    """
+    target = folder / "report.html"
+    draft = folder / f".report-{os.getpid()}.html"
+    page = render(read_arms(folder))
+    try:
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def render(arms: Sequence[RunView]) -> str:
+    """Return the page about `arms`: a single run, or the arms of a demo."""
+    title = headline(arms)
+    body = (
+        tag("header", tag("p", _origin(arms), class_="eyebrow"), tag("h1", title), _remarks(arms)),
+        sections.results(arms),
+        sections.curves(arms),
+        sections.classes(arms),
+        sections.cost(arms),
+        gallery(arms),
+        sections.configuration(arms),
+    )
+    page = tag("html", tag("head", *_head(title)), tag("body", tag("main", *body)), lang="en")
+    return f"<!doctype html>\n{page}\n"
+
+
+def _head(title: str) -> tuple[Markup, ...]:
+    return (
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name_="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Markup(CSS)),
+    )
+
+
+def _origin(arms: Sequence[RunView]) -> Markup:
+    """Return what the numbers are about: data, model, generator, seed."""
+    facts = lead(arms).summary.facts
+    known = [facts[fact] for fact in ("data", "model", "generator") if fact in facts]
+    seed = [f"seed {facts['seed']}"] if "seed" in facts else []
+    return join(" · ".join(["actgen report", *known, *seed]))
+
+
+def _remarks(arms: Sequence[RunView]) -> Markup:
+    return tag("ul", *(tag("li", remark) for remark in remarks(arms)), class_="remarks")

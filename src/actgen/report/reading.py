@@ -1,0 +1,179 @@
+"""A folder on disk -> frozen records. Reading is tolerant: what is missing or broken is left out, and counted.
+
+Two kinds of folder are known: a run (`stats.jsonl`, `summary.json`, `store/`, `previews/`) and a demo, whose
+`summary.json` has "arms" and which holds one run folder per arm in `arms/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from .values import (
+    Record,
+    as_count,
+    as_number,
+    as_object,
+    as_percents,
+    as_text,
+    read_object,
+    read_objects,
+    read_text,
+)
+
+REAL_ONLY = "none"
+"""The strategy that generates nothing: the arm that others are compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRow:
+    """One line of `stats.jsonl`; accuracies in percent, None where not measured; seconds of this epoch."""
+
+    epoch: int
+    test_accuracy: float | None
+    holdout_accuracy: float | None
+    per_class: Mapping[str, float]
+    real_images: int
+    synthetic_images: int
+    optimizer_steps: int
+    train_seconds: float
+    generation_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The end of a run; accuracies in percent, times in seconds."""
+
+    facts: Mapping[str, str]
+    test_accuracy: float | None
+    per_class: Mapping[str, float]
+    real_images: int | None
+    synthetic_images: int | None
+    optimizer_steps: int | None
+    train_seconds: float
+    generation_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRow:
+    """One line of the manifest; the paths are None where the file does not exist. Probabilities lie in [0, 1]."""
+
+    class_name: str
+    strategy: str
+    round: int | None
+    guided: bool
+    image: Path | None
+    guide: Path | None
+    mask: Path | None
+    guide_probability: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """All that a report shows of one run."""
+
+    name: str
+    recipe: str
+    epochs: tuple[EpochRow, ...]
+    summary: Summary
+    samples: tuple[SampleRow, ...]
+    previews: Mapping[str, Path]
+    unread: int
+
+
+def read_run(folder: Path, name: str | None = None, result: Record | None = None) -> RunView:
+    """Read the run in `folder`; entries of `result` (a demo's arm) win over those of the run's own summary."""
+    own = {**read_object(folder / "summary.json"), **(result or {})}
+    stats = read_objects(folder / "stats.jsonl")
+    manifest = read_objects(folder / "store" / "metadata.jsonl")
+    rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
+    epochs = tuple(rows[epoch] for epoch in sorted(rows))
+    previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png"))}
+    return RunView(
+        name=name or as_text(own.get("strategy")) or folder.resolve().name,
+        recipe=read_text(folder / "recipe.toml"),
+        epochs=epochs,
+        summary=_summary(own, epochs),
+        samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
+        previews=previews,
+        unread=sum(not record for record in stats + manifest),
+    )
+
+
+def read_arms(folder: Path) -> tuple[RunView, ...]:
+    """Read every arm of a demo, the real-only arm first; a run is a demo of one arm."""
+    if not any((folder / known).exists() for known in ("summary.json", "stats.jsonl", "arms")):
+        raise UserError(
+            f"No run in {str(folder)!r}: it has neither summary.json nor stats.jsonl nor arms/. "
+            "Give the folder that `actgen` wrote for a run or a demo."
+        )
+    summary = read_object(folder / "summary.json")
+    shared = {fact: summary[fact] for fact in ("seed", "data", "generator") if fact in summary}
+    named = as_object(summary.get("arms")) or {path.name: {} for path in sorted(folder.glob("arms/*/"))}
+    if not named:
+        return (read_run(folder),)
+    order = sorted(named, key=lambda arm: arm != REAL_ONLY)
+    return tuple(read_run(folder / "arms" / arm, arm, {**shared, **as_object(named[arm])}) for arm in order)
+
+
+def real_only(arms: Sequence[RunView]) -> RunView | None:
+    """Return the arm without generated images, if there is one."""
+    return next((arm for arm in arms if arm.name == REAL_ONLY), None)
+
+
+def lead(arms: Sequence[RunView]) -> RunView:
+    """Return the arm that the report is about: actgen, or else the last one."""
+    return next((arm for arm in arms if arm.name == "actgen"), arms[-1])
+
+
+def _epoch(record: Record) -> EpochRow:
+    return EpochRow(
+        epoch=as_count(record.get("epoch")) or 0,
+        test_accuracy=as_number(record.get("test_accuracy")),
+        holdout_accuracy=as_number(record.get("holdout_accuracy")),
+        per_class=as_percents(record.get("per_class")),
+        real_images=as_count(record.get("real_images")) or 0,
+        synthetic_images=as_count(record.get("synthetic_images")) or 0,
+        optimizer_steps=as_count(record.get("optimizer_steps")) or 0,
+        train_seconds=as_number(record.get("train_seconds")) or 0.0,
+        generation_seconds=as_number(record.get("generation_seconds")) or 0.0,
+    )
+
+
+def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
+    """Fill what `record` lacks from the epochs: a run that was interrupted has no summary yet."""
+    measured = [row for row in epochs if row.test_accuracy is not None]
+    classes = [row.per_class for row in epochs if row.per_class]
+    train = as_number(record.get("train_seconds"))
+    generation = as_number(record.get("generation_seconds"))
+    names = ("strategy", "model", "data", "generator", "generator_hash", "seed", "epochs")
+    return Summary(
+        facts={name: as_text(record[name]) for name in names if record.get(name) is not None},
+        test_accuracy=as_number(record.get("test_accuracy", measured[-1].test_accuracy if measured else None)),
+        per_class=as_percents(record.get("per_class")) or (classes[-1] if classes else {}),
+        real_images=as_count(record.get("real_images", epochs[-1].real_images if epochs else None)),
+        synthetic_images=as_count(record.get("synthetic_images", epochs[-1].synthetic_images if epochs else None)),
+        optimizer_steps=as_count(record.get("optimizer_steps", epochs[-1].optimizer_steps if epochs else None)),
+        train_seconds=sum(row.train_seconds for row in epochs) if train is None else train,
+        generation_seconds=sum(row.generation_seconds for row in epochs) if generation is None else generation,
+    )
+
+
+def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> SampleRow:
+    key = as_text(record.get("key"))
+    image = store / as_text(record.get("file_name"))
+    inside = image.is_file() and image.resolve().is_relative_to(store.resolve())
+    return SampleRow(
+        class_name=as_text(record.get("class_name", record.get("label"))),
+        strategy=as_text(record.get("strategy")),
+        round=as_count(record.get("round")),
+        guided=record.get("source") is not None,
+        image=image if inside else None,
+        guide=previews.get(f"{key}-guide"),
+        mask=previews.get(f"{key}-mask"),
+        guide_probability=as_number(record.get("guide_probability")),
+        probability=as_number(record.get("probability")),
+    )

@@ -1,0 +1,140 @@
+"""Runs -> the sections of the page that hold numbers: results, curves, classes, cost, configuration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from . import plots
+from .look import LOOKS, Look
+from .markup import Markup, join, name, tag
+from .pictures import uri
+from .reading import RunView, lead, real_only
+from .words import MISSING, arm_name, duration, percent, points, signed, whole
+
+Percents = Mapping[str, float]
+
+
+def section(title: str, *children: str) -> Markup:
+    """Return one section of the page."""
+    return tag("section", tag("h2", title), *children)
+
+
+def results(arms: Sequence[RunView]) -> Markup:
+    """Return the table of results, one row per arm."""
+    base = real_only(arms)
+    head = (
+        "arm",
+        "test accuracy",
+        "against real only",
+        "real images",
+        "synthetic images",
+        "steps",
+        "training",
+        "generation",
+    )
+    rows = [tag("tr", *_cells(head, arm, base), class_="lead" if arm is lead(arms) else "") for arm in arms]
+    return section("Result", _table(head, rows))
+
+
+def _cells(head: Sequence[str], arm: RunView, base: RunView | None) -> list[Markup]:
+    end = arm.summary
+    values = (
+        percent(end.test_accuracy),
+        _against(end.test_accuracy, base.summary.test_accuracy if base and base is not arm else None),
+        whole(end.real_images),
+        whole(end.synthetic_images),
+        whole(end.optimizer_steps),
+        duration(end.train_seconds),
+        duration(end.generation_seconds),
+    )
+    cells = [tag("td", value, data_label=label) for label, value in zip(head[1:], values, strict=True)]
+    return [tag("th", name(arm_name(arm.name)), scope="row"), *cells]
+
+
+def _against(value: float | None, base: float | None) -> str:
+    return MISSING if value is None or base is None else signed(points(base, value))
+
+
+def curves(arms: Sequence[RunView]) -> Markup:
+    """Return test accuracy by epoch, as a picture."""
+    if not any(row.test_accuracy is not None for arm in arms for row in arm.epochs):
+        return section("Accuracy by epoch", tag("p", "No epoch measured the test accuracy.", class_="note"))
+    ends = "; ".join(f"{arm_name(arm.name)} ends at {percent(arm.summary.test_accuracy)}" for arm in arms)
+    drawn = _figure(lambda look: plots.accuracy_figure(arms, look), f"Test accuracy by epoch: {ends}")
+    note = "One run per line; the axis does not start at zero."
+    return section("Accuracy by epoch", drawn, tag("p", note, class_="note"))
+
+
+def classes(arms: Sequence[RunView]) -> Markup:
+    """Return accuracy per class, real only against the lead arm (of a single run: first epoch against last)."""
+    before, after, names = _two_sides(arms)
+    arm, shown = lead(arms), plots.most_changed(before, after)
+    count = Counter(sample.class_name for sample in arm.samples)
+    parts: list[Markup] = []
+    if shown:
+        alt = f"Test accuracy of {len(shown)} classes, {names[0]} against {names[1]}; the table below has the numbers"
+        parts.append(_figure(lambda look: plots.class_figure(before, after, names, arm.name, look), alt))
+        all_shown = len(shown) == len(set(before) & set(after))
+        first = "" if all_shown else f"The {len(shown)} classes that changed most. "
+        doubt = ": one seed cannot tell it from chance" if len(arms) > 1 else ""
+        note = f"{first}At the right, the change in points{doubt}."
+        parts.append(tag("p", note, class_="note"))
+    head = ("class", *names, "change", "images drawn")
+    rows = [_class_row(head, each, before, after, count) for each in {**before, **after, **count}]
+    return section("Accuracy by class", *parts, tag("details", tag("summary", "All numbers"), _table(head, rows)))
+
+
+def _two_sides(arms: Sequence[RunView]) -> tuple[Percents, Percents, tuple[str, str]]:
+    arm, base = lead(arms), real_only(arms)
+    if base and base is not arm:
+        return base.summary.per_class, arm.summary.per_class, ("real only", arm.name)
+    measured = [row for row in arm.epochs if row.per_class]
+    if not measured:
+        return {}, arm.summary.per_class, ("at first", "at the end")
+    first, last = measured[0], measured[-1]
+    return first.per_class, last.per_class, (f"epoch {first.epoch + 1}", f"epoch {last.epoch + 1}")
+
+
+def _class_row(head: Sequence[str], each: str, before: Percents, after: Percents, count: Mapping[str, int]) -> Markup:
+    first, last = before.get(each), after.get(each)
+    values = (percent(first), percent(last), _against(last, first), whole(count.get(each, 0)))
+    cells = (tag("td", value, data_label=label) for label, value in zip(head[1:], values, strict=True))
+    return tag("tr", tag("th", name(each), scope="row"), *cells)
+
+
+def cost(arms: Sequence[RunView]) -> Markup:
+    """Return the time that every arm took, as a picture."""
+    spent = "; ".join(
+        f"{arm_name(arm.name)} {duration(arm.summary.train_seconds)} training and "
+        f"{duration(arm.summary.generation_seconds)} generating"
+        for arm in arms
+    )
+    return section("Cost", _figure(lambda look: plots.cost_figure(arms, look), f"Time: {spent}"))
+
+
+def configuration(arms: Sequence[RunView]) -> Markup:
+    """Return what was run: the facts of the lead arm, and the recipe of every arm, folded."""
+    facts = [
+        join(tag("dt", key.replace("_", " ")), tag("dd", name(fact))) for key, fact in lead(arms).summary.facts.items()
+    ]
+    recipes = [
+        tag("details", tag("summary", f"recipe.toml of {arm_name(arm.name)}"), tag("pre", arm.recipe, dir="ltr"))
+        for arm in arms
+        if arm.recipe
+    ]
+    return section("What was run", tag("dl", *facts), *recipes)
+
+
+def _table(head: Sequence[str], rows: Sequence[Markup]) -> Markup:
+    titles = [tag("th", title, scope="col") for title in head]
+    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows))
+
+
+def _figure(draw: Callable[[Look], Figure], alt: str) -> Markup:
+    """Return one picture in four looks: the browser takes the one for its width and its light."""
+    drawn = [(look, uri("image/svg+xml", plots.to_svg(draw(look)).encode())) for look in LOOKS]
+    sources = [tag("source", media=look.media, srcset=data) for look, data in drawn[:-1]]
+    return tag("picture", *sources, tag("img", class_="plot", alt=alt, src=drawn[-1][1]))

@@ -1,0 +1,193 @@
+"""A recipe becomes a run: open its parts, train, write the summary and the page.
+
+    OUT/recipe.toml  stats.jsonl  summary.json  store/  previews/  checkpoints/  report.html
+
+Everything that can be wrong with the input is found before the folder is made.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from .classify.classifier import create_classifier
+from .data.idx import FASHION_MNIST_CLASSES
+from .data.imageset import ImageSet, Subset
+from .data.mixture import Mixture
+from .data.sources import RealData, load_data
+from .data.splits import hold_out
+from .data.store import Previews, Store
+from .diffuse.backbone import Backbone
+from .drawing import Artist
+from .errors import UserError
+from .prompts import class_prompt
+from .recipe import BUNDLED, Recipe, to_toml
+from .records import Request, Source
+from .report.html import write_report
+from .seeding import derive
+from .strategies import create_strategy
+from .synthesis import Round
+from .train import checkpoint
+from .train.loop import EpochStats, Hyper, Training, fit, train_epoch
+
+Told = Callable[[int, int], None]
+
+
+def bundled_generator() -> Path:
+    """Return the folder of the generator that comes with the package (Fashion-MNIST, 32 pixels)."""
+    return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-generator"))
+
+
+def open_generator(name: str, images: ImageSet) -> Backbone:
+    """Load a generator by recipe name; `bundled` is refused for classes it has never seen."""
+    if name != BUNDLED:
+        return Backbone.from_pretrained(name)
+    unknown = [c for c in images.class_names if c not in FASHION_MNIST_CLASSES]
+    if unknown:
+        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers folder or id, "
+                        "or make one: actgen finetune --from-scratch tiny --data YOUR_DATA --out YOUR_GENERATOR.")  # fmt: skip
+    backbone = Backbone.from_pretrained(str(bundled_generator()))
+    backbone.name = BUNDLED
+    return backbone
+
+
+def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
+    _refuse_other_run(recipe, out)
+    strategy = create_strategy(recipe.strategy)
+    data = load_data(recipe.data) if data is None else data
+    real = data.train
+    classifier = create_classifier(
+        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
+        seed=derive(recipe.seed, "classifier"),
+    )  # fmt: skip
+    generation = recipe.generation
+    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if strategy.needs_holdout else None
+    round_ = None
+    if recipe.strategy != "none":
+        artist = Artist(open_generator(recipe.generator, real), recipe.drawing)
+        round_ = Round(
+            artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
+            seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
+        )  # fmt: skip
+    training = recipe.training
+    hyper = Hyper(
+        **{key: getattr(training, key) for key in (
+            "epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "label_smoothing", "epoch_length",
+            "test_every", "workers", "augment")},
+        budget_images=round(generation.budget * len(real.labels)) if round_ is not None else 0,
+        until=generation.until, seed=recipe.seed,
+    )  # fmt: skip
+    return Training(classifier, hyper, real, held_out, data.test, round_, out)
+
+
+def run(
+    recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
+    on_batch: Told | None = None, on_sample: Told | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued."""
+    finished = out / "summary.json"
+    if finished.exists():
+        _refuse_other_run(recipe, out)
+        return dict(json.loads(finished.read_text(encoding="utf-8")))
+    training = open_run(recipe, out, data)
+    checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+    for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
+        if on_epoch is not None:
+            on_epoch(stats)
+    summary = summarise(recipe, training)
+    save_file({k: v.contiguous() for k, v in training.classifier.state_dict().items()}, out / "classifier.safetensors")
+    checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_report(out)
+    return summary
+
+
+def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
+    """Return what a finished run measured; accuracies in percent, times in seconds."""
+    last = training.stats[-1]
+    backbone = training.round.artist.backbone if training.round is not None else None
+    return {
+        "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
+        "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
+        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
+        "real_images": training.total_real, "synthetic_images": len(training.snapshot),
+        "optimizer_steps": last["optimizer_steps"],
+        "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
+        "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will do: images, steps and the seconds that a short measurement predicts."""
+
+    images: int
+    rounds: int
+    optimizer_steps: int
+    train_seconds: float
+    generation_seconds: float
+
+
+def estimate(recipe: Recipe, out: Path) -> Estimate:
+    """Measure a few optimiser steps and one small batch of drawings, and scale them up; nothing is written."""
+    training = open_run(recipe, out)
+    hyper, images = training.hyper, sum(training.budgets)
+    probe = replace(training.hyper, epochs=1, epoch_length="real")
+    steps = -(-training.total_real // hyper.batch_size) * hyper.epochs
+    trial = copy.copy(training)
+    trial.hyper, trial.total_real = probe, min(training.total_real, 4 * hyper.batch_size)
+    seconds_a_step = _seconds_a_step(trial)
+    seconds_an_image = _seconds_an_image(training) if training.round is not None and images else 0.0
+    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, images * seconds_an_image)
+
+
+def _seconds_a_step(trial: Training) -> float:
+    few = Subset(trial.real, tuple(range(trial.total_real)))
+    mixture = Mixture(few, size=trial.classifier.image_size)
+    train_epoch(trial, 0, mixture, None)
+    began = time.perf_counter()
+    steps = train_epoch(trial, 0, mixture, None)[2]
+    return (time.perf_counter() - began) / steps
+
+
+def _seconds_an_image(training: Training) -> float:
+    assert training.round is not None
+    artist, real = training.round.artist, training.real
+    guides = ("image", "contrastive") if training.held_out is not None else ()
+    count = min(artist.drawing.batch_size, 16)
+    requests = []
+    for number in range(count):
+        index = number % len(real.labels)
+        label = real.labels[index]
+        name = real.class_names[label]
+        requests.append(Request(key=str(number), label=label, class_name=name, prompt=class_prompt(name), seed=number,
+                                strategy="", round=0, guides=guides,
+                                source=Source(split="train", index=index, key=real.keys[index])))  # fmt: skip
+    began = time.perf_counter()
+    list(artist.draw(requests, guide_image=lambda request: real.image(request.source.index if request.source else 0)))
+    return (time.perf_counter() - began) / count
+
+
+def _typical_size(images: ImageSet) -> int:
+    step = max(1, len(images.labels) // 32)
+    return int(statistics.median(min(images.image(i).size) for i in range(0, len(images.labels), step)))
+
+
+def _refuse_other_run(recipe: Recipe, out: Path) -> None:
+    held = out / "recipe.toml"
+    if held.exists() and held.read_text(encoding="utf-8") != to_toml(recipe):
+        raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
+                        "the same settings to continue it.")  # fmt: skip
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file. Give a folder.")
+    if out.is_dir() and not held.exists() and any(out.iterdir()):
+        raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")

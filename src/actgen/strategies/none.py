@@ -1,0 +1,20 @@
+"""`none`: real images only; the control that everything is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..records import Mistake, Progress, Request
+
+
+class RealOnly:
+    """Draws nothing."""
+
+    name = "none"
+    needs_holdout = False
+
+    def plan(
+        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+    ) -> list[Request]:
+        """Return no requests."""
+        return []

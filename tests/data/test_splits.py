@@ -1,0 +1,79 @@
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from actgen.data.imageset import ArrayImages, ImageSet, Subset
+from actgen.data.splits import hold_out, train_test
+from actgen.errors import UserError
+
+Cut = Callable[[ImageSet, float, int], tuple[Subset, Subset]]
+COUNTS = (2, 3, 10, 101)
+
+
+def images(counts: tuple[int, ...] = COUNTS) -> ArrayImages:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    labels = [labels[i] for i in np.random.default_rng(0).permutation(len(labels))]
+    names = tuple(f"class {i}" for i in range(len(counts)))
+    pixels = np.zeros((len(labels), 4, 4), dtype=np.uint8)
+    return ArrayImages(pixels, tuple(labels), names, tuple(f"train/{i}" for i in range(len(labels))))
+
+
+@pytest.mark.parametrize("cut", [hold_out, train_test])
+@pytest.mark.parametrize("fraction", [1e-9, 0.1, 0.5, 0.9, 1 - 1e-9])
+def test_the_parts_are_disjoint_complete_and_stratified(cut: Cut, fraction: float) -> None:
+    parent = images()
+    kept, held = cut(parent, fraction, 0)
+    assert isinstance(held, ImageSet)
+    assert sorted(kept.indices + held.indices) == list(range(sum(COUNTS)))
+    assert (list(kept.indices), list(held.indices)) == (sorted(kept.indices), sorted(held.indices))
+    inside, outside = Counter(kept.labels), Counter(held.labels)
+    for label, count in enumerate(COUNTS):
+        assert inside[label] >= 1
+        assert outside[label] >= 1
+        assert abs(outside[label] - fraction * count) <= 1
+
+
+def test_the_same_arguments_give_the_same_cut() -> None:
+    first, second = (hold_out(images(), 0.3, seed=5) for _ in range(2))
+    assert [part.indices for part in first] == [part.indices for part in second]
+
+
+def test_seeds_and_purposes_have_streams_of_their_own() -> None:
+    held = {hold_out(images(), 0.3, seed)[1].indices for seed in range(3)}
+    held |= {train_test(images(), 0.3, seed)[1].indices for seed in range(3)}
+    assert len(held) == 6
+
+
+def test_a_larger_fraction_only_adds() -> None:
+    small, large = hold_out(images(), 0.1, seed=0)[1], hold_out(images(), 0.4, seed=0)[1]
+    assert set(small.indices) < set(large.indices)
+
+
+def test_a_class_is_cut_independently_of_the_others() -> None:
+    both = images((20, 30))
+    alone = ArrayImages(both.pixels[:20], (0,) * 20, both.class_names[:1], tuple(map(str, range(20))))
+    rank = {index: i for i, index in enumerate(i for i, label in enumerate(both.labels) if label == 0)}
+    expected = [rank[i] for i in hold_out(both, 0.3, seed=0)[1].indices if i in rank]
+    assert list(hold_out(alone, 0.3, seed=0)[1].indices) == expected
+
+
+def test_a_cut_can_be_cut_again() -> None:
+    rest, test = train_test(images((10, 10)), 0.2, seed=0)
+    kept, held = hold_out(rest, 0.25, seed=0)
+    assert Counter(kept.labels) == {0: 6, 1: 6}
+    assert set(kept.keys) | set(held.keys) | set(test.keys) == set(images((10, 10)).keys)
+    assert len(kept.keys) + len(held.keys) + len(test.keys) == 20
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_fractions_outside_0_and_1_are_refused(fraction: float) -> None:
+    with pytest.raises(UserError, match="must lie between 0 and 1"):
+        hold_out(images(), fraction, seed=0)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_class_too_small_to_cut_is_named(count: int) -> None:
+    with pytest.raises(UserError, match=f"class 1 has {count} images"):
+        hold_out(images((4, count)), 0.5, seed=0)

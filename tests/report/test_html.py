@@ -1,0 +1,173 @@
+"""Laws of the written page: self-contained, escaped, tolerant, honest."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_folders import CLASSES, make_demo, make_run
+
+from actgen.errors import UserError
+from actgen.report import plots
+from actgen.report.html import write_report
+from actgen.report.reading import read_arms, read_run
+from actgen.report.words import headline, remarks
+
+MAKERS = (make_run, make_demo)
+
+
+@pytest.fixture(params=MAKERS, ids=["run", "demo"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    made: Path = request.param(tmp_path / "folder")
+    return made
+
+
+def written(folder: Path) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    """The elements and attributes of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_the_page_reaches_for_nothing_outside(folder: Path) -> None:
+    page = written(folder)
+    assert not re.search(r"https?://|<script|@import|url\(", page, re.IGNORECASE)
+    for element, attributes in Elements(page).seen:
+        assert element not in {"script", "link", "iframe", "object", "embed", "base", "form", "a"}
+        assert not any(name.startswith("on") for name in attributes)
+        assert all((attributes.get(name) or "data:").startswith("data:") for name in ("src", "srcset", "href"))
+
+
+def test_the_policy_forbids_all_but_inline_styles_and_data_pictures(folder: Path) -> None:
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    metas = [attributes for element, attributes in Elements(written(folder)).seen if element == "meta"]
+    assert {"http-equiv": "Content-Security-Policy", "content": policy} in metas
+
+
+def test_every_class_is_there_as_text_only(folder: Path) -> None:
+    page = written(folder)
+    for name in CLASSES:
+        assert html.escape(name) in page
+        assert html.escape(name) == name or name not in page
+    assert "&lt;b&gt;not bold&lt;/b&gt; &amp; not markup" in page
+
+
+def test_the_same_folder_gives_the_same_bytes_and_no_other_file(folder: Path) -> None:
+    before = set(folder.rglob("*"))
+    first = written(folder)
+    assert written(folder) == first
+    assert set(folder.rglob("*")) - before == {folder / "report.html"}
+
+
+def test_a_failure_keeps_the_old_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = written(folder)
+
+    def fail(self: Path, target: Path) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(folder)
+    assert (folder / "report.html").read_text(encoding="utf-8") == first
+    assert not list(folder.glob(".report*"))
+
+
+def test_missing_and_broken_files_are_tolerated(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run / "store" / "images" / "r000.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    for path in (*run.glob("previews/*"), run / "recipe.toml", run / "summary.json", run / "store/images/r001.png"):
+        path.unlink()
+    with (run / "stats.jsonl").open("a", encoding="utf-8") as stats:
+        stats.write('{"epoch": 8, "test_accu')
+    page = written(run)
+    assert "not kept" in page
+    assert "1 line(s)" in page
+    assert read_run(run).summary.test_accuracy == pytest.approx(84.1, abs=0.5)  # from the last epoch
+
+
+@pytest.mark.parametrize("stats", ["", "null\n[]\n", '{"epoch": 0}\n', '{"epoch": NaN, "test_accuracy": Infinity}\n'])
+def test_a_run_that_has_hardly_begun_has_a_page(tmp_path: Path, stats: str) -> None:
+    (tmp_path / "stats.jsonl").write_text(stats, encoding="utf-8")
+    assert "test accuracy was not measured" in written(tmp_path)
+
+
+def test_names_that_no_file_can_hold_do_not_stop_the_page(tmp_path: Path) -> None:
+    odd = {"\ud800": 50.0, "bell\x07": 60.0, "_hidden": 70.0, "$\\frac{": 80.0, "": 10.0}
+    summary = {"strategy": "actgen", "test_accuracy": 50.0, "per_class": odd}
+    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    row = {"epoch": 0, "test_accuracy": 50.0, "per_class": odd}
+    (tmp_path / "stats.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert "_hidden" in written(tmp_path)
+
+
+def test_an_image_outside_the_store_is_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", samples=1)
+    record = {"key": "x", "file_name": "../previews/r001-guide.png", "class_name": "x"}
+    (run / "store" / "metadata.jsonl").write_text(json.dumps(record), encoding="utf-8")
+    assert read_run(run).samples[0].image is None
+
+
+def test_a_repeated_epoch_counts_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    text = (run / "stats.jsonl").read_text(encoding="utf-8")
+    (run / "stats.jsonl").write_text(text + text, encoding="utf-8")
+    assert [row.epoch for row in read_run(run).epochs] == list(range(8))
+
+
+def test_a_folder_without_a_run_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No run in .*summary\.json"):
+        write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("actgen", "none", "expected"),
+    [
+        (84.1, 83.5, "actgen: 84.1% against 83.5% real only (+0.6 points, one seed: not evidence of a gain)"),
+        (83.1, 83.5, "actgen: 83.1% against 83.5% real only (−0.4 points: it lost; one seed)"),
+        (83.52, 83.48, "actgen: 83.5% against 83.5% real only (no difference; one seed)"),
+        (99.0, 10.0, "actgen: 99.0% against 10.0% real only (+89.0 points, one seed: not evidence of a gain)"),
+    ],
+)
+def test_the_headline_says_what_the_numbers_say(tmp_path: Path, actgen: float, none: float, expected: str) -> None:
+    demo = make_demo(tmp_path / "demo", actgen=actgen, none=none)
+    assert headline(read_arms(demo)) == expected
+    assert f"<h1>{expected}</h1>" in written(demo)
+
+
+def test_a_better_rival_is_named(tmp_path: Path) -> None:
+    demo = make_demo(tmp_path / "demo", actgen=84.1, text_only=85.0)
+    assert "text-only reached 85.0%, 0.9 points better than actgen." in remarks(read_arms(demo))
+
+
+def test_a_demo_without_its_runs_still_has_its_result(tmp_path: Path) -> None:
+    arms = {"none": {"test_accuracy": 80.0}, "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5}}
+    (tmp_path / "summary.json").write_text(json.dumps({"arms": arms, "seed": 3}), encoding="utf-8")
+    page = written(tmp_path)
+    assert "+1.0 points" in page
+    assert "seed 3" in page
+
+
+def test_figures_are_svg_text_and_png_bytes(tmp_path: Path) -> None:
+    figure = plots.accuracy_figure(read_arms(make_demo(tmp_path / "demo")))
+    assert "real only" in plots.to_svg(figure)
+    assert plots.to_png(figure).startswith(b"\x89PNG")
+
+
+def test_of_many_classes_those_that_changed_most_are_drawn() -> None:
+    before = {f"class {number}": 50.0 for number in range(100)}
+    after = {name: 50.0 + place / 10 for place, name in enumerate(before)}
+    assert plots.most_changed(before, after) == list(before)[-plots.MOST_CLASSES :]
