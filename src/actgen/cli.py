@@ -17,10 +17,11 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
-DataSpec = Annotated[str | None, typer.Option(help="fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/).")]  # fmt: skip
+_DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."
+DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
 GeneratorName = Annotated[str | None, typer.Option(help="bundled, a diffusers folder, or a hub id.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
@@ -57,7 +58,7 @@ def train(
     seed: Seed = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, image count and time; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
 ) -> None:  # fmt: skip
     """Train a classifier with active generation."""
     from .cli_show import RunBars, show_estimate, show_summary
@@ -71,7 +72,13 @@ def train(
         show_estimate(console, full, estimate(full, out))
         return
     with RunBars(console, full.training.epochs) as bars:
-        summary = run(full, out, on_epoch=lambda stats: bars.epoch(full.strategy, stats), on_batch=bars.batch, on_sample=bars.sample)
+        summary = run(
+            full,
+            out,
+            on_epoch=lambda stats: bars.epoch(full.strategy, stats),
+            on_batch=bars.batch,
+            on_sample=bars.sample,
+        )
     show_summary(console, summary, out)
 
 
@@ -100,12 +107,12 @@ def generate(
 @app.command()
 def finetune(
     out: Annotated[Path, typer.Option(help="The diffusers folder to make; it appears when complete.")],
-    data: Annotated[str, typer.Option(help="fashion-mnist-mini, idx:DIR, or a folder of class folders.")],
+    data: Annotated[str, typer.Option(help=_DATA)],
     from_scratch: Annotated[str, typer.Option("--from-scratch", help="Architecture to train from nothing: tiny (32 pixels).")],
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
     autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after some minutes.")] = False,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after minutes.")] = False,
 ) -> None:  # fmt: skip
     """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
     from .cli_show import Bar
@@ -113,7 +120,7 @@ def finetune(
     from .finetune.scratch import from_scratch as start
 
     training = start(load_data(data).train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
-                     seed=seed, compile=compile)  # fmt: skip
+                     seed=seed, source=data, compile=compile)  # fmt: skip
     bars: dict[str, Bar] = {}
     try:
         for progress in training:
@@ -145,7 +152,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(str(error))}")
+        Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(str(error))}")
         sys.exit(2)
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped; the same command continues.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .data.sources import load_data
-from .errors import UserError
+from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
 from .runs import Told, run
@@ -25,6 +25,7 @@ def run_demo(
     on_sample: Told | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
     """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html."""
+    refuse_file(out)
     if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
         raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
     data = load_data(recipe.data)

@@ -23,7 +23,7 @@ from .guides.bank import MemoryBank
 from .guides.image import BoundImage, unit_range
 from .guides.text import BoundText
 from .presets import PRESETS, Drawing
-from .prompts import class_words
+from .prompts import class_prompt, class_words
 from .records import Request, Sample
 from .seeding import generator
 
@@ -60,9 +60,9 @@ class Artist:
         self.bank = MemoryBank() if bank is None else bank
 
     @classmethod
-    def from_pretrained(cls, path_or_id: str, *, drawing: Drawing | None = None, device: str = "cpu") -> Artist:
-        """Load a diffusers pipeline folder or hub id as a generator."""
-        return cls(Backbone.from_pretrained(path_or_id, device=device), drawing)
+    def from_pretrained(cls, path_or_id: str, *, preset: str = "default", device: str = "cpu") -> Artist:
+        """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
+        return cls(Backbone.from_pretrained(path_or_id, device=device), PRESETS[preset])
 
     def draw(
         self, requests: Sequence[Request], *, guide_image: Callable[[Request], Image.Image] | None = None,
@@ -80,6 +80,17 @@ class Artist:
             for start in range(0, len(group), size):
                 yield from self._draw_batch(group[start : start + size], guide_image, classifier)
 
+    def check_guides(self, class_names: Sequence[str]) -> None:
+        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes."""
+        if self.drawing.image.mask != "none":
+            self._resolution()
+            for name in class_names:
+                self.backbone.token_positions(class_prompt(name), class_words(name))
+
+    def _resolution(self) -> int:
+        backbone = self.backbone
+        return choose_resolution(backbone.unet, backbone.latent_shape[1], self.drawing.attention_resolution or None)
+
     def _draw_batch(
         self, requests: Sequence[Request], guide_image: Callable[[Request], Image.Image] | None,
         classifier: Classifier | None,
@@ -93,10 +104,7 @@ class Artist:
         text = self._bind_text(requests, classifier, len(walk))
         guides: list[Guide] = [guide for guide in (image, text) if guide is not None]
         masked = image is not None and drawing.image.mask != "none"
-        resolution = None
-        if masked:
-            wanted = drawing.attention_resolution or None
-            resolution = choose_resolution(backbone.unet, backbone.latent_shape[1], wanted)
+        resolution = self._resolution() if masked else None
         latents = noises.sample
         for step in denoise(backbone, walk, self._open(requests, noises), guidance_scale=drawing.guidance_scale,
                             guides=guides, attention_resolution=resolution):  # fmt: skip

@@ -1,5 +1,16 @@
 """The one error that is meant for people: what was given, what is allowed, what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class UserError(ValueError):
     """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
+
+
+def refuse_file(out: Path) -> None:
+    """Raise `UserError` if the folder `out` cannot be made because it, or a part of its path, is a file."""
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--out {out}: {path} is a file. Give a folder.")

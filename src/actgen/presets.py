@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .errors import UserError
 from .guides.image import ImageGuidance
 from .guides.text import TextGuidance
+
+PREVIOUS = ("grid", "stride")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,15 @@ class Drawing:
     image: ImageGuidance = field(default_factory=ImageGuidance)
     text: TextGuidance = field(default_factory=TextGuidance)
 
+    def __post_init__(self) -> None:
+        if self.previous not in PREVIOUS:
+            raise UserError(f"drawing.previous = {self.previous!r} is unknown; allowed: {', '.join(PREVIOUS)}.")
+
 
 PRESETS: dict[str, Drawing] = {
     "default": Drawing(),
     "paper": Drawing(text=TextGuidance(until=1.0)),
+    "tiny": Drawing(num_inference_steps=20, guidance_scale=1.0, eta=0.0, batch_size=64, attention_resolution=8),
     "code": Drawing(
         previous="stride",
         image=ImageGuidance(reference_steps=0, mask="cumulative", both_halves=True, token=4, negligible=0.0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,8 @@ class Model:
 class Training:
     """The classifier's training: SGD with Nesterov momentum 0.9, warm-up and cosine.
 
-    `epoch_length`: "real" keeps the steps of an epoch at those of the real data, "grow" follows the grown set. `test_every`: test
-    accuracy is measured after every that many epochs, for the curves only. `workers`: data-loading processes.
+    `epoch_length`: "real" keeps the steps of an epoch at those of the real data, "grow" follows the grown set. `test_every`:
+    test accuracy is measured after every that many epochs, for the curves only. `workers`: data-loading processes.
     """
 
     epochs: int = 30
@@ -59,7 +60,7 @@ class Generation:
     budget: float = 0.3
     until: float = 0.5
     holdout: float = 0.1
-    preset: str = "default"
+    preset: str = "tiny"
     previews: int = 4
 
 
@@ -74,7 +75,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     generation: Generation = field(default_factory=Generation)
-    drawing: Drawing = field(default_factory=Drawing)
+    drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
 
     def __post_init__(self) -> None:
         _check_ranges(self)
@@ -93,11 +94,26 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     for key, value in (flags or {}).items():
         if value is not None:
             _put(tree, key, value)
-    preset = tree.get("generation", {}).get("preset", "default") if isinstance(tree.get("generation", {}), dict) else ""
-    if preset not in PRESETS:
+    generation = tree.get("generation", {})
+    preset = generation.get("preset") if isinstance(generation, dict) else None
+    if preset is None:
+        preset = suggested_preset(str(tree.get("generator", BUNDLED)))
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"generation.preset = {preset!r} is unknown; allowed: {', '.join(PRESETS)}.")
-    recipe: Recipe = _fill(Recipe(drawing=PRESETS[preset]), tree, "")
+    start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset))
+    recipe: Recipe = _fill(start, tree, "")
     return recipe
+
+
+def suggested_preset(generator: str) -> str:
+    """Return the preset for a generator: "tiny" for those that `finetune --from-scratch tiny` made, else "default"."""
+    if generator == BUNDLED:
+        return "tiny"
+    try:
+        facts = json.loads((Path(generator) / "training.json").read_text(encoding="utf-8"))
+        return "tiny" if facts["config"]["architecture"] == "tiny" else "default"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "default"
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -109,7 +125,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"--recipe {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one.") from error
+        raise UserError(
+            f"--recipe {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one."
+        ) from error
 
 
 def _value(text: str) -> Any:

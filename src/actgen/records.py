@@ -1,6 +1,6 @@
 """The nouns that pass between the rooms; all frozen.
 
-    image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
+image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from .data.splits import hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .drawing import Artist
-from .errors import UserError
+from .errors import UserError, refuse_file
 from .prompts import class_prompt
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Request, Source
@@ -53,8 +53,8 @@ def open_generator(name: str, images: ImageSet) -> Backbone:
         return Backbone.from_pretrained(name)
     unknown = [c for c in images.class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
-        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers folder or id, "
-                        "or make one: actgen finetune --from-scratch tiny --data YOUR_DATA --out YOUR_GENERATOR.")  # fmt: skip
+        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a "
+                        "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data YOUR_DATA --out YOUR_GENERATOR.")  # fmt: skip
     backbone = Backbone.from_pretrained(str(bundled_generator()))
     backbone.name = BUNDLED
     return backbone
@@ -75,6 +75,8 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     round_ = None
     if recipe.strategy != "none":
         artist = Artist(open_generator(recipe.generator, real), recipe.drawing)
+        if strategy.needs_holdout:
+            artist.check_guides(real.class_names)
         round_ = Round(
             artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
             seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
@@ -98,6 +100,8 @@ def run(
     finished = out / "summary.json"
     if finished.exists():
         _refuse_other_run(recipe, out)
+        if not (out / "report.html").exists():
+            write_report(out)
         return dict(json.loads(finished.read_text(encoding="utf-8")))
     training = open_run(recipe, out, data)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
@@ -183,11 +187,10 @@ def _typical_size(images: ImageSet) -> int:
 
 
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:
+    refuse_file(out)
     held = out / "recipe.toml"
     if held.exists() and held.read_text(encoding="utf-8") != to_toml(recipe):
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file. Give a folder.")
     if out.is_dir() and not held.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")

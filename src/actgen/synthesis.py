@@ -52,7 +52,8 @@ class Round:
                 if on_sample is not None:
                     on_sample(len(samples), len(requests))
         for sample in samples:  # the bank stands still within a round, so that an image does not depend on its batch
-            self.artist.bank.add(sample.request.label, sample.latents)
+            if sample.request.guides:
+                self.artist.bank.add(sample.request.label, sample.latents)
         return self.store.snapshot()
 
     def _guide(self, request: Request) -> Image.Image:

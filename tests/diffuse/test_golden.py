@@ -166,7 +166,13 @@ with np.load(SET / "scheduler.npz") as _file:
 @pytest.mark.parametrize("case", json.loads((SET / "scheduler_cases.json").read_text()), ids=lambda case: case["name"])
 def test_one_guided_step(case: dict[str, Any]) -> None:
     of = {key.split("/", 1)[1]: value for key, value in SCHEDULER.items() if key.startswith(case["name"] + "/")}
-    defaults = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear", "clip_sample": True}
+    defaults = {
+        "num_train_timesteps": 1000,
+        "beta_start": 1e-4,
+        "beta_end": 0.02,
+        "beta_schedule": "linear",
+        "clip_sample": True,
+    }
     config = {**defaults, **case["kwargs"]}
     if "trained_betas" in config:  # the description only counts them; the table itself was recorded
         abar = of["alphas_cumprod"].astype(np.float64)

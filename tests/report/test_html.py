@@ -9,13 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_folders import CLASSES, make_demo, make_run
 
 from actgen.errors import UserError
 from actgen.report import plots
 from actgen.report.html import write_report
 from actgen.report.reading import read_arms, read_run
 from actgen.report.words import headline, remarks
+
+from .report_folders import CLASSES, make_demo, make_run
 
 MAKERS = (make_run, make_demo)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from report_folders import make_demo, make_run
 
 from actgen.report.html import write_report
+
+from .report_folders import make_demo, make_run
 
 FLAGS = (
     "--no-sandbox",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,19 +56,33 @@ def create_classifier(name: str, classes: int, *, data_size: int, image_size: in
 def _from_timm(name: str, classes: int, data_size: int, image_size: int) -> Classifier:
     import timm
 
-    if not timm.is_model(name.split(".")[0]):
+    native = _published(name)
+    if native is None:
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:3]) or "resnet18, vit_small_patch16_224"
         raise UserError(f"--model {name!r} is unknown. Give {SMALL_CNN} or a timm name (like {near}).")
-    native = timm.data.resolve_model_data_config(timm.create_model(name, pretrained=False, num_classes=1))
-    size = image_size or min(int(native["input_size"][-1]), max(32, -(-data_size // 32) * 32))
-    fixed = "vit" in name or "mixer" in name or native.get("fixed_input_size", False)
-    sized = {"img_size": size} if fixed else {}
+    own = int(native.input_size[-1])
+    size = image_size or min(own, max(32, -(-data_size // 32) * 32))
+    sized = {"img_size": size} if native.fixed_input_size else {}
     try:
         model = timm.create_model(name, pretrained=False, num_classes=classes, **sized)
-    except (TypeError, AssertionError, RuntimeError) as error:
-        raise UserError(f"--model {name}: cannot be made for {size}-pixel images ({error}). "
-                        "Set model.image_size to the model's own size.") from error  # fmt: skip
-    return Classifier(model.to(memory_format=torch.channels_last), size, native["mean"], native["std"])
+        classifier = Classifier(model.to(memory_format=torch.channels_last), size, native.mean, native.std)
+        with torch.no_grad(), frozen(classifier):
+            classifier(torch.zeros(1, 3, size, size))
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"--model {name} cannot be made for {size}-pixel images ({reason}). "
+                        f"Give --set model.image_size={own}, the model's own size.") from error  # fmt: skip
+    return classifier
+
+
+def _published(name: str) -> Any:
+    """Return what timm knows of the weights `name`: input size, mean, std; None if there is no such model or tag."""
+    import timm
+
+    try:
+        return timm.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None
+    except RuntimeError:
+        return None
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Predictions:
         right = (self.predicted_N == self.labels_N).double()
         classes = self.logits_NK.shape[1]
         counts = torch.bincount(self.labels_N, minlength=classes)
-        return (torch.bincount(self.labels_N, weights=right, minlength=classes) / counts).tolist()  # type: ignore[no-any-return]
+        return (torch.bincount(self.labels_N, weights=right, minlength=classes) / counts).tolist()
 
 
 @torch.no_grad()

@@ -27,9 +27,7 @@ class SmallCNN(nn.Module):
     def __init__(self, classes: int, width: int = 32) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.stages = nn.Sequential(
-            _Block(width, width, 1), _Block(width, 2 * width, 2), _Block(2 * width, 4 * width, 2)
-        )
+        self.stages = nn.Sequential(_Block(width, width, 1), _Block(width, 2 * width, 2), _Block(2 * width, 4 * width, 2))
         self.head = nn.Linear(4 * width, classes)
         self.to(memory_format=torch.channels_last)
 

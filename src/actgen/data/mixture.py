@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..records import Snapshot
-from .imageset import ImageSet, fit_square, to_pixels
+from .imageset import ImageSet, fit_square
 
-CACHE_BYTES = 1 << 30
+CACHE_BYTES = 1 << 30  # real images that take no more than this are best kept in memory
 
 
 class Mixture(Dataset[tuple[Tensor, int]]):
     """Items are (uint8 [3, S, S], label): first the real images, then those of the snapshot.
 
-    Images are decoded on access, or kept in memory when all real ones fit into 1 GiB.
+    Real images are decoded on access, unless `cache` holds them (uint8 [N, 3, S, S], in the order of `real`).
     """
 
     def __init__(self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None) -> None:
@@ -27,8 +27,7 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         self.rows = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)
         self.labels = [*real.labels, *(int(row["label"]) for row in self.rows)]
-        fits = len(real.labels) * 3 * size * size <= CACHE_BYTES
-        self.cache = cache if cache is not None else to_pixels(real, size) if fits else None
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.labels)

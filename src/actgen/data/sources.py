@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import UserError
-
 from .folder import FolderImages, check_images, printable, read_folder_split, sub_folders
 from .idx import read_idx_split
 from .imageset import ArrayImages, ImageSet

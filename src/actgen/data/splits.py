@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from actgen import seeding
-from ..errors import UserError
 
+from ..errors import UserError
 from .imageset import ImageSet, Subset
 
 

@@ -97,14 +97,14 @@ def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines of a manifest; nothing if there is no manifest."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:  # bytes: a line may be torn within a letter
         for number, line in enumerate(file, start=1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error.msg}). Restore the line or remove it.") from error
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error}). Restore the line or remove it.") from error
             if not isinstance(row, dict) or "key" not in row or "file_name" not in row:
                 raise UserError(f"{path}, line {number}: not an object with key and file_name. Restore it or remove it.")
             yield row

@@ -33,7 +33,8 @@ class AttentionRecorder:
         """Return the mean over the layers as [B, R, R, L], every layer with equal weight."""
         mean = torch.stack(self.maps).mean(dim=0)
         self.maps.clear()
-        return mean.unflatten(1, (self.resolution, self.resolution))
+        square: Tensor = mean.unflatten(1, (self.resolution, self.resolution))
+        return square
 
 
 class RecordingProcessor:
@@ -96,7 +97,9 @@ def choose_resolution(unet: nn.Module, latent_size: int, wanted: int | None) -> 
             "Use a UNet pipeline (SD 1.x, 2.x) or the strategy text-only."
         )
     if wanted is not None and wanted not in sizes:
-        raise UserError(f"no cross-attention map of size {wanted} in this UNet at latent size {latent_size}; there are {sizes}.")
+        raise UserError(
+            f"no cross-attention map of size {wanted} in this UNet at latent size {latent_size}; there are {sizes}."
+        )
     return wanted or min(sizes, key=lambda size: (max(size / (latent_size / 4), latent_size / 4 / size), -size))
 
 

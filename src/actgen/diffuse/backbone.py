@@ -127,8 +127,10 @@ def hash_weights(folder: Path) -> str:
 def _load(path_or_id: str, dtype: torch.dtype) -> Any:
     from diffusers import DiffusionPipeline
     from diffusers.utils import logging
+    from transformers.utils import logging as text_logging
 
     logging.disable_progress_bar()
+    text_logging.disable_progress_bar()
     try:
         return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:

@@ -108,4 +108,5 @@ def denoise(
 
 def _by_half(maps: Tensor, images: int) -> Tensor:
     """[halves * B, R, R, L] -> [halves, B, R, R, L]."""
-    return maps.unflatten(0, (-1, images))
+    halves: Tensor = maps.unflatten(0, (-1, images))
+    return halves

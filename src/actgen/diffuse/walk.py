@@ -73,10 +73,7 @@ def make_walk(config: Mapping[str, Any], steps: int, *, eta: float = 1.0, previo
     abar = alphas_cumprod(config)
     total = len(abar)
     timesteps = _timesteps(total, steps, str(config.get("timestep_spacing") or "leading"), int(config.get("steps_offset") or 0))
-    if previous == "stride":
-        following = timesteps - total // steps
-    else:
-        following = torch.cat([timesteps[1:], torch.tensor([-1])])
+    following = torch.cat([timesteps[1:], torch.tensor([-1])]) if previous == "grid" else timesteps - total // steps
     now = abar[timesteps]
     then = torch.where(following >= 0, abar[following.clamp(min=0)], torch.ones((), dtype=torch.float64))
     variance = eta**2 * (1 - then) / (1 - now) * (1 - now / then)

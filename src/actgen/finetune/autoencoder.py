@@ -38,7 +38,8 @@ def train_autoencoder(
         noise = torch.randn(mean.shape, generator=rng)
         restored = decoder(vae.post_quant_conv(mean + (0.5 * log_variance).exp() * noise))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
-        return (restored - x).abs().mean() + kl_weight * kl.mean()
+        loss: Tensor = (restored - x).abs().mean() + kl_weight * kl.mean()
+        return loss
 
     yield from optimise(vae, loss_at, schedule, folder)
     vae.eval()

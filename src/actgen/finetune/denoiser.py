@@ -51,7 +51,8 @@ def train_denoiser(
         error = model(noisy, t, embeddings, return_dict=False)[0] - scheduler.get_velocity(x, noise, t)
         snr = alphas[t] / (1.0 - alphas[t])
         weight = snr.clamp(max=snr_cap) / (snr + 1.0)
-        return (weight * error.square().mean(dim=(1, 2, 3))).mean()
+        loss: Tensor = (weight * error.square().mean(dim=(1, 2, 3))).mean()
+        return loss
 
     yield from optimise(nn.ModuleList([unet, text_encoder]), loss_at, schedule, folder)
     unet.eval()

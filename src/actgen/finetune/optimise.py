@@ -59,9 +59,7 @@ def optimise(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in parameters]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.pt"
     start, seconds = _restore(state, parameters, average, optimizer)
@@ -72,7 +70,7 @@ def optimise(
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_at(step)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(parameters, schedule.clip)
         optimizer.step()
         _average(average, parameters, min(schedule.ema, (step + 1) / (step + 10)))

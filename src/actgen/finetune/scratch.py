@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from ..data.imageset import ImageSet, to_pixels
-from ..errors import UserError
+from ..errors import UserError, refuse_file
 from ..seeding import derive
 from . import tiny
 from .autoencoder import encode, train_autoencoder
+from .card import STAGES, write_card
 from .denoiser import train_denoiser
 from .optimise import Schedule, Tick, seconds_spent
 
@@ -39,11 +40,12 @@ class ScratchConfig:
 
 def from_scratch(
     images: ImageSet, out: Path, *, architecture: str = "tiny", steps: int | None = None,
-    autoencoder_steps: int | None = None, seed: int = 0, compile: bool = False,
+    autoencoder_steps: int | None = None, seed: int = 0, source: str = "DATA", compile: bool = False,
 ) -> Iterator[Progress]:  # fmt: skip
     """Check the request, then train with the default configuration and these numbers of steps (see `train_from_scratch`)."""
     if architecture not in ARCHITECTURES:
         raise UserError(f"--from-scratch {architecture!r} is unknown; allowed: {', '.join(ARCHITECTURES)}.")
+    refuse_file(out)
     if out.exists():
         raise UserError(f"--out {out} exists already. Choose a new folder, or remove it to train again.")
     config = ScratchConfig(architecture=architecture, seed=seed)
@@ -51,7 +53,7 @@ def from_scratch(
         config = replace(config, denoiser=replace(config.denoiser, steps=steps))
     if autoencoder_steps is not None:
         config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps))
-    return train_from_scratch(images, out, config, compile=compile)
+    return train_from_scratch(images, out, config, source=source, compile=compile)
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,12 @@ class Progress:
     tick: Tick
 
 
-def train_from_scratch(images: ImageSet, out: Path, config: ScratchConfig, *, compile: bool = False) -> Iterator[Progress]:
+def train_from_scratch(
+    images: ImageSet, out: Path, config: ScratchConfig, *, source: str = "DATA", compile: bool = False
+) -> Iterator[Progress]:  # fmt: skip
     """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `Progress` a step.
 
-    The same call continues an interrupted run; with another configuration it is refused.
+    The same call continues an interrupted run; with another configuration it is refused. `source` names the data in the card.
     """
     work = out.with_name(out.name + ".work")
     _claim(work, config, images)
@@ -81,27 +85,31 @@ def train_from_scratch(images: ImageSet, out: Path, config: ScratchConfig, *, co
     for tick in train_denoiser(unet, text_encoder, tokenizer, latents, labels, images.class_names, config.denoiser,
                                work / "denoiser", seed=config.seed, compile=compile):  # fmt: skip
         yield Progress("denoiser", tick)
-    pipeline = tiny.assemble(vae, unet, text_encoder, tokenizer).to(torch.float16)
+    for module in (vae, unet, text_encoder):
+        module.half()
+    pipeline = tiny.assemble(vae, unet, text_encoder, tokenizer)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     pipeline.save_pretrained(part, safe_serialization=True)
-    _describe(part, images, config, work)
+    write_card(part, work, _facts(pipeline, images, config, work, source))
     part.replace(out)
 
 
-def _describe(folder: Path, images: ImageSet, config: ScratchConfig, work: Path) -> None:
-    for stage in ("autoencoder", "denoiser"):
-        shutil.copy(work / stage / "loss.jsonl", folder / f"{stage}_loss.jsonl")
-    seconds = {stage: round(seconds_spent(work / stage), 1) for stage in ("autoencoder", "denoiser")}
-    facts = {"images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
-             "wall_seconds": seconds, "device": f"CPU, {torch.get_num_threads()} threads",
-             "torch": torch.__version__}  # fmt: skip
-    (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, source: str) -> dict[str, Any]:
+    steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
+    modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)
+    return {
+        "images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
+        "command": f"actgen finetune --from-scratch {config.architecture} --data {source} {steps} --seed {config.seed}",
+        "parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
+        "wall_seconds": {stage: round(seconds_spent(work / stage), 1) for stage in STAGES},
+        "device": f"CPU, {torch.get_num_threads()} threads", "torch": torch.__version__,
+    }  # fmt: skip
 
 
 def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:
     facts: dict[str, Any] = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
-    for stage in ("autoencoder", "denoiser"):
+    for stage in STAGES:
         del facts[stage]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
     path = work / "config.json"

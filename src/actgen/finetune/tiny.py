@@ -32,7 +32,11 @@ def build_tokenizer(class_names: Sequence[str], vocab_size: int = 1024) -> CLIPT
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(False)])
     corpus = [class_prompt(name, template) for name in class_names for template in TEMPLATES]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=vocab_size,
+        min_frequency=1,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     bpe.train_from_iterator(corpus, trainer)
     merges = [tuple(merge) for merge in _merges(bpe)]

@@ -117,9 +117,7 @@ def cost(arms: Sequence[RunView]) -> Markup:
 
 def configuration(arms: Sequence[RunView]) -> Markup:
     """Return what was run: the facts of the lead arm, and the recipe of every arm, folded."""
-    facts = [
-        join(tag("dt", key.replace("_", " ")), tag("dd", name(fact))) for key, fact in lead(arms).summary.facts.items()
-    ]
+    facts = [join(tag("dt", key.replace("_", " ")), tag("dd", name(fact))) for key, fact in lead(arms).summary.facts.items()]
     recipes = [
         tag("details", tag("summary", f"recipe.toml of {arm_name(arm.name)}"), tag("pre", arm.recipe, dir="ltr"))
         for arm in arms

@@ -34,7 +34,7 @@ class ActGen:
         requests = []
         for number in range(budget):
             mistake = mistakes[order[number % len(order)]]
-            guides = _guides(*switches[number], unguided)
+            guides = _guides(switches[number][0], switches[number][1], unguided)
             requests.append(make_request(self.name, progress, number, mistake.label, class_names, seed, mistake.source, guides))
         return requests
 

@@ -30,7 +30,7 @@ class Augmentation:
 
 
 def _shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
-    batch, channels, height, width = images.shape
+    batch, _, height, width = images.shape
     padded = F.pad(images, (most,) * 4)
     top, left = torch.randint(2 * most + 1, (2, batch, 1, 1), generator=rng)
     rows = top + torch.arange(height).view(1, -1, 1)

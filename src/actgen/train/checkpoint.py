@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,15 @@ def load(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise UserError(f"the checkpoint {path} is damaged. Remove it to start this run again.") from error
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # what torch raises on broken files has no end: IndexError, UnpicklingError, EOFError, ...
+        raise damaged(path) from error
     return state
+
+
+def damaged(path: Path) -> UserError:
+    """Return what to raise for a checkpoint that cannot be continued."""
+    return UserError(f"the checkpoint {path} is damaged. Remove it to start this run again.")
 
 
 def write_text(path: Path, text: str) -> None:

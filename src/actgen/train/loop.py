@@ -1,7 +1,7 @@
 """`fit`: the training loop, a generator that yields a line of statistics an epoch.
 
-    for every epoch: train on real images + snapshot; look at the test images (for the curves only); a round of generation in
-    the first part of the training; checkpoint. Running it again on the same folder continues after the last checkpoint.
+for every epoch: train on real images + snapshot; look at the test images (for the curves only); a round of generation in
+the first part of the training; checkpoint. Running it again on the same folder continues after the last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions, predict, predict_pixels
 from ..data.imageset import ImageSet, Subset, to_pixels
-from ..data.mixture import Mixture
+from ..data.mixture import CACHE_BYTES, Mixture
+from ..errors import UserError
 from ..records import Progress, Snapshot
 from ..seeding import generator, permutation
 from ..synthesis import Round
@@ -97,17 +98,14 @@ class Training:
         """The next epoch."""
         return len(self.stats)
 
-    def training_images(self, epoch: int) -> ImageSet:
-        """Real images of an epoch: without the held-out ones until the round after the last generation has been trained."""
-        held = self.held_out is not None and self.round is not None and epoch < self.generating
-        return self.round_training if held else self.real
-
-    @property
-    def round_training(self) -> ImageSet:
-        """The real images that are not held out."""
-        assert self.held_out is not None
-        away = set(self.held_out.keys)
-        return Subset(self.real, tuple(i for i, key in enumerate(self.real.keys) if key not in away))
+    def mixture(self, epoch: int) -> Mixture:
+        """Return what an epoch trains on: the held-out images join when the last round of generation is over."""
+        away = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
+        rows = tuple(i for i, key in enumerate(self.real.keys) if key not in away)
+        size = self.classifier.image_size
+        fits = self.total_real * 3 * size * size <= CACHE_BYTES
+        cache = self.cached("real", self.real)[list(rows)] if fits else None
+        return Mixture(Subset(self.real, rows), self.snapshot, size=size, cache=cache)
 
     def cached(self, name: str, images: ImageSet) -> Tensor:
         """Decode a set of images once."""
@@ -124,7 +122,7 @@ def fit(
     restore(training)
     for epoch in range(training.start, training.hyper.epochs):
         began = time.perf_counter()
-        mixture = Mixture(training.training_images(epoch), training.snapshot, size=training.classifier.image_size)
+        mixture = training.mixture(epoch)
         loss, rate, steps = train_epoch(training, epoch, mixture, on_batch)
         trained = time.perf_counter()
         last = epoch + 1 == training.hyper.epochs
@@ -132,9 +130,9 @@ def fit(
         tested = time.perf_counter()
         holdout = _holdout_accuracy(training, epoch)
         if epoch < training.generating and training.round is not None:
-            training.snapshot = training.round(
-                training.classifier, Progress(epoch=epoch, epochs=training.hyper.epochs), training.budgets[epoch], on_sample
-            )
+            now = Progress(epoch=epoch, epochs=training.hyper.epochs)
+            owed = sum(training.budgets[: epoch + 1]) - len(training.snapshot)  # a round without mistakes leaves its share
+            training.snapshot = training.round(training.classifier, now, owed, on_sample)
         stats = EpochStats(
             epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
@@ -172,7 +170,9 @@ def train_epoch(
         if on_batch is not None:
             on_batch(number + 1, steps)
     if not math.isfinite(losses):
-        raise ArithmeticError(f"the training loss is not finite in epoch {epoch}: lower training.learning_rate.")
+        raise UserError(
+            f"the training loss is not finite in epoch {epoch}: lower training.learning_rate, now {hyper.learning_rate:g}."
+        )
     return losses / steps, rate, done + steps
 
 
@@ -214,9 +214,18 @@ def save(training: Training) -> None:
 
 def restore(training: Training) -> None:
     """Continue from the checkpoint, if there is one."""
-    state = checkpoint.load(training.folder / "checkpoints" / "last.pt")
+    path = training.folder / "checkpoints" / "last.pt"
+    state = checkpoint.load(path)
     if state is None:
         return
+    try:
+        _restore(training, state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise checkpoint.damaged(path) from error
+    checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)  # a stop may have come between the two files
+
+
+def _restore(training: Training, state: dict[str, Any]) -> None:
     training.classifier.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.stats = state["stats"]

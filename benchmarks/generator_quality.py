@@ -1,0 +1,170 @@
+"""How good is a generator as a source of training images?
+
+    python benchmarks/generator_quality.py --data idx:DIR [--generator FOLDER] [--work DIR] [--json FILE]
+
+For a generator of the classes of an IDX data set (the full Fashion-MNIST), four figures:
+
+(a) classification accuracy score (Ravuri & Vinyals 2019): test accuracy of `actgen/small-cnn` trained on N generated
+    images alone, N = 2,000 and 10,000, beside the same network trained on as many real ones;
+(b) recognition: the share of 1,000 text-only images that a classifier trained on all real training images assigns to the
+    prompted class;
+(c) coverage (Naeem et al. 2020): the share of real test images whose 5-nearest-neighbour ball among the real test images
+    holds a generated one, in the pooled features of that classifier, 10,000 against 10,000;
+(d) seconds an image.
+
+Resumable: every part keeps its result in --work. With --choose it scores samplers by (a) on held-out *training* images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from actgen.classify.classifier import Classifier, create_classifier
+from actgen.classify.evaluate import predict_pixels
+from actgen.classify.small_cnn import SmallCNN
+from actgen.data.idx import read_idx_split
+from actgen.data.imageset import ArrayImages, Subset, to_pixels
+from actgen.data.sources import RealData
+from actgen.data.splits import hold_out
+from actgen.diffuse.backbone import Backbone, hash_weights
+from actgen.drawing import Artist
+from actgen.presets import PRESETS, Drawing
+from actgen.recipe import Recipe, Training
+from actgen.records import Progress
+from actgen.runs import bundled_generator, run
+from actgen.strategies.text_only import TextOnly
+
+NEIGHBOURS = 5
+
+
+def recipe(epochs: int, seed: int) -> Recipe:
+    """The demo's training recipe, on whatever images are given as real ones."""
+    return Recipe(strategy="none", seed=seed, training=Training(epochs=epochs, test_every=10_000))
+
+
+def draw(artist: Artist, names: Sequence[str], count: int, seed: int) -> tuple[ArrayImages, float]:
+    """Draw `count` balanced text-only images; return them and the seconds an image."""
+    requests = TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), seed)
+    began = time.perf_counter()
+    samples = list(artist.draw(requests))
+    seconds = (time.perf_counter() - began) / count
+    pixels = np.stack([np.asarray(sample.image, dtype=np.uint8) for sample in samples])
+    labels = tuple(sample.request.label for sample in samples)
+    return ArrayImages(pixels, labels, tuple(names), tuple(sample.request.key for sample in samples)), seconds
+
+
+def accuracy_of(train: Any, test: Any, epochs: int, seed: int, folder: Path) -> float:
+    """Train `actgen/small-cnn` on `train` in `folder` and return its accuracy on `test` in percent."""
+    summary = run(recipe(epochs, seed), folder, data=RealData("images", train, test))
+    return float(summary["test_accuracy"])
+
+
+def features(classifier: Classifier, pixels: Tensor) -> Tensor:
+    """Pooled features [N, 128] of uint8 images."""
+    network = classifier.model
+    assert isinstance(network, SmallCNN)
+    with torch.no_grad():
+        return torch.cat([
+            network.features(((batch.float() / 255 - classifier.mean) / classifier.std)
+                             .contiguous(memory_format=torch.channels_last)) for batch in pixels.split(500)
+        ])  # fmt: skip
+
+
+def coverage(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> float:
+    """Share of `real` [N, D] whose ball to its k-th real neighbour holds one of `generated` [M, D]."""
+    covered = 0
+    for rows in real.split(1000):
+        radius = torch.cdist(rows, real).kthvalue(neighbours + 1, dim=1).values  # + 1: the nearest is the image itself
+        covered += int((torch.cdist(rows, generated).amin(dim=1) <= radius).sum())
+    return covered / len(real)
+
+
+def reference(train: ArrayImages, test: ArrayImages, work: Path) -> tuple[Classifier, float]:
+    """Return the classifier trained on all real training images, and its test accuracy in percent."""
+    accuracy = accuracy_of(train, test, 8, 0, work / "reference")
+    classifier = create_classifier("actgen/small-cnn", len(train.class_names), data_size=32)
+    classifier.load_state_dict(load_file(work / "reference" / "classifier.safetensors"))
+    return classifier.eval(), accuracy
+
+
+def measure(generator: Path, drawing: Drawing, data: str, work: Path) -> dict[str, Any]:
+    """Return the four figures of a generator."""
+    folder = Path(data.removeprefix("idx:"))
+    train, test = read_idx_split(folder, "train"), read_idx_split(folder, "test")
+    classifier, accuracy = reference(train, test, work)
+    artist = Artist(Backbone.from_pretrained(str(generator)), drawing)
+    facts: dict[str, Any] = {
+        "generator": generator.name,
+        "hash": hash_weights(generator),
+        "reference_accuracy": accuracy,
+    }
+    ten, seconds = draw(artist, train.class_names, 10_000, seed=1)
+    facts["seconds_an_image"] = round(seconds, 4)
+    for count, epochs in ((2_000, 30), (10_000, 15)):
+        part = Subset(ten, tuple(range(count)))
+        real = hold_out(train, count / len(train.labels), seed=1)[1]
+        place = work / f"{facts['hash'][:12]}-{count}"
+        facts[f"cas_{count}"] = accuracy_of(part, test, epochs, 0, place)
+        facts[f"real_{count}"] = accuracy_of(real, test, epochs, 0, work / f"real-{count}")
+    pixels = to_pixels(ten, 32)
+    thousand = predict_pixels(classifier, pixels[:1000]).argmax(dim=1)
+    facts["recognised"] = round(100 * float((thousand == torch.tensor(ten.labels[:1000])).float().mean()), 2)
+    facts["coverage"] = round(coverage(features(classifier, to_pixels(test, 32)), features(classifier, pixels)), 4)
+    return facts
+
+
+def choose(generator: Path, data: str, work: Path, count: int = 2_000) -> list[dict[str, Any]]:
+    """Score samplers by (a) at `count` images, on 10,000 held-out training images; no test image is looked at."""
+    train = read_idx_split(Path(data.removeprefix("idx:")), "train")
+    validation = hold_out(train, 1 / 6, seed=2)[1]
+    rows = []
+    for steps, scale, eta in (
+        (20, 1.0, 0.0),
+        (20, 1.0, 1.0),
+        (20, 1.5, 0.0),
+        (20, 1.5, 1.0),
+        (40, 1.0, 1.0),
+        (40, 1.5, 1.0),
+    ):
+        drawing = replace(PRESETS["tiny"], num_inference_steps=steps, guidance_scale=scale, eta=eta)
+        images, seconds = draw(Artist(Backbone.from_pretrained(str(generator)), drawing), train.class_names, count, seed=3)
+        place = work / f"choose-{hash_weights(generator)[:12]}-{steps}-{scale}-{eta}"
+        rows.append({"steps": steps, "guidance_scale": scale, "eta": eta, "seconds_an_image": round(seconds, 4),
+                     "validation_cas": accuracy_of(images, validation, 30, 0, place)})  # fmt: skip
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--generator", type=Path, default=bundled_generator())
+    parser.add_argument("--work", type=Path, default=Path("runs/quality"))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--choose", action="store_true")
+    given = parser.parse_args()
+    facts: Any
+    if given.choose:
+        facts = choose(given.generator, given.data, given.work)
+    else:
+        facts = measure(given.generator, PRESETS["tiny"], given.data, given.work)
+    text = json.dumps(facts, indent=1)
+    print(text)
+    if given.json:
+        given.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The model card of a trained generator: what it was made from, how, and pictures to look at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ..drawing import Artist
+from ..records import Progress
+from ..strategies.base import make_request
+
+STAGES = ("autoencoder", "denoiser")
+COLUMNS = 12
+
+
+def write_card(folder: Path, work: Path, facts: dict[str, Any]) -> None:
+    """Write training.json, README.md, loss.png and samples.png into the pipeline folder."""
+    (folder / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    plot_losses(work, folder / "loss.png")
+    sample_sheet(folder, list(facts["classes"])[:20], int(facts["config"]["seed"])).save(folder / "samples.png")
+    (folder / "README.md").write_text(_text(facts), encoding="utf-8")
+
+
+def plot_losses(work: Path, path: Path) -> None:
+    """Plot the loss of both stages by optimiser step."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, stage in enumerate(STAGES, start=1):
+        rows = [json.loads(line) for line in (work / stage / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
+        axes = figure.add_subplot(1, 2, number, title=stage, xlabel="optimiser step", ylabel="loss")
+        losses = [row["loss"] for row in rows]
+        axes.plot([row["step"] for row in rows], losses, linewidth=0.4, alpha=0.4, color="tab:blue")
+        axes.plot([row["step"] for row in rows], _smooth(losses), color="tab:blue")
+        axes.set_yscale("log")
+    figure.savefig(path, dpi=110)
+
+
+def _smooth(values: list[float], keep: float = 0.95) -> list[float]:
+    smooth: list[float] = []
+    for value in values:
+        smooth.append(value if not smooth else keep * smooth[-1] + (1 - keep) * value)
+    return smooth
+
+
+def sample_sheet(folder: Path, class_names: list[str], seed: int) -> Image.Image:
+    """Draw a row of images of every class with the finished pipeline."""
+    artist = Artist.from_pretrained(str(folder), preset="tiny")
+    now = Progress(epoch=0, epochs=1)
+    requests = [
+        make_request("text-only", now, label * COLUMNS + column, label, class_names, seed)
+        for label in range(len(class_names))
+        for column in range(COLUMNS)
+    ]
+    size = artist.backbone.image_size
+    sheet = Image.new("RGB", (COLUMNS * size, len(class_names) * size))
+    for number, sample in enumerate(artist.draw(requests)):
+        sheet.paste(sample.image, (number % COLUMNS * size, number // COLUMNS * size))
+    return sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.NEAREST)
+
+
+def _text(facts: dict[str, Any]) -> str:
+    config, seconds = facts["config"], facts["wall_seconds"]
+    rows = "\n".join(
+        f"| {stage} | {config[stage]['steps']:,} | {config[stage]['batch_size']} | {config[stage]['learning_rate']} "
+        f"| {seconds[stage] / 60:.0f} |" for stage in STAGES
+    )  # fmt: skip
+    classes = ", ".join(facts["classes"][:30]) + (", ..." if len(facts["classes"]) > 30 else "")
+    return f"""# A generator of the architecture `{config["architecture"]}`
+
+A `StableDiffusionPipeline` ({facts["parameters"] / 1e6:.1f}M parameters, fp16 safetensors) trained from scratch on
+{facts["images"]:,} labelled images of {len(facts["classes"])} classes: {classes}.
+
+    {facts["command"]}
+
+| stage | steps | batch | peak learning rate | wall minutes |
+|---|---|---|---|---|
+{rows}
+
+Device: {facts["device"]}; torch {facts["torch"]}; seed {config["seed"]}. Full configuration: `training.json`.
+
+![loss](loss.png)
+
+Text-only samples, a row a class, not chosen:
+
+![samples](samples.png)
+"""

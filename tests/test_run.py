@@ -1,0 +1,238 @@
+"""A whole run on real digits: what it leaves behind, that it repeats, and that it continues as if never stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from actgen.cli import app
+from actgen.recipe import Recipe, build_recipe, to_toml
+from actgen.runs import run
+from actgen.train.loop import EpochStats
+from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, without_times
+
+IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)
+MANIFEST: dict[str, type | tuple[type, ...]] = {
+    "key": str, "file_name": str, "sha256": str, "label": int, "class_name": str, "prompt": str, "seed": int,
+    "strategy": str, "guidance": dict, "guides": list, "source": (dict, type(None)), "round": int, "generator": str,
+    "generator_hash": str, "classifier_accuracy": float, "guide_probability": (float, type(None)), "probability": float,
+    "seconds": float,
+}  # fmt: skip
+
+
+class Stopped(Exception):
+    """What interrupts a run."""
+
+
+def command(digits: Path, generator: Path, out: Path) -> list[str]:
+    return [
+        "train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--model", "resnet18",
+        "--strategy", "actgen", "--epochs", "4", "--budget", "0.3", "--seed", "7", "--set", "model.image_size=32",
+        "--set", "drawing.num_inference_steps=4", "--set", "drawing.batch_size=8", "--set", "training.batch_size=32",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recipe(digits: Path, tiny_generator: Path) -> Recipe:
+    settings = [
+        "model.image_size=32",
+        "drawing.num_inference_steps=4",
+        "drawing.batch_size=8",
+        "training.batch_size=32",
+    ]
+    flags = {"data": str(digits), "generator": str(tiny_generator), "model.name": "resnet18", "seed": 7,
+             "training.epochs": 4, "strategy": "actgen", "generation.budget": 0.3}  # fmt: skip
+    return build_recipe(settings=settings, flags=flags)
+
+
+@pytest.fixture(scope="module")
+def finished(digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was started on the command line and ran to its end."""
+    out = tmp_path_factory.mktemp("run") / "first"
+    result = CliRunner().invoke(app, command(digits, tiny_generator, out), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert str(out / "report.html") in result.output.replace("\n", "")
+    return out
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Two folders hold the same run: images, manifest, statistics and weights, but for measured seconds."""
+    for name in ("store/metadata.jsonl", "stats.jsonl"):
+        assert without_times(read_lines(one / name)) == without_times(read_lines(other / name))
+    assert without_times(summary(one)) == without_times(summary(other))
+    assert (one / "classifier.safetensors").read_bytes() == (other / "classifier.safetensors").read_bytes()
+    for name in ("store/images", "previews"):
+        assert tree(one / name) == tree(other / name)
+    assert set(tree(one)) == set(tree(other))
+
+
+def summary(out: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return facts
+
+
+# what a run leaves behind
+
+
+def test_the_folder_holds_what_the_readme_says(finished: Path) -> None:
+    names = {"recipe.toml", "stats.jsonl", "summary.json", "store", "checkpoints", "previews", "report.html"}
+    assert names <= {path.name for path in finished.iterdir()}
+    assert not [name for name in tree(finished) if name.endswith(".part")]
+    assert (finished / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_recipe_is_complete(finished: Path, recipe: Recipe) -> None:
+    assert (finished / "recipe.toml").read_text(encoding="utf-8") == to_toml(recipe)
+    assert build_recipe(finished / "recipe.toml") == recipe
+
+
+def test_every_image_has_a_whole_line(finished: Path, digits: Path, tiny_generator: Path) -> None:
+    rows = read_lines(finished / "store" / "metadata.jsonl")
+    assert len(rows) == IMAGES == len({row["key"] for row in rows})
+    for row in rows:
+        assert {key: row[key] for key, kind in MANIFEST.items() if isinstance(row[key], kind)}.keys() == MANIFEST.keys()
+        data = (finished / "store" / row["file_name"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+        assert row["class_name"] == sorted(CLASSES)[row["label"]]
+        assert (row["strategy"], row["generator"]) == ("actgen", str(tiny_generator))
+        assert len(row["generator_hash"]) == 64
+        assert 0 <= row["probability"] <= 1
+        assert 0 <= row["classifier_accuracy"] <= 100
+        assert row["round"] in (0, 1)
+        if row["source"] is not None:
+            assert (digits / row["source"]["key"]).is_file()
+            assert 0 <= row["guide_probability"] <= 0.5
+    assert not any("adversarial" in row["guides"] for row in rows if row["round"] == 0)
+    assert all(row["guides"] for row in rows if row["round"] == 1)
+    assert any("adversarial" in row["guides"] for row in rows)
+
+
+def test_hugging_face_reads_the_store(finished: Path, tmp_path: Path) -> None:
+    import datasets
+
+    store = finished / "store"
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(store), cache_dir=str(tmp_path), split="train")
+    rows = read_lines(store / "metadata.jsonl")
+    assert len(loaded) == len(rows)
+    by_key = {row["key"]: row for row in rows}
+    for example in loaded:
+        row = by_key.pop(example["key"])
+        for key in (
+            "label",
+            "prompt",
+            "seed",
+            "strategy",
+            "round",
+            "sha256",
+            "probability",
+            "source",
+            "guidance",
+            "guides",
+        ):
+            assert example[key] == row[key]
+        with Image.open(store / row["file_name"]) as image:
+            assert example["image"].tobytes() == image.tobytes()
+    assert by_key == {}
+
+
+def test_statistics_add_up(finished: Path) -> None:
+    rows = read_lines(finished / "stats.jsonl")
+    real, held = len(CLASSES) * TRAIN_IMAGES, len(CLASSES) * TRAIN_IMAGES // 10
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert [row["real_images"] for row in rows] == [real - held, real - held, real, real]
+    assert [row["synthetic_images"] for row in rows] == [0, IMAGES // 2, IMAGES, IMAGES]
+    assert [row["optimizer_steps"] for row in rows] == [4, 8, 12, 16]
+    assert summary(finished)["test_accuracy"] == rows[-1]["test_accuracy"]
+    assert set(rows[-1]["per_class"]) == set(CLASSES)
+
+
+# the same again
+
+
+def test_running_a_finished_run_again_changes_nothing(finished: Path, digits: Path, tiny_generator: Path) -> None:
+    before = tree(finished)
+    result = CliRunner().invoke(app, command(digits, tiny_generator, finished), catch_exceptions=False)
+    assert result.exit_code == 0
+    assert tree(finished) == before
+
+
+def test_a_finished_run_that_lost_its_page_gets_it_back(finished: Path, recipe: Recipe) -> None:
+    page = finished / "report.html"
+    text = page.read_bytes()
+    page.unlink()
+    try:
+        run(recipe, finished)
+        assert page.read_bytes() == text
+    finally:
+        page.write_bytes(text)
+
+
+def test_the_same_seed_gives_the_same_run(finished: Path, recipe: Recipe, tmp_path: Path) -> None:
+    run(recipe, tmp_path / "second")
+    assert_same_run(finished, tmp_path / "second")
+
+
+# stopped and continued
+
+
+def after_epoch(number: int) -> Callable[[EpochStats], None]:
+    def stop(stats: EpochStats) -> None:
+        if stats.epoch == number:
+            raise Stopped
+
+    return stop
+
+
+def test_a_run_stopped_after_an_epoch_continues_as_if_it_was_not(finished: Path, recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run(recipe, out, on_epoch=after_epoch(1))
+    assert not (out / "summary.json").exists()
+    again: list[int] = []
+    run(recipe, out, on_epoch=lambda stats: again.append(stats.epoch))
+    assert again == [2, 3]
+    assert_same_run(finished, out)
+
+
+def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(finished: Path, recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    calls = 0
+
+    def stop(done: int, of: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == of + 11:  # the third image of the second batch of the second round
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(recipe, out, on_sample=stop)
+    assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 11
+    run(recipe, out)
+    assert_same_run(finished, out)
+
+
+# the other arms
+
+
+@pytest.mark.parametrize("strategy", ["none", "text-only"])
+def test_the_arms_are_comparable(finished: Path, recipe: Recipe, tmp_path: Path, strategy: str) -> None:
+    arm = run(replace(recipe, strategy=strategy), tmp_path / "arm")
+    actgen = summary(finished)
+    assert arm["optimizer_steps"] == actgen["optimizer_steps"]
+    assert arm["synthetic_images"] == (0 if strategy == "none" else actgen["synthetic_images"])
+    rows = read_lines(tmp_path / "arm" / "stats.jsonl")
+    assert [row["optimizer_steps"] for row in rows] == [4, 8, 12, 16]
+    assert {row["real_images"] for row in rows} == {len(CLASSES) * TRAIN_IMAGES}
+    if strategy == "text-only":
+        lines = read_lines(tmp_path / "arm" / "store" / "metadata.jsonl")
+        assert len(lines) == IMAGES
+        assert {(row["source"], row["guide_probability"], len(row["guides"])) for row in lines} == {(None, None, 0)}
+    assert (tmp_path / "arm" / "report.html").is_file()
