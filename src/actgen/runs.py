@@ -53,8 +53,8 @@ def open_generator(name: str, images: ImageSet) -> Backbone:
         return Backbone.from_pretrained(name)
     unknown = [c for c in images.class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
-        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a "
-                        "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data YOUR_DATA --out YOUR_GENERATOR.")  # fmt: skip
+        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers "
+                        "folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out FOLDER.")  # fmt: skip
     backbone = Backbone.from_pretrained(str(bundled_generator()))
     backbone.name = BUNDLED
     return backbone

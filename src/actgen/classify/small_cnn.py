@@ -31,6 +31,13 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(4 * width, classes)
         self.to(memory_format=torch.channels_last)
 
+    def stage_outputs(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs of the stem and of every stage: [B, 32, 16, 16], ..., [B, 128, 4, 4]."""
+        outputs = [self.stem(x)]
+        for stage in self.stages:
+            outputs.append(stage(outputs[-1]))
+        return outputs
+
     def features(self, x: Tensor) -> Tensor:
         """Return the pooled features [B, 128]."""
         return self.stages(self.stem(x)).mean(dim=(2, 3))  # type: ignore[no-any-return]

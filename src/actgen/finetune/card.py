@@ -14,7 +14,7 @@ from ..drawing import Artist
 from ..records import Progress
 from ..strategies.base import make_request
 
-STAGES = ("autoencoder", "denoiser")
+STAGES = ("autoencoder", "features", "decoder", "denoiser")
 COLUMNS = 12
 
 
@@ -28,11 +28,11 @@ def write_card(folder: Path, work: Path, facts: dict[str, Any]) -> None:
 
 def plot_losses(work: Path, path: Path) -> None:
     """Plot the loss of both stages by optimiser step."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(12, 3), layout="constrained")
     FigureCanvasAgg(figure)
     for number, stage in enumerate(STAGES, start=1):
         rows = [json.loads(line) for line in (work / stage / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
-        axes = figure.add_subplot(1, 2, number, title=stage, xlabel="optimiser step", ylabel="loss")
+        axes = figure.add_subplot(1, len(STAGES), number, title=stage, xlabel="optimiser step", ylabel="loss")
         losses = [row["loss"] for row in rows]
         axes.plot([row["step"] for row in rows], losses, linewidth=0.4, alpha=0.4, color="tab:blue")
         axes.plot([row["step"] for row in rows], _smooth(losses), color="tab:blue")

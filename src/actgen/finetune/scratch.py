@@ -1,6 +1,7 @@
 """`actgen finetune --from-scratch`: labelled images -> a Stable-Diffusion-type pipeline folder.
 
-Two stages, each resumable: the autoencoder, then the denoiser on its cached latents. The work folder (`OUT.work`) holds
+Stages, each resumable: the autoencoder; a small classifier whose features sharpen the decoder; the denoiser on the cached
+latents. The work folder (`OUT.work`) holds
 checkpoints and loss curves; `OUT` appears only when it is complete.
 """
 
@@ -15,12 +16,14 @@ from typing import Any
 
 import torch
 
+from ..classify.small_cnn import SmallCNN
 from ..data.imageset import ImageSet, to_pixels
 from ..errors import UserError, refuse_file
 from ..seeding import derive
 from . import tiny
 from .autoencoder import encode, train_autoencoder
 from .card import STAGES, write_card
+from .decoder import train_decoder, train_features
 from .denoiser import train_denoiser
 from .optimise import Schedule, Tick, seconds_spent
 
@@ -35,7 +38,10 @@ class ScratchConfig:
     seed: int = 0
     autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=2600, batch_size=64, learning_rate=2e-3))
     denoiser: Schedule = field(default_factory=lambda: Schedule(steps=20000, batch_size=64, learning_rate=8e-4))
+    features: Schedule = field(default_factory=lambda: Schedule(steps=2000, batch_size=64, learning_rate=2e-3))
+    decoder: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch_size=64, learning_rate=1e-3))
     kl_weight: float = 2e-3
+    perceptual_weight: float = 2.0
 
 
 def from_scratch(
@@ -53,6 +59,9 @@ def from_scratch(
         config = replace(config, denoiser=replace(config.denoiser, steps=steps))
     if autoencoder_steps is not None:
         config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps))
+        short = {name: replace(part, steps=min(part.steps, autoencoder_steps))
+                 for name, part in (("features", config.features), ("decoder", config.decoder))}  # fmt: skip
+        config = replace(config, **short)
     return train_from_scratch(images, out, config, source=source, compile=compile)
 
 
@@ -82,6 +91,12 @@ def train_from_scratch(
         yield Progress("autoencoder", tick)
     latents = encode(vae, pixels)
     labels = torch.tensor(images.labels)
+    network = SmallCNN(len(images.class_names))
+    for tick in train_features(network, pixels, labels, config.features, work / "features", seed=config.seed):
+        yield Progress("features", tick)
+    for tick in train_decoder(vae, network, pixels, latents, config.decoder, work / "decoder", seed=config.seed,
+                              weight=config.perceptual_weight):  # fmt: skip
+        yield Progress("decoder", tick)
     for tick in train_denoiser(unet, text_encoder, tokenizer, latents, labels, images.class_names, config.denoiser,
                                work / "denoiser", seed=config.seed, compile=compile):  # fmt: skip
         yield Progress("denoiser", tick)
