@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from actgen.cli import app
 from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.runs import run
-from actgen.train.loop import EpochStats
+from actgen.train.state import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, without_times
 
 IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from .recipe import Recipe, to_toml
 from .runs import Estimate
-from .train.loop import EpochStats
+from .train.state import EpochStats
 
 
 def _progress(console: Console) -> Progress:

@@ -14,7 +14,7 @@ from .recipe import Recipe
 from .report.html import write_report
 from .runs import Told, run
 from .train import checkpoint
-from .train.loop import EpochStats
+from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
 _SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps", "per_class")

@@ -17,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from safetensors.torch import save_file
 
 from .classify.classifier import create_classifier
@@ -37,7 +38,8 @@ from .seeding import derive
 from .strategies import create_strategy
 from .synthesis import Round
 from .train import checkpoint
-from .train.loop import EpochStats, Hyper, Training, fit, train_epoch
+from .train.loop import fit, train_epoch
+from .train.state import EpochStats, Hyper, Training
 
 Told = Callable[[int, int], None]
 
@@ -47,15 +49,15 @@ def bundled_generator() -> Path:
     return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-generator"))
 
 
-def open_generator(name: str, images: ImageSet) -> Backbone:
+def open_generator(name: str, images: ImageSet, device: str = "cpu") -> Backbone:
     """Load a generator by recipe name; `bundled` is refused for classes it has never seen."""
     if name != BUNDLED:
-        return Backbone.from_pretrained(name)
+        return Backbone.from_pretrained(name, device=device)
     unknown = [c for c in images.class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
         raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers "
                         "folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out FOLDER.")  # fmt: skip
-    backbone = Backbone.from_pretrained(str(bundled_generator()))
+    backbone = Backbone.from_pretrained(str(bundled_generator()), device=device)
     backbone.name = BUNDLED
     return backbone
 
@@ -74,7 +76,7 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     held_out = hold_out(real, generation.holdout, recipe.seed)[1] if strategy.needs_holdout else None
     round_ = None
     if recipe.strategy != "none":
-        artist = Artist(open_generator(recipe.generator, real), recipe.drawing)
+        artist = Artist(open_generator(recipe.generator, real, str(PartialState().device)), recipe.drawing)
         if strategy.needs_holdout:
             artist.check_guides(real.class_names)
         round_ = Round(

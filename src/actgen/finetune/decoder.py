@@ -2,7 +2,7 @@
 
 L1 alone smooths textures away, and a classifier trained on smooth pictures does worse on real ones. With the encoder, and so
 the latents, left as they are, the decoder is trained on with a perceptual loss (Zhang et al. 2018, LPIPS without the learned
-weights): squared distance of the unit-length feature columns of a small classifier that was trained on the same labelled images.
+weights): squared distance of the unit-length feature columns of a small classifier, trained on the same labelled images.
 """
 
 from __future__ import annotations

@@ -58,10 +58,12 @@ def from_scratch(
     if steps is not None:
         config = replace(config, denoiser=replace(config.denoiser, steps=steps))
     if autoencoder_steps is not None:
-        config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps))
-        short = {name: replace(part, steps=min(part.steps, autoencoder_steps))
-                 for name, part in (("features", config.features), ("decoder", config.decoder))}  # fmt: skip
-        config = replace(config, **short)
+
+        def at_most(schedule: Schedule) -> Schedule:
+            return replace(schedule, steps=min(schedule.steps, autoencoder_steps))
+
+        config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps),
+                         features=at_most(config.features), decoder=at_most(config.decoder))  # fmt: skip
     return train_from_scratch(images, out, config, source=source, compile=compile)
 
 
