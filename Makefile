@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow lint format clean
+.PHONY: install demo test lint format clean
 
 install: $(READY)
 
@@ -18,10 +18,7 @@ demo: $(READY)
 	$(BIN)/actgen demo --out runs/demo
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow"
-
-test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -18,10 +18,11 @@ Resumable: every part keeps its result in --work. With --choose it scores sample
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,22 @@ from actgen.data.idx import read_idx_split
 from actgen.data.imageset import ArrayImages, Subset, to_pixels
 from actgen.data.sources import RealData
 from actgen.data.splits import hold_out
-from actgen.diffuse.backbone import Backbone, hash_weights
+from actgen.diffuse.backbone import Backbone
 from actgen.drawing import Artist
 from actgen.presets import PRESETS, Drawing
-from actgen.recipe import Recipe, Training
+from actgen.recipe import Recipe
 from actgen.records import Progress
 from actgen.runs import bundled_generator, run
 from actgen.strategies.text_only import TextOnly
+from actgen.train.options import TrainingOptions
 
 NEIGHBOURS = 5
+SAMPLERS = ((20, 1.0, 0.0), (20, 1.0, 1.0), (20, 1.5, 0.0), (20, 1.5, 1.0), (40, 1.0, 1.0))  # steps, guidance scale, eta
 
 
 def recipe(epochs: int, seed: int) -> Recipe:
     """The demo's training recipe, on whatever images are given as real ones."""
-    return Recipe(strategy="none", seed=seed, training=Training(epochs=epochs, test_every=10_000))
+    return Recipe(strategy="none", seed=seed, training=TrainingOptions(epochs=epochs, test_every=10_000))
 
 
 def draw(artist: Artist, names: Sequence[str], count: int, seed: int) -> tuple[ArrayImages, float]:
@@ -98,23 +101,25 @@ def reference(train: ArrayImages, test: ArrayImages, work: Path) -> tuple[Classi
     return classifier.eval(), accuracy
 
 
+def name_of(*facts: object) -> str:
+    """Return a short folder name that belongs to these facts alone."""
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
+
+
 def measure(generator: Path, drawing: Drawing, data: str, work: Path) -> dict[str, Any]:
     """Return the four figures of a generator."""
     folder = Path(data.removeprefix("idx:"))
     train, test = read_idx_split(folder, "train"), read_idx_split(folder, "test")
+    work = work / name_of(train.labels, test.labels)
     classifier, accuracy = reference(train, test, work)
     artist = Artist(Backbone.from_pretrained(str(generator)), drawing)
-    facts: dict[str, Any] = {
-        "generator": generator.name,
-        "hash": hash_weights(generator),
-        "reference_accuracy": accuracy,
-    }
     ten, seconds = draw(artist, train.class_names, 10_000, seed=1)
-    facts["seconds_an_image"] = round(seconds, 4)
+    facts: dict[str, Any] = {"generator_hash": artist.backbone.weights_hash, "drawing": asdict(drawing)}
+    facts |= {"reference_accuracy": accuracy, "seconds_an_image": round(seconds, 4)}
     for count, epochs in ((2_000, 30), (10_000, 15)):
         part = Subset(ten, tuple(range(count)))
         real = hold_out(train, count / len(train.labels), seed=1)[1]
-        place = work / f"{facts['hash'][:12]}-{count}"
+        place = work / f"cas-{count}-{name_of(artist.backbone.weights_hash, drawing)}"
         facts[f"cas_{count}"] = accuracy_of(part, test, epochs, 0, place)
         facts[f"real_{count}"] = accuracy_of(real, test, epochs, 0, work / f"real-{count}")
     pixels = to_pixels(ten, 32)
@@ -129,17 +134,11 @@ def choose(generator: Path, data: str, work: Path, count: int = 2_000) -> list[d
     train = read_idx_split(Path(data.removeprefix("idx:")), "train")
     validation = hold_out(train, 1 / 6, seed=2)[1]
     rows = []
-    for steps, scale, eta in (
-        (20, 1.0, 0.0),
-        (20, 1.0, 1.0),
-        (20, 1.5, 0.0),
-        (20, 1.5, 1.0),
-        (40, 1.0, 1.0),
-        (40, 1.5, 1.0),
-    ):
+    for steps, scale, eta in SAMPLERS:
         drawing = replace(PRESETS["tiny"], num_inference_steps=steps, guidance_scale=scale, eta=eta)
-        images, seconds = draw(Artist(Backbone.from_pretrained(str(generator)), drawing), train.class_names, count, seed=3)
-        place = work / f"choose-{hash_weights(generator)[:12]}-{steps}-{scale}-{eta}"
+        artist = Artist(Backbone.from_pretrained(str(generator)), drawing)
+        images, seconds = draw(artist, train.class_names, count, seed=3)
+        place = work / f"choose-{name_of(artist.backbone.weights_hash, drawing, train.labels)}"
         rows.append({"steps": steps, "guidance_scale": scale, "eta": eta, "seconds_an_image": round(seconds, 4),
                      "validation_cas": accuracy_of(images, validation, 30, 0, place)})  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)

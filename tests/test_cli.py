@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from accelerate import PartialState
 from PIL import Image
 from typer.testing import CliRunner
 
 from actgen.cli import app, main
-from actgen.recipe import build_recipe, to_toml
+from actgen.errors import UserError
+from actgen.recipe import Recipe, build_recipe, to_toml
 from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, write_digits
 
 Refuse = Callable[..., str]
@@ -245,6 +250,8 @@ def test_a_damaged_checkpoint(refuse: Refuse, digits: Path, tmp_path: Path, dama
 def test_other_requests_that_cannot_be(refuse: Refuse, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")]
     assert "--classes is empty" in refuse("generate", "--classes", " , ", "--generator", str(tiny_generator), *out)
+    twice = refuse("generate", "--classes", "one, zero,one", "--generator", str(tiny_generator), *out)
+    assert "--classes names one more than once" in twice
     assert "allowed: tiny" in refuse("finetune", "--from-scratch", "huge", "--data", str(digits), *out)
     assert "summary.json" in refuse("report", str(tmp_path / "nowhere"))
 
@@ -259,7 +266,68 @@ def test_a_real_process_ends_with_code_2_and_a_message(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_demo_finds_what_is_wrong_before_its_first_arm_trains(refuse: Refuse, digits: Path, tmp_path: Path) -> None:
+    demo = ["demo", "--out", str(tmp_path / "out"), "--set", f"data={digits}", "--set", "training.epochs=2"]
+    assert "nowhere" in refuse(*demo, "--set", "generator=nowhere")
+    assert "actgen finetune" in refuse(*demo)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "/there/out"), "/there/out: Permission denied. Check"),
+        (OSError(28, "No space left on device"), "No space left on device. Check"),
+        (OSError("cannot identify image file\nand more"), "cannot identify image file. Check"),
+    ],
+)
+def test_what_the_system_refuses_is_a_message(
+    refuse: Refuse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: OSError, words: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("actgen.runs.run", fail)
+    assert words in refuse(*train("somewhere", tmp_path / "out"))
+
+
+def test_ctrl_c_ends_a_real_process_with_a_message(digits: Path, tmp_path: Path) -> None:
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from actgen.cli import main; main()"
+    arguments = train(digits, tmp_path / "out", "--strategy", "none", "--epochs", "100000")
+    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            for _ in range(1200):
+                if (tmp_path / "out" / "stats.jsonl").exists() or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            errors = process.communicate(timeout=60)[1].decode()
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (130, "stopped; the same command continues.\n")
+
+
 # what it prints
+
+
+def test_what_a_user_sets_wins_in_a_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def look(recipe: Recipe, out: Path, **_: object) -> Iterator[tuple[str, dict[str, Any]]]:
+        seen.append(recipe.training.test_every)
+        return iter(())
+
+    monkeypatch.setattr("actgen.demo.run_demo", look)
+    for more in ([], ["--set", "training.test_every=5"]):
+        result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "out"), *more], catch_exceptions=False)
+        assert result.exit_code == 0
+    assert seen == [3, 5]
+
+
+def test_without_a_terminal_it_prints_epochs_and_no_empty_line(digits: Path, tmp_path: Path) -> None:
+    arguments = train(digits, tmp_path / "out", "--strategy", "none")
+    lines = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
+    assert "" not in [line.strip() for line in lines]
 
 
 def test_a_dry_run_prints_the_whole_configuration_and_writes_nothing(
@@ -328,6 +396,19 @@ def test_generate_does_not_pass_other_images_off_as_these(
     out = tmp_path / "store"
     CliRunner().invoke(app, generate(tiny_generator, out, "--count", "2"), catch_exceptions=False)
     assert "store" in refuse(*generate(tiny_generator, out, "--count", "2", *other))
+
+
+def test_generate_draws_on_the_device_that_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def look(name: str, images: object, device: str = "") -> None:
+        seen.append(device)
+        raise UserError("seen")
+
+    monkeypatch.setattr("actgen.generating.open_generator", look)
+    with pytest.raises(UserError, match="seen"):
+        CliRunner().invoke(app, generate(tmp_path, tmp_path / "store"), catch_exceptions=False)
+    assert seen == [str(PartialState().device)]
 
 
 def test_finetune_makes_a_generator_and_shows_where(digits: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_written_and_read_it_is_the_same(tmp_path: Path, preset: str) -> None:
 def test_changed_values_survive_the_round_trip(tmp_path: Path) -> None:
     settings = [
         "training.epochs=3",
-        "drawing.image.offset=inf",
+        "drawing.image.offset=1e9",
         "drawing.text.both_halves=true",
         "generation.preset=code",
     ]

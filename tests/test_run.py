@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from torch import Tensor
 from typer.testing import CliRunner
 
 from actgen.cli import app
+from actgen.data.imageset import ImageSet, to_pixels
+from actgen.drawing import Artist
+from actgen.errors import UserError
 from actgen.recipe import Recipe, build_recipe, to_toml
-from actgen.runs import run
+from actgen.records import Request, Sample
+from actgen.runs import estimate, open_run, run
+from actgen.train.loop import fit
 from actgen.train.state import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, without_times
 
@@ -217,6 +224,81 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(finished: Path,
     assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 11
     run(recipe, out)
     assert_same_run(finished, out)
+
+
+def test_without_its_checkpoint_a_run_starts_again_and_older_images_are_set_aside(
+    finished: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "checkpoints")
+    (out / "summary.json").unlink()
+    first, *others = (out / "store" / "metadata.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    row = json.loads(first)  # a first image of other pixels, as another version or machine may have drawn it
+    Image.new("RGB", (32, 32)).save(out / "store" / row["file_name"])
+    row["sha256"] = hashlib.sha256((out / "store" / row["file_name"]).read_bytes()).hexdigest()
+    (out / "store" / "metadata.jsonl").write_text("".join([json.dumps(row) + "\n", *others]), encoding="utf-8")
+    run(recipe, out)
+    assert [path.name for path in (out / "set_aside").iterdir()] == [f"{row['key']}-{row['sha256'][:16]}.png"]
+    shutil.rmtree(out / "set_aside")
+    assert_same_run(finished, out)
+
+
+def test_another_generator_is_refused_at_the_continuation(finished: Path, recipe: Recipe) -> None:
+    before = tree(finished)
+    training = open_run(recipe, finished)
+    assert training.round is not None
+    training.round.artist.backbone.weights_hash = "another"
+    with pytest.raises(UserError, match="the generator changed since"):
+        next(iter(fit(training)))
+    assert tree(finished) == before
+
+
+def test_a_round_looks_at_the_held_out_images_once(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def counted(images: ImageSet, size: int, indices: Sequence[int] | None = None) -> Tensor:
+        looks.append(size)
+        return to_pixels(images, size, indices)
+
+    monkeypatch.setattr("actgen.classify.evaluate.to_pixels", counted)
+    stats = next(iter(fit(open_run(replace(recipe, generation=replace(recipe.generation, budget=0.02)), tmp_path))))
+    assert stats.holdout_accuracy is not None
+    assert len(looks) == 1
+
+
+# what it will cost
+
+
+def test_an_estimate_counts_grown_epochs_and_draws_with_every_force(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[tuple[str, ...], int]] = []
+    draw = Artist.draw
+
+    def seen(artist: Artist, requests: Sequence[Request], **more: Any) -> Iterator[Sample]:
+        drawn.append((requests[0].guides, len(artist.bank)))
+        return draw(artist, requests, **more)
+
+    monkeypatch.setattr(Artist, "draw", seen)
+    grow = replace(recipe, training=replace(recipe.training, epoch_length="grow"))
+    found = estimate(grow, tmp_path / "run")
+    assert found.optimizer_steps == 4 + 4 + 5 + 5  # 108, 108 + 18, 120 + 36 and 120 + 36 images in batches of 32
+    assert estimate(recipe, tmp_path / "run").optimizer_steps == 16
+    assert {"adversarial", "contrastive", "image"} in [set(guides) for guides, remembered in drawn if remembered]
+    assert found.generation_seconds > 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("epochs", "until"), [(1, 0.5), (4, 0.1)])
+def test_a_budget_without_an_epoch_to_spend_it_is_refused(recipe: Recipe, tmp_path: Path, epochs: int, until: float) -> None:
+    never = replace(
+        recipe, training=replace(recipe.training, epochs=epochs), generation=replace(recipe.generation, until=until)
+    )
+    with pytest.raises(UserError, match=f"training.epochs = {epochs} with generation.until = {until}"):
+        open_run(never, tmp_path / "run")
+    assert open_run(replace(never, generation=replace(never.generation, budget=0.0)), tmp_path / "run").generating == 0
+    assert open_run(replace(never, strategy="none"), tmp_path / "run").round is None
 
 
 # the other arms

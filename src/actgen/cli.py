@@ -5,16 +5,29 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from .errors import UserError
 
+
+class _Commands(TyperGroup):
+    """Commands that say how to go on after Ctrl-C; Typer alone ends them without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("stopped; the same command continues.")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
 console = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -38,7 +51,7 @@ def demo(
     from .demo import ARMS, run_demo
     from .recipe import build_recipe
 
-    recipe = build_recipe(None, settings or [], {"seed": seed, "training.test_every": 3})
+    recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
     arms: dict[str, dict[str, Any]] = {}
     with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
         for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
@@ -147,13 +160,18 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run or a dem
 
 
 def main() -> None:
-    """Run the command line; `UserError` becomes a message on stderr and exit code 2."""
+    """Run the command line; `UserError` and what the system refuses become a message on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
     try:
         app()
     except UserError as error:
-        Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(str(error))}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command continues.")
-        sys.exit(130)
+        _refuse(str(error))
+    except OSError as error:
+        reason = error.strerror or str(error).partition("\n")[0]
+        _refuse(f"{error.filename or 'a file could not be read or written'}: {reason}. Check the path, its permissions and the "
+                "room on the disk; then the same command continues.")  # fmt: skip
+
+
+def _refuse(message: str) -> NoReturn:
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(message)}")
+    sys.exit(2)

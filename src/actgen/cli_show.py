@@ -20,6 +20,7 @@ def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description:<12}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(),
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console, transient=True,
+        disable=not console.is_terminal,
     )  # fmt: skip
 
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import checkpoint
 from .data.sources import load_data
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import Told, run
-from .train import checkpoint
+from .runs import Told, open_run, run
 from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
-_SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps", "per_class")
+_SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 
 
 def run_demo(
@@ -29,6 +29,8 @@ def run_demo(
     if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
         raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
     data = load_data(recipe.data)
+    if not (out / "summary.json").exists():  # opens all that any arm needs, so what is wrong is found before the first trains
+        open_run(replace(recipe, strategy="actgen"), out / "arms" / "actgen", data)
     arms: dict[str, dict[str, Any]] = {}
     for arm in ARMS:
         summary = run(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from .classify.classifier import Classifier
 from .data.imageset import fit_square, stack_pixels
@@ -19,6 +20,7 @@ from .diffuse.attention import choose_resolution
 from .diffuse.backbone import Backbone
 from .diffuse.denoise import Batch, Guide, denoise
 from .diffuse.walk import Walk, make_walk
+from .errors import UserError
 from .guides.bank import MemoryBank
 from .guides.image import BoundImage, unit_range
 from .guides.text import BoundText
@@ -58,6 +60,7 @@ class Artist:
         self.backbone = backbone
         self.drawing = PRESETS["default"] if drawing is None else drawing
         self.bank = MemoryBank() if bank is None else bank
+        self._walk()  # a number of steps that this generator cannot take is found before anything is drawn
 
     @classmethod
     def from_pretrained(cls, path_or_id: str, *, preset: str = "default", device: str = "cpu") -> Artist:
@@ -82,10 +85,19 @@ class Artist:
 
     def check_guides(self, class_names: Sequence[str]) -> None:
         """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes."""
-        if self.drawing.image.mask != "none":
+        image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
+        if image.mask != "none":
+            if image.token >= length:
+                raise UserError(f"drawing.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
+                                f"0 to {length - 1}, or -1 to find the class words.")  # fmt: skip
             self._resolution()
             for name in class_names:
                 self.backbone.token_positions(class_prompt(name), class_words(name))
+
+    def _walk(self) -> Walk:
+        drawing = self.drawing
+        return make_walk(self.backbone.pipeline.scheduler.config, drawing.num_inference_steps, eta=drawing.eta,
+                         previous=drawing.previous)  # fmt: skip
 
     def _resolution(self) -> int:
         backbone = self.backbone
@@ -98,8 +110,7 @@ class Artist:
         began = time.perf_counter()
         backbone, drawing = self.backbone, self.drawing
         noises = open_noises([request.seed for request in requests], backbone.latent_shape)
-        walk = make_walk(backbone.pipeline.scheduler.config, drawing.num_inference_steps, eta=drawing.eta,
-                         previous=drawing.previous)  # fmt: skip
+        walk = self._walk()
         image = self._bind_image(requests, guide_image, walk, noises)
         text = self._bind_text(requests, classifier, len(walk))
         guides: list[Guide] = [guide for guide in (image, text) if guide is not None]
@@ -156,7 +167,9 @@ class Artist:
 
         def view(x0: Tensor) -> Tensor:
             images = self.backbone.decode(x0).float()
-            out: Tensor = classifier(0.5 * images + 0.5 if double else images)
+            if double:
+                images = 0.5 * F.interpolate(images, (classifier.image_size,) * 2, mode="bilinear") + 0.5
+            out: Tensor = classifier(images)
             return out
 
         return view

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from .data.imageset import ArrayImages
 from .data.store import MANIFEST, Store
 from .drawing import Artist
@@ -24,11 +26,13 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     """
     if not class_names:
         raise UserError("--classes is empty: give class names separated by commas, for example --classes 'coat,ankle boot'.")
+    if twice := sorted({name for name in class_names if list(class_names).count(name) > 1}):
+        raise UserError(f"--classes names {', '.join(twice)} more than once. Give each once; --count says how many images.")
     _refuse_other_folder(out)
     import numpy as np
 
     names = ArrayImages(np.zeros((0, 1, 1), dtype=np.uint8), (), tuple(class_names), ())
-    artist = Artist(open_generator(recipe.generator, names), recipe.drawing)
+    artist = Artist(open_generator(recipe.generator, names, str(PartialState().device)), recipe.drawing)
     store = Store(out)
     requests = TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed)
     facts = {"guidance": asdict(recipe.drawing), "generator": artist.backbone.name,

@@ -1,6 +1,6 @@
 """How images are drawn: every number of the engine in one frozen dataclass, and the named sets of them.
 
-Every deviation between the paper, its released code and ours is a value here, never a fork.
+What the paper, its released code and we do differently in drawing is a value here, never a fork.
 """
 
 from __future__ import annotations

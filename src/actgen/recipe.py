@@ -16,9 +16,8 @@ import tomli_w
 
 from .errors import UserError
 from .presets import PRESETS, Drawing
-from .train.augment import Augmentation
+from .train.options import EPOCH_LENGTHS, TrainingOptions
 
-EPOCH_LENGTHS = ("real", "grow")
 BUNDLED = "bundled"
 
 
@@ -31,36 +30,18 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """The classifier's training: SGD with Nesterov momentum 0.9, warm-up and cosine.
-
-    `epoch_length`: "real" keeps the steps of an epoch at those of the real data, "grow" follows the grown set. `test_every`:
-    test accuracy is measured after every that many epochs, for the curves only. `workers`: data-loading processes.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 0.1
-    weight_decay: float = 5e-4
-    warmup: float = 0.1
-    label_smoothing: float = 0.1
-    epoch_length: str = "real"
-    test_every: int = 1
-    workers: int = 0
-    augment: Augmentation = field(default_factory=Augmentation)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Generation:
     """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in
     this first fraction of the epochs; `holdout`: fraction of the training images held out to find mistakes and given back
-    after the last round; `preset`: where `[drawing]` starts from; `previews`: guides and masks kept a round.
+    after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more adversarial drawings as
+    the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides and masks kept a round.
     """
 
     budget: float = 0.3
     until: float = 0.5
     holdout: float = 0.1
     preset: str = "tiny"
+    curriculum: bool = True
     previews: int = 4
 
 
@@ -73,7 +54,7 @@ class Recipe:
     strategy: str = "actgen"
     seed: int = 0
     model: Model = field(default_factory=Model)
-    training: Training = field(default_factory=Training)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
     drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
 
@@ -100,7 +81,7 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
         preset = suggested_preset(str(tree.get("generator", BUNDLED)))
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"generation.preset = {preset!r} is unknown; allowed: {', '.join(PRESETS)}.")
-    start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset))
+    start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
     recipe: Recipe = _fill(start, tree, "")
     return recipe
 

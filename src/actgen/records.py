@@ -46,7 +46,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An image to be drawn. With the generator's weights it is enough to draw the same image again.
+    """An image to be drawn. With the generator's weights, the drawing settings and what its guides look at (the source
+    image, the bank and the classifier of that round) it is enough to draw the same image again.
 
     `guides` names the forces that are on: "image", "contrastive", "adversarial"; none of them is plain text-to-image.
     """

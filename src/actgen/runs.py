@@ -20,7 +20,8 @@ from typing import Any
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from .classify.classifier import create_classifier
+from . import checkpoint
+from .classify.classifier import create_classifier, frozen
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Subset
 from .data.mixture import Mixture
@@ -30,16 +31,15 @@ from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .drawing import Artist
 from .errors import UserError, refuse_file
-from .prompts import class_prompt
 from .recipe import BUNDLED, Recipe, to_toml
-from .records import Request, Source
+from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
 from .seeding import derive
 from .strategies import create_strategy
 from .synthesis import Round
-from .train import checkpoint
-from .train.loop import fit, train_epoch
-from .train.state import EpochStats, Hyper, Training
+from .train.loop import fit, steps_per_epoch, train_epoch
+from .train.schedule import generating_epochs
+from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
 
@@ -65,7 +65,8 @@ def open_generator(name: str, images: ImageSet, device: str = "cpu") -> Backbone
 def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
     """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
     _refuse_other_run(recipe, out)
-    strategy = create_strategy(recipe.strategy)
+    strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
+    _refuse_no_rounds(recipe)
     data = load_data(recipe.data) if data is None else data
     real = data.train
     classifier = create_classifier(
@@ -83,15 +84,11 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
             artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
             seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
         )  # fmt: skip
-    training = recipe.training
-    hyper = Hyper(
-        **{key: getattr(training, key) for key in (
-            "epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "label_smoothing", "epoch_length",
-            "test_every", "workers", "augment")},
-        budget_images=round(generation.budget * len(real.labels)) if round_ is not None else 0,
+    return Training(
+        classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
+        round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, seed=recipe.seed,
     )  # fmt: skip
-    return Training(classifier, hyper, real, held_out, data.test, round_, out)
 
 
 def run(
@@ -146,14 +143,20 @@ class Estimate:
 def estimate(recipe: Recipe, out: Path) -> Estimate:
     """Measure a few optimiser steps and one small batch of drawings, and scale them up; nothing is written."""
     training = open_run(recipe, out)
-    hyper, images = training.hyper, sum(training.budgets)
-    probe = replace(training.hyper, epochs=1, epoch_length="real")
-    steps = -(-training.total_real // hyper.batch_size) * hyper.epochs
     trial = copy.copy(training)
-    trial.hyper, trial.total_real = probe, min(training.total_real, 4 * hyper.batch_size)
-    seconds_a_step = _seconds_a_step(trial)
-    seconds_an_image = _seconds_an_image(training) if training.round is not None and images else 0.0
-    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, images * seconds_an_image)
+    trial.options = replace(training.options, epochs=1, epoch_length="real")
+    trial.total_real = min(training.total_real, 4 * training.options.batch_size)
+    steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
+    images = sum(training.budgets)
+    drawing = _drawing_seconds(training) if images else 0.0
+    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing)
+
+
+def _planned_steps(training: Training) -> int:
+    """Return the optimiser steps of the whole run, if every round draws its share."""
+    options, real = training.options, training.total_real
+    sizes = [len(training.real_rows(epoch)) + sum(training.budgets[:epoch]) for epoch in range(options.epochs)]
+    return sum(steps_per_epoch(options, real, images) for images in sizes)
 
 
 def _seconds_a_step(trial: Training) -> float:
@@ -165,27 +168,51 @@ def _seconds_a_step(trial: Training) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def _seconds_an_image(training: Training) -> float:
-    assert training.round is not None
-    artist, real = training.round.artist, training.real
-    guides = ("image", "contrastive") if training.held_out is not None else ()
-    count = min(artist.drawing.batch_size, 16)
-    requests = []
-    for number in range(count):
-        index = number % len(real.labels)
-        label = real.labels[index]
-        name = real.class_names[label]
-        requests.append(Request(key=str(number), label=label, class_name=name, prompt=class_prompt(name), seed=number,
-                                strategy="", round=0, guides=guides,
-                                source=Source(split="train", index=index, key=real.keys[index])))  # fmt: skip
-    began = time.perf_counter()
-    list(artist.draw(requests, guide_image=lambda request: real.image(request.source.index if request.source else 0)))
-    return (time.perf_counter() - began) / count
+def _drawing_seconds(training: Training) -> float:
+    """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
+    round_, classifier = training.round, training.classifier
+    assert round_ is not None
+    artist = Artist(round_.artist.backbone, round_.artist.drawing)  # with a memory of its own
+    most = min(artist.drawing.batch_size, 16)
+    kinds: dict[tuple[str, ...], list[Request]] = {}
+    for request in _planned_requests(training, round_):
+        kinds.setdefault(request.guides, []).append(request)
+
+    def draw(requests: list[Request]) -> list[Sample]:
+        with frozen(classifier):
+            return list(artist.draw(requests[:most], guide_image=round_.guide_image, classifier=classifier))
+
+    for sample in draw(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
+        for label in range(len(training.real.class_names)):
+            artist.bank.add(label, sample.latents)
+    return sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
+
+
+def _planned_requests(training: Training, round_: Round) -> list[Request]:
+    """Return what the rounds would ask for if every held-out image was a mistake."""
+    mistakes = [
+        Mistake(source=Source(split="holdout", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
+        for i, (key, label) in enumerate(zip(round_.holdout.keys, round_.holdout.labels, strict=True))
+    ]
+    names, epochs = training.real.class_names, training.options.epochs
+    return [
+        request
+        for epoch, budget in enumerate(training.budgets)
+        for request in round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed)
+    ]
 
 
 def _typical_size(images: ImageSet) -> int:
     step = max(1, len(images.labels) // 32)
     return int(statistics.median(min(images.image(i).size) for i in range(0, len(images.labels), step)))
+
+
+def _refuse_no_rounds(recipe: Recipe) -> None:
+    epochs, generation = recipe.training.epochs, recipe.generation
+    if recipe.strategy != "none" and generation.budget > 0 and generating_epochs(epochs, generation.until) == 0:
+        raise UserError(f"training.epochs = {epochs} with generation.until = {generation.until:g} leaves no epoch after which "
+                        "images are drawn (never after the last). Give more epochs, a larger generation.until, or "
+                        "--budget 0.")  # fmt: skip
 
 
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from PIL import Image
 
 from .classify.classifier import Classifier, frozen
-from .classify.evaluate import predict, predict_pixels
+from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import misclassified
 from .data.imageset import ImageSet, fit_square, stack_pixels
 from .data.store import Previews, Store
 from .drawing import Artist
-from .records import Mistake, Progress, Request, Sample, Snapshot
+from .records import Progress, Request, Sample, Snapshot
 from .strategies.base import Strategy
 
 
@@ -34,19 +34,20 @@ class Round:
 
     def __call__(
         self, classifier: Classifier, progress: Progress, budget: int,
-        on_sample: Callable[[int, int], None] | None = None,
+        on_sample: Callable[[int, int], None] | None = None, *, seen: Predictions | None = None,
     ) -> Snapshot:  # fmt: skip
-        """Draw `budget` images for the classifier's mistakes and commit them. `on_sample(done, of)` is told of each."""
-        mistakes: list[Mistake] = []
-        if self.strategy.needs_holdout:
-            predictions = predict(classifier, self.holdout)
-            progress = replace(progress, accuracy=predictions.accuracy)
-            mistakes = misclassified(predictions, self.holdout.keys)
+        """Draw `budget` images for the classifier's mistakes and commit them. `on_sample(done, of)` is told of each.
+
+        `seen` is what `look` returned, if the caller has looked already.
+        """
+        seen = self.look(classifier) if seen is None else seen
+        progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
+        mistakes = [] if seen is None else misclassified(seen, self.holdout.keys)
         requests = self.strategy.plan(mistakes, self.holdout.class_names, budget, progress, self.seed)
         doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
         samples: list[Sample] = []
         with frozen(classifier):
-            for sample in self.artist.draw(requests, guide_image=self._guide, classifier=classifier):
+            for sample in self.artist.draw(requests, guide_image=self.guide_image, classifier=classifier):
                 self._keep(sample, classifier, progress, doubted)
                 samples.append(sample)
                 if on_sample is not None:
@@ -56,7 +57,12 @@ class Round:
                 self.artist.bank.add(sample.request.label, sample.latents)
         return self.store.snapshot()
 
-    def _guide(self, request: Request) -> Image.Image:
+    def look(self, classifier: Classifier) -> Predictions | None:
+        """Return the predictions for the held-out images; None if the strategy does without them."""
+        return predict(classifier, self.holdout) if self.strategy.needs_holdout else None
+
+    def guide_image(self, request: Request) -> Image.Image:
+        """Return the held-out image that a request names."""
         assert request.source is not None
         return self.holdout.image(request.source.index)
 
@@ -72,4 +78,4 @@ class Round:
         }  # fmt: skip
         self.store.add(sample, facts)
         if self.previews is not None and request.source is not None:
-            self.previews.add(sample, fit_square(self._guide(request), sample.image.size[0]))
+            self.previews.add(sample, fit_square(self.guide_image(request), sample.image.size[0]))

@@ -76,6 +76,13 @@ def test_class_names_are_read_and_must_suffice(tmp_path: Path) -> None:
         read_idx_split(tmp_path, "train")
 
 
+def test_class_names_that_are_no_utf_8_are_a_user_error(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", bytes_of_shape(2, 8, 8), [0, 1])
+    (tmp_path / "class_names.txt").write_bytes("café\nthé\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"class_names\.txt is not UTF-8"):
+        read_idx_split(tmp_path, "train")
+
+
 def test_images_and_labels_must_have_one_length(tmp_path: Path) -> None:
     write_split(tmp_path, "train", bytes_of_shape(3, 8, 8), [0, 1])
     with pytest.raises(UserError, match=r"labels of shape \(2,\)"):

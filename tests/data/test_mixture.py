@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from actgen.data.folder import FolderImages
 from actgen.data.imageset import to_pixels
 from actgen.data.mixture import Mixture
 from actgen.data.sources import load_data
@@ -51,18 +53,30 @@ def test_without_a_snapshot_it_is_the_real_images(digits: Path) -> None:
     assert Mixture(real, size=8).rows == ()
 
 
-def test_decoding_on_access_gives_the_same_as_the_cache(
-    digits: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decoding_on_access_gives_the_same_as_the_cache(digits: Path, snapshot: Snapshot) -> None:
     real = load_data(str(digits)).train
-    cached = Mixture(real, snapshot, size=16)
-    monkeypatch.setattr("actgen.data.mixture.CACHE_BYTES", 0)
+    cached = Mixture(real, snapshot, size=16, cache=to_pixels(real, 16))
     decoded = Mixture(real, snapshot, size=16)
-    assert cached.cache is not None
-    assert decoded.cache is None
     for index in range(len(cached)):
         assert torch.equal(cached[index][0], decoded[index][0])
         assert cached[index][1] == decoded[index][1]
+
+
+def test_the_labels_are_asked_for_once_not_for_every_item(digits: Path) -> None:
+    class Asked(FolderImages):
+        times = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            Asked.times += name == "labels"
+            return super().__getattribute__(name)
+
+    real = load_data(str(digits)).train
+    assert isinstance(real, FolderImages)
+    mixture = Mixture(Asked(**vars(real)), size=8)
+    before = Asked.times
+    for index in range(5):
+        mixture[index]
+    assert Asked.times == before
 
 
 def test_worker_processes_give_the_same_batches(digits: Path, snapshot: Snapshot) -> None:

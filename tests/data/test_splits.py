@@ -1,14 +1,12 @@
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from actgen.data.imageset import ArrayImages, ImageSet, Subset
-from actgen.data.splits import hold_out, train_test
+from actgen.data.imageset import ArrayImages, ImageSet
+from actgen.data.splits import hold_out
 from actgen.errors import UserError
 
-Cut = Callable[[ImageSet, float, int], tuple[Subset, Subset]]
 COUNTS = (2, 3, 10, 101)
 
 
@@ -20,11 +18,10 @@ def images(counts: tuple[int, ...] = COUNTS) -> ArrayImages:
     return ArrayImages(pixels, tuple(labels), names, tuple(f"train/{i}" for i in range(len(labels))))
 
 
-@pytest.mark.parametrize("cut", [hold_out, train_test])
 @pytest.mark.parametrize("fraction", [1e-9, 0.1, 0.5, 0.9, 1 - 1e-9])
-def test_the_parts_are_disjoint_complete_and_stratified(cut: Cut, fraction: float) -> None:
+def test_the_parts_are_disjoint_complete_and_stratified(fraction: float) -> None:
     parent = images()
-    kept, held = cut(parent, fraction, 0)
+    kept, held = hold_out(parent, fraction, 0)
     assert isinstance(held, ImageSet)
     assert sorted(kept.indices + held.indices) == list(range(sum(COUNTS)))
     assert (list(kept.indices), list(held.indices)) == (sorted(kept.indices), sorted(held.indices))
@@ -40,10 +37,8 @@ def test_the_same_arguments_give_the_same_cut() -> None:
     assert [part.indices for part in first] == [part.indices for part in second]
 
 
-def test_seeds_and_purposes_have_streams_of_their_own() -> None:
-    held = {hold_out(images(), 0.3, seed)[1].indices for seed in range(3)}
-    held |= {train_test(images(), 0.3, seed)[1].indices for seed in range(3)}
-    assert len(held) == 6
+def test_seeds_have_streams_of_their_own() -> None:
+    assert len({hold_out(images(), 0.3, seed)[1].indices for seed in range(3)}) == 3
 
 
 def test_a_larger_fraction_only_adds() -> None:
@@ -60,11 +55,17 @@ def test_a_class_is_cut_independently_of_the_others() -> None:
 
 
 def test_a_cut_can_be_cut_again() -> None:
-    rest, test = train_test(images((10, 10)), 0.2, seed=0)
+    rest, test = hold_out(images((10, 10)), 0.2, seed=1)
     kept, held = hold_out(rest, 0.25, seed=0)
     assert Counter(kept.labels) == {0: 6, 1: 6}
     assert set(kept.keys) | set(held.keys) | set(test.keys) == set(images((10, 10)).keys)
     assert len(kept.keys) + len(held.keys) + len(test.keys) == 20
+
+
+def test_labels_and_keys_of_a_part_are_built_once() -> None:
+    held = hold_out(images(), 0.3, seed=0)[1]
+    assert held.labels is held.labels
+    assert held.keys is held.keys
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])

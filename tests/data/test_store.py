@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,66 @@ def test_a_snapshot_stands_still(tmp_path: Path) -> None:
     store.add(make_sample("later"), FACTS)
     assert (len(snapshot), len(store)) == (2, 3)
     assert json.dumps(snapshot.rows) == text
+
+
+# taking out
+
+
+def test_what_is_not_kept_is_set_aside_and_nothing_is_destroyed(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store", 5)
+    rows, pictures = store.snapshot().rows, sorted(path.read_bytes() for path in tmp_path.rglob("*.png"))
+    store.keep(2)
+    assert store.snapshot().rows == Store(tmp_path / "store").snapshot().rows == rows[:2]
+    assert_every_line_has_its_image(tmp_path / "store")
+    assert len(list((tmp_path / "store" / "images").iterdir())) == 2
+    assert len(list((tmp_path / "set_aside").iterdir())) == 3
+    assert sorted(path.read_bytes() for path in tmp_path.rglob("*.png")) == pictures
+
+
+def test_an_image_set_aside_may_be_drawn_again_in_another_way(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store")
+    store.keep(0)
+    store.add(make_sample("r000-00000", shade=200), FACTS)
+    store.keep(0)
+    assert len(list((tmp_path / "set_aside").iterdir())) == 4
+
+
+def test_drawn_again_in_the_same_way_the_folder_is_as_before(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store")
+    before = tree(tmp_path)
+    store.keep(1)
+    filled(tmp_path / "store")
+    assert tree(tmp_path) == before
+
+
+def test_to_keep_all_changes_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store")
+    before = tree(tmp_path)
+    store.keep(3)
+    Store(tmp_path / "empty").keep(0)
+    assert tree(tmp_path) == before
+
+
+def test_more_than_there_is_cannot_be_kept(tmp_path: Path) -> None:
+    store = filled(tmp_path / "store")
+    with pytest.raises(UserError, match=r"store holds 3 images, but 4 were drawn.*checkpoints"):
+        store.keep(4)
+    assert len(store) == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_json_is_not_written(tmp_path: Path, value: float) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(ValueError, match="JSON"):
+        store.add(make_sample("k"), {"probability": value})
+    assert len(store) == len(Store(tmp_path)) == 0
+
+
+def test_an_image_is_on_the_disk_before_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name))
+    Store(tmp_path).add(make_sample("k"), FACTS)
+    assert synced == ["k.part", MANIFEST]
 
 
 def test_previews_without_a_mask_are_not_kept(tmp_path: Path) -> None:

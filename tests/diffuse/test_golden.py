@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.denoise import Batch, Step, denoise
 from actgen.diffuse.walk import Walk, make_walk
 from actgen.guides.bank import MemoryBank
-from actgen.guides.image import BoundImage, ImageGuidance
-from actgen.guides.text import BoundText, TextGuidance
+from actgen.guides.image import BoundImage
+from actgen.guides.text import BoundText
+from actgen.presets import PRESETS
 
 SET = Path(os.environ.get("ACTGEN_GOLDEN", Path(__file__).parents[1] / "data" / "golden" / "A"))
 META: dict[str, Any] = json.loads((SET / "meta.json").read_text())
@@ -84,7 +86,7 @@ def tensor(array: npt.NDArray[Any]) -> Tensor:
 
 
 def walk_of(backbone: Backbone, steps: int) -> Walk:
-    return make_walk(backbone.pipeline.scheduler.config, steps, previous="stride")
+    return make_walk(backbone.pipeline.scheduler.config, steps, eta=PRESETS["code"].eta, previous=PRESETS["code"].previous)
 
 
 def run_image(
@@ -93,14 +95,11 @@ def run_image(
     steps = len(arrays["timesteps"])
     walk = walk_of(backbone, steps)
     label = int(arrays["labels"][k])
-    image_options = ImageGuidance(
-        offset=META["guidance_str"], reference_steps=0, both_halves=True, token=META["token_index"], negligible=0.0,
-        mask="none" if case == "image_only" else "cumulative",
-    )  # fmt: skip
-    text_options = TextGuidance(
-        step_size=META["nu"], until=META["n_grad_steps"] / steps, norm="token-columns", both_halves=True,
-        margin=META["margin"], margin_scaled=False, adversarial_weight=META["lam"], double_mapped=True,
-    )  # fmt: skip
+    code = PRESETS["code"]
+    image_options = replace(code.image, offset=META["guidance_str"], token=META["token_index"],
+                            mask="none" if case == "image_only" else code.image.mask)  # fmt: skip
+    text_options = replace(code.text, step_size=META["nu"], until=META["n_grad_steps"] / steps, margin=META["margin"],
+                           adversarial_weight=META["lam"])  # fmt: skip
     guide = tensor(arrays["guide_latents"][k : k + 1])
     image = BoundImage(image_options, walk, guide, tensor(arrays["init_latents_guide"][k : k + 1]), [[]])
     text = BoundText(text_options, steps, torch.tensor([label]), [bank.draw(label)],

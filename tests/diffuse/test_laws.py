@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from PIL import Image
 from torch import Tensor
 
@@ -17,12 +19,12 @@ from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.diffuse.attention import recording
 from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.denoise import Batch, Step, denoise
-from actgen.diffuse.walk import make_walk
+from actgen.diffuse.walk import alphas_cumprod, make_walk
 from actgen.drawing import Artist
 from actgen.errors import UserError
 from actgen.finetune import tiny
 from actgen.guides.image import BoundImage, ImageGuidance
-from actgen.presets import Drawing
+from actgen.presets import PRESETS, Drawing
 from actgen.records import Request, Sample, Source
 
 ALL = ("image", "contrastive", "adversarial")
@@ -227,3 +229,65 @@ def test_class_words_are_found_wherever_they_stand(backbone: Backbone) -> None:
 def test_a_map_size_that_is_not_there_is_refused(backbone: Backbone, classifier: Classifier) -> None:
     with pytest.raises(UserError, match=r"\[4, 8\]"):
         draw(backbone, requests(1, ("image",)), classifier, Drawing(num_inference_steps=2, attention_resolution=16))
+
+
+# what cannot be
+
+
+LEADING = {"num_train_timesteps": 1000, "timestep_spacing": "leading", "steps_offset": 1}
+
+
+@pytest.mark.parametrize(("steps", "words"), [(0, "1 to 1000"), (1001, "1 to 1000"), (1000, "starts at timestep 1000")])
+def test_more_steps_than_the_schedule_has_are_refused(steps: int, words: str) -> None:
+    with pytest.raises(UserError, match=rf"num_inference_steps = {steps}: .*{words}"):
+        make_walk(LEADING, steps)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_as_many_steps_as_timesteps_use_each_once(spacing: str) -> None:
+    walk = make_walk({"num_train_timesteps": 1000, "timestep_spacing": spacing}, 1000)
+    assert walk.timesteps.tolist() == list(range(999, -1, -1))
+
+
+def test_the_offset_counts_in_leading_spacing_only() -> None:
+    assert int(make_walk(LEADING, 999).timesteps.max()) == 999
+    assert int(make_walk({**LEADING, "timestep_spacing": "trailing"}, 1000).timesteps.max()) == 999
+
+
+def test_too_many_steps_are_found_before_a_drawing_is_asked_for(backbone: Backbone) -> None:
+    with pytest.raises(UserError, match="num_inference_steps = 1001"):
+        Artist(backbone, Drawing(num_inference_steps=1001))
+
+
+@pytest.mark.parametrize("rescale", [False, True])
+def test_the_schedule_is_that_of_diffusers(rescale: bool) -> None:
+    stock = DDIMScheduler(beta_schedule="scaled_linear", rescale_betas_zero_snr=rescale)
+    ours = alphas_cumprod(stock.config)
+    torch.testing.assert_close(ours, stock.alphas_cumprod.double())
+    assert (float(ours[-1]) < 1e-9) == rescale
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("softness", 0.0), ("softness", math.nan), ("reference_steps", -1), ("negligible", -1e-5), ("offset", math.inf),
+     ("offset", -math.inf), ("offset", math.nan), ("offset", 2e9)],
+)  # fmt: skip
+def test_image_guidance_that_cannot_be_is_refused(name: str, value: float) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(UserError, match=rf"drawing\.image\.{name} = "):
+        ImageGuidance(**wrong)
+
+
+def test_a_large_offset_keeps_the_full_strength() -> None:
+    assert [ImageGuidance(offset=1e9, strength=0.5).gamma(index, 40) for index in (0, 39)] == [0.5, 0.5]
+
+
+def test_a_token_outside_the_prompt_is_refused(backbone: Backbone) -> None:
+    length = backbone.pipeline.tokenizer.model_max_length
+    for token, allowed in ((-1, True), (length - 1, True), (length, False)):
+        artist = Artist(backbone, replace(PRESETS["tiny"], image=ImageGuidance(token=token)))
+        if allowed:
+            artist.check_guides(["coat"])
+        else:
+            with pytest.raises(UserError, match=rf"token = {length}: .* 0 to {length - 1}"):
+                artist.check_guides(["coat"])

@@ -56,7 +56,7 @@ def epoch(number: int, end: float, synthetic: int) -> dict[str, object]:
     }
 
 
-def sample(number: int, guided: bool) -> dict[str, object]:
+def sample(number: int, guided: bool, sourced: bool) -> dict[str, object]:
     label = number % len(CLASSES)
     return {
         "key": f"r{number:03d}",
@@ -66,15 +66,15 @@ def sample(number: int, guided: bool) -> dict[str, object]:
         "class_name": CLASSES[label],
         "prompt": f"a photo of a {CLASSES[label]}",
         "seed": number,
-        "strategy": "actgen" if guided else "text-only",
+        "strategy": "actgen" if sourced else "text-only",
         "guides": ["image", "contrastive"] if guided else [],
         "guidance": {},
-        "source": {"split": "holdout", "key": f"train/{number}", "index": number} if guided else None,
+        "source": {"split": "holdout", "key": f"train/{number}", "index": number} if sourced else None,
         "round": number // 8 + 1,
         "generator": "tiny",
         "generator_hash": "abc",
         "classifier_accuracy": 80.0,
-        "guide_probability": 0.04 * (number % 8) if guided else None,
+        "guide_probability": 0.04 * (number % 8) if sourced else None,
         "probability": min(1.0, 0.2 + 0.05 * (number % 17)),
         "seconds": 0.4,
     }
@@ -93,7 +93,7 @@ def totals(end: float, synthetic: int, epochs: int = 8) -> dict[str, object]:
 
 
 def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples: int = 40) -> Path:
-    """Write a run; every fourth sample is drawn from text only, every fifth lacks a preview."""
+    """Write a run; every fourth sample is drawn from text only (actgen keeps its source), every fifth lacks a preview."""
     synthetic = 5 if samples else 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text('[data]\nname = "fashion" # <b>not bold</b> & not markup\n', encoding="utf-8")
@@ -106,13 +106,14 @@ def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples:
     }
     summary |= {"generator_hash": "abc", "seed": 0, "epochs": 8}
     (folder / "summary.json").write_text(json.dumps(summary | totals(end, synthetic)), encoding="utf-8")
-    records = [sample(number, guided=strategy == "actgen" and number % 4 != 3) for number in range(samples)]
+    sourced = strategy == "actgen"
+    records = [sample(number, guided=sourced and number % 4 != 3, sourced=sourced) for number in range(samples)]
     lines(folder / "store" / "metadata.jsonl", records)
     for number, record in enumerate(records):
         draw(folder / "store" / str(record["file_name"]), number)
-        if record["source"] and number % 5:
+        if record["guides"] and number % 5:
             draw(folder / "previews" / f"{record['key']}-guide.png", number + 1000)
-        if record["source"] and number % 5 and number % 7:
+        if record["guides"] and number % 5 and number % 7:
             draw(folder / "previews" / f"{record['key']}-mask.png", number + 2000, side=8)
     return folder
 

@@ -49,6 +49,11 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 
 def test_the_page_opens_clean_and_shows_its_gallery(page: Page, report: Path) -> None:
+    check_page(page, report)
+
+
+def check_page(page: Page, report: Path) -> None:
+    """Open a report: no complaint, no request, no broken picture, nothing beyond the edge, and a gallery with pictures."""
     complaints: list[str] = []
     requests: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -62,6 +67,7 @@ def test_the_page_opens_clean_and_shows_its_gallery(page: Page, report: Path) ->
     assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
     gallery = page.locator(".gallery")
     assert gallery.is_visible()
+    assert gallery.locator("img").count() >= 3
     assert _colours(gallery.screenshot()) > 50
 
 

@@ -116,3 +116,10 @@ def test_the_ends_of_the_curriculum_are_exact() -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="'random' is unknown; allowed: none, text-only, actgen"):
         create_strategy("random")
+
+
+def test_without_a_curriculum_every_image_has_every_guide() -> None:
+    strategy = create_strategy("actgen", curriculum=False)
+    for epoch in (0, 3):
+        requests = strategy.plan(MISTAKES, CLASSES, 20, Progress(epoch=epoch, epochs=EPOCHS), 0)
+        assert {request.guides for request in requests} == {("image", "contrastive", "adversarial")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actgen.train.loop import epoch_order
-from actgen.train.schedule import generating_epochs, learning_rate, round_budgets
+from actgen.train.schedule import generating_epochs, learning_rate, round_budgets, schedule_position
 
 
 @pytest.mark.parametrize("total", [0, 1, 7, 600, 601])
@@ -62,3 +62,11 @@ def test_an_epoch_sees_every_image_before_it_sees_one_again(images: int, wanted:
 
 def test_epochs_have_orders_of_their_own() -> None:
     assert epoch_order(50, 50, seed=0, epoch=0) != epoch_order(50, 50, seed=0, epoch=1)
+
+
+@pytest.mark.parametrize("steps", [[5, 5, 5], [4, 7, 11], [1, 1, 50]])
+def test_an_epoch_covers_its_share_of_the_schedule_however_long_it_is(steps: list[int]) -> None:
+    places = [[schedule_position(epoch, number, count, 5) for number in range(count)] for epoch, count in enumerate(steps)]
+    assert [epoch[0] for epoch in places] == [0, 5, 10]
+    assert all(5 * number <= place < 5 * (number + 1) for number, epoch in enumerate(places) for place in epoch)
+    assert steps != [5, 5, 5] or [place for epoch in places for place in epoch] == list(range(15))

@@ -62,7 +62,11 @@ def _find(folder: Path, stem: str) -> Path:
 
 def _class_names(folder: Path, count: int) -> tuple[str, ...]:
     if (path := folder / "class_names.txt").is_file():
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8, one class name a line.") from error
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
         if len(names) < count:
             raise UserError(f"{path} names {len(names)} classes, but the labels go up to {count - 1}: one name a line.")
         return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -67,15 +68,17 @@ class Subset:
         """The parent's class names (all of them, so that labels keep their meaning)."""
         return self.parent.class_names
 
-    @property
-    def labels(self) -> Sequence[int]:
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
         """The labels of the chosen images."""
-        return [self.parent.labels[i] for i in self.indices]
+        labels = self.parent.labels
+        return tuple(labels[i] for i in self.indices)
 
-    @property
-    def keys(self) -> Sequence[str]:
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
         """The parent's keys of the chosen images."""
-        return [self.parent.keys[i] for i in self.indices]
+        keys = self.parent.keys
+        return tuple(keys[i] for i in self.indices)
 
     def image(self, index: int) -> Image.Image:
         """Return the chosen image `index`."""

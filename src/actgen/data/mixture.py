@@ -23,7 +23,7 @@ class Mixture(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None) -> None:
-        self.real, self.size = real, size
+        self.real, self.size, self._count = real, size, len(real.labels)
         self.rows = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)
         self.labels = [*real.labels, *(int(row["label"]) for row in self.rows)]
@@ -33,10 +33,9 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        real = len(self.real.labels)
-        if index < real and self.cache is not None:
+        if index < self._count and self.cache is not None:
             return self.cache[index], self.labels[index]
-        image = self.real.image(index) if index < real else self._generated(index - real)
+        image = self.real.image(index) if index < self._count else self._generated(index - self._count)
         array = np.array(fit_square(image, self.size), dtype=np.uint8)
         return torch.from_numpy(array).permute(2, 0, 1), self.labels[index]
 

@@ -14,26 +14,17 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Subset, Subs
     A pure function of the labels, `fraction` and `seed`; both parts keep the order of `images`. Raises UserError for a
     fraction outside (0, 1) and for a class of fewer than 2 images.
     """
-    return _cut(images, fraction, seed, "hold-out")
-
-
-def train_test(images: ImageSet, fraction: float, seed: int) -> tuple[Subset, Subset]:
-    """Return (training, test) for data that comes without a test split; like `hold_out`, with a stream of its own."""
-    return _cut(images, fraction, seed, "test")
-
-
-def _cut(images: ImageSet, fraction: float, seed: int, purpose: str) -> tuple[Subset, Subset]:
     if not 0 < fraction < 1:
-        raise UserError(f"the {purpose} fraction is {fraction}; it must lie between 0 and 1, for example 0.1.")
+        raise UserError(f"the hold-out fraction is {fraction}; it must lie between 0 and 1, for example 0.1.")
     members: list[list[int]] = [[] for _ in images.class_names]
     for index, label in enumerate(images.labels):
         members[label].append(index)
     taken: set[int] = set()
     for name, indices in zip(images.class_names, members, strict=True):
         if len(indices) < 2:
-            raise UserError(f"the class {name} has {len(indices)} images; to take some for the {purpose} part, "
+            raise UserError(f"the class {name} has {len(indices)} images; to hold some out, "
                             "each class needs 2 or more.")  # fmt: skip
         count = min(max(1, round(fraction * len(indices))), len(indices) - 1)
-        taken.update(indices[i] for i in seeding.permutation(len(indices), seed, purpose, name)[:count])
+        taken.update(indices[i] for i in seeding.permutation(len(indices), seed, "hold-out", name)[:count])
     kept = tuple(i for i in range(len(images.labels)) if i not in taken)
     return Subset(images, kept), Subset(images, tuple(sorted(taken)))

@@ -3,7 +3,8 @@
     FOLDER/images/KEY.png     the drawn image
     FOLDER/metadata.jsonl     one line an image, written after its image is complete
 
-An image exists when its manifest line is complete; a torn last line (a crash while writing) is not a line.
+An image exists when its manifest line is complete; a torn last line (a crash while writing) is not a line. What is taken out
+of a store (`Store.keep`) is moved beside it, to FOLDER/../set_aside; no image is ever deleted that is not in the store.
 """
 
 from __future__ import annotations
@@ -54,22 +55,51 @@ class Store:
                "strategy": request.strategy, "round": request.round, "guides": list(request.guides),
                "source": None if request.source is None else vars(request.source), **facts}  # fmt: skip
         _write(self.folder / name, data)
-        self._append(row)
+        row = self._append(row)
+        if (aside := self._aside(row)).exists():  # drawn again, pixel by pixel
+            aside.unlink()
+            if not any(aside.parent.iterdir()):
+                aside.parent.rmdir()
         return row
+
+    def keep(self, count: int) -> None:
+        """Forget all but the first `count` images; the files of the others move to ../set_aside.
+
+        `UserError` if there are fewer.
+        """
+        if count > len(self._rows):
+            raise UserError(f"{self.folder} holds {len(self._rows)} images, but {count} were drawn: images were lost. Put them "
+                            "back, or remove the run's checkpoints folder to start it again.")  # fmt: skip
+        late = self._rows[count:]
+        if not late:
+            return
+        for row in late:  # copies first: a stop at any time loses nothing
+            if (image := self.folder / row["file_name"]).exists():
+                _write(self._aside(row), image.read_bytes())
+        self._rows = self._rows[:count]
+        self._by_key = {row["key"]: row for row in self._rows}
+        _write(self.folder / MANIFEST, "".join(_line(row) for row in self._rows).encode())
+        for row in late:
+            (self.folder / row["file_name"]).unlink(missing_ok=True)
 
     def snapshot(self) -> Snapshot:
         """Return what is committed now; later additions do not change it."""
         return Snapshot(folder=str(self.folder), rows=tuple(self._rows))
 
-    def _append(self, row: dict[str, Any]) -> None:
-        path = self.folder / MANIFEST
+    def _aside(self, row: Mapping[str, Any]) -> Path:
+        return self.folder.parent / "set_aside" / f"{row['key']}-{row['sha256'][:16]}.png"
+
+    def _append(self, row: dict[str, Any]) -> dict[str, Any]:
+        path, line = self.folder / MANIFEST, _line(row)
         _drop_torn_line(path)
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
+        row = json.loads(line)
         self._rows.append(row)
         self._by_key[row["key"]] = row
+        return row
 
 
 class Previews:
@@ -110,6 +140,10 @@ def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def _drop_torn_line(path: Path) -> None:
     """Cut what follows the last newline: the rest of a line whose writing was interrupted."""
     if not path.exists() or path.stat().st_size == 0:
@@ -131,5 +165,8 @@ def _png(image: Image.Image) -> bytes:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_bytes(data)
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)

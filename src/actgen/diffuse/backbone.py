@@ -15,7 +15,7 @@ from ..errors import UserError
 
 
 class Backbone:
-    """A diffusers pipeline seen as five functions. The pipeline itself is not changed.
+    """A diffusers pipeline seen as five functions. Its networks are put in `eval()` and lose their gradients, no more.
 
     All image tensors are [B, 3, S, S]; `encode_image` takes [-1, 1], `decode` returns [0, 1].
     """
@@ -92,7 +92,7 @@ class Backbone:
         starts = [i for i in range(len(hay) - len(needle) + 1) if needle and hay[i : i + len(needle)] == needle]
         if not starts:
             raise UserError(f"the class name {words!r} is not in the prompt {prompt!r} as the tokenizer of "
-                            f"{self.name} reads it. Use a template with {{}}, or a shorter name.")  # fmt: skip
+                            f"{self.name} reads it. Choose a shorter class name, or one in words that it knows.")  # fmt: skip
         return sorted({start + offset for start in starts for offset in range(len(needle))})
 
     @torch.no_grad()

@@ -79,8 +79,8 @@ def denoise(
 ) -> Iterator[Step]:  # fmt: skip
     """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `proposed` is the result.
 
-    With no guides this is the stock pipeline's own loop. The UNet comes back as it was found, also when the caller stops
-    in the middle or a guide raises.
+    With no guides this is the stock pipeline's own loop of DDIM and DDPM. The UNet comes back as it was found, also when the
+    caller stops in the middle or a guide raises.
     """
     x, text = batch.latents_BCHW, batch.text_2BLD
     size = x.shape[-1]

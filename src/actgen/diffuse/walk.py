@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+
 MINIMUM_VARIANCE = 1e-20
 
 
@@ -59,7 +61,7 @@ def alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
     """Return abar [T], float64, of a diffusers scheduler configuration."""
     from diffusers import DDPMScheduler
 
-    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
     scheduler = DDPMScheduler(**{key: config[key] for key in keys if config.get(key) is not None})
     return torch.as_tensor(scheduler.alphas_cumprod).double()
 
@@ -68,7 +70,7 @@ def make_walk(config: Mapping[str, Any], steps: int, *, eta: float = 1.0, previo
     """Return the walk of `steps` steps over the noise schedule of a scheduler's `config`.
 
     `previous` is "grid" (the next timestep of the grid; right for every spacing) or "stride" (always t - T // steps, as the
-    released code of ActGen has it; the same for leading spacing).
+    released code of ActGen has it; the same for leading spacing). `UserError` if the schedule has no such steps.
     """
     abar = alphas_cumprod(config)
     total = len(abar)
@@ -94,7 +96,12 @@ def make_walk(config: Mapping[str, Any], steps: int, *, eta: float = 1.0, previo
 
 def _timesteps(total: int, steps: int, spacing: str, offset: int) -> Tensor:
     """Return `steps` timesteps, descending, by the spacings of Lin et al. 2024 (table 2)."""
+    if not 1 <= steps <= total:
+        raise UserError(f"drawing.num_inference_steps = {steps}: allowed is 1 to {total}, the timesteps of this generator.")
     if spacing == "leading":
+        if (first := (steps - 1) * (total // steps) + offset) >= total:
+            raise UserError(f"drawing.num_inference_steps = {steps}: with leading spacing and steps_offset {offset} it starts "
+                            f"at timestep {first}, but this generator ends at {total - 1}. Take fewer steps.")  # fmt: skip
         return torch.arange(steps - 1, -1, -1) * (total // steps) + offset
     if spacing == "trailing":
         return torch.arange(total, 0, -total / steps, dtype=torch.float64).round().long()[:steps] - 1

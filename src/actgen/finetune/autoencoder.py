@@ -1,7 +1,7 @@
-"""Stage 1 of training from scratch: pixels <-> latents (the variational autoencoder of latent diffusion).
+"""First stage of training from scratch: pixels <-> latents (the variational autoencoder of latent diffusion).
 
 L = |x - decode(z)|_1 + kl_weight * KL(q(z|x) || N(0, I)), means over all entries (Rombach et al. 2022, without the
-adversarial and perceptual terms, which need networks that a tiny data set cannot train).
+adversarial term; `decoder.py` adds a perceptual one afterwards).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..seeding import generator
-from .optimise import Schedule, Tick, optimise
+from .optimise import Schedule, Tick, maybe_compiled, optimise
 
 
 def to_unit(pixels: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def train_autoencoder(
 ) -> Iterator[Tick]:  # fmt: skip
     """Train `vae` on `pixels` (uint8 [N, 3, 32, 32]), a `Tick` a step; afterwards its latents have mean 0 and std 1."""
     vae.to(memory_format=torch.channels_last).train()
-    encoder, decoder = _maybe_compiled(vae.encoder, compile), _maybe_compiled(vae.decoder, compile)
+    encoder, decoder = maybe_compiled(vae.encoder, compile), maybe_compiled(vae.decoder, compile)
 
     def loss_at(step: int) -> Tensor:
         rng = generator(seed, "autoencoder", step)
@@ -44,10 +44,6 @@ def train_autoencoder(
     yield from optimise(vae, loss_at, schedule, folder)
     vae.eval()
     whiten(vae, pixels[: min(len(pixels), 4096)])
-
-
-def _maybe_compiled(module: nn.Module, compile: bool) -> nn.Module:
-    return torch.compile(module) if compile else module  # type: ignore[return-value]
 
 
 @torch.no_grad()

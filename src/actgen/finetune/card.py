@@ -27,7 +27,7 @@ def write_card(folder: Path, work: Path, facts: dict[str, Any]) -> None:
 
 
 def plot_losses(work: Path, path: Path) -> None:
-    """Plot the loss of both stages by optimiser step."""
+    """Plot the loss of every stage by optimiser step."""
     figure = Figure(figsize=(12, 3), layout="constrained")
     FigureCanvasAgg(figure)
     for number, stage in enumerate(STAGES, start=1):

@@ -1,4 +1,4 @@
-"""Stage 3 of training from scratch: a sharper decoder.
+"""Second stage of training from scratch: a sharper decoder.
 
 L1 alone smooths textures away, and a classifier trained on smooth pictures does worse on real ones. With the encoder, and so
 the latents, left as they are, the decoder is trained on with a perceptual loss (Zhang et al. 2018, LPIPS without the learned

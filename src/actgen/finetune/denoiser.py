@@ -1,4 +1,4 @@
-"""Stage 2 of training from scratch: the text-conditional denoiser, UNet and text encoder together.
+"""Last stage of training from scratch: the text-conditional denoiser, UNet and text encoder together.
 
 v-prediction (Salimans & Ho 2022) weighted by min(SNR, 5)/(SNR + 1) (Hang et al. 2023, min-SNR for v), with a tenth of the
 prompts empty for classifier-free guidance (Ho & Salimans 2022).
@@ -16,8 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..prompts import class_prompt
 from ..seeding import generator
-from .autoencoder import _maybe_compiled
-from .optimise import Schedule, Tick, optimise
+from .optimise import Schedule, Tick, maybe_compiled, optimise
 from .tiny import TEMPLATES, build_scheduler
 
 
@@ -34,7 +33,7 @@ def train_denoiser(
     alphas = scheduler.alphas_cumprod
     unet.to(memory_format=torch.channels_last).train()
     text_encoder.train()
-    model = _maybe_compiled(unet, compile)
+    model = maybe_compiled(unet, compile)
 
     def loss_at(step: int) -> Tensor:
         rng = generator(seed, "denoiser", step)

@@ -6,14 +6,17 @@ Every step draws from its own random stream, so a run that was interrupted and c
 from __future__ import annotations
 
 import json
-import os
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from .. import checkpoint
+from ..errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +62,13 @@ def optimise(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     average = [p.detach().clone() for p in parameters]
+    buffers = list(module.buffers())  # BatchNorm's statistics are state too
     optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.pt"
-    start, seconds = _restore(state, parameters, average, optimizer)
+    start, seconds = _restore(state, {"parameters": parameters, "average": average, "buffers": buffers}, optimizer)
+    if start > schedule.steps:
+        raise UserError(f"{folder} has already taken {start} steps: ask for at least as many, not {schedule.steps}.")
     began = saved = time.monotonic()
     losses: list[str] = []
     for step in range(start, schedule.steps):
@@ -75,19 +81,25 @@ def optimise(
         optimizer.step()
         _average(average, parameters, min(schedule.ema, (step + 1) / (step + 10)))
         value = float(loss.detach())
-        if value != value:
-            raise ArithmeticError(f"the loss is not a number at step {step}: lower the learning rate.")
+        if not math.isfinite(value):
+            raise UserError(f"the loss is not finite at step {step} in {folder}: the data or the learning rate are at fault.")
         if step % 20 == 0:
             losses.append(json.dumps({"step": step, "loss": round(value, 6)}) + "\n")
         now = time.monotonic()
         if now - saved > checkpoint_seconds or step + 1 == schedule.steps:
-            _save(state, step + 1, seconds + now - began, parameters, average, optimizer)
+            tensors = {"parameters": parameters, "average": average, "buffers": buffers}
+            _save(state, step + 1, seconds + now - began, tensors, optimizer)
             _append(folder / "loss.jsonl", losses)
             losses, saved = [], now
         yield Tick(step + 1, schedule.steps, value)
     with torch.no_grad():
         for parameter, mean in zip(parameters, average, strict=True):
             parameter.copy_(mean)
+
+
+def maybe_compiled(module: nn.Module, compile: bool) -> nn.Module:
+    """Return the module, through torch.compile if asked; both share their weights."""
+    return torch.compile(module) if compile else module  # type: ignore[return-value]
 
 
 def seconds_spent(folder: Path) -> float:
@@ -99,31 +111,23 @@ def _average(average: Sequence[Tensor], parameters: Sequence[Tensor], keep: floa
     torch._foreach_lerp_(list(average), [p.detach() for p in parameters], 1.0 - keep)
 
 
-def _restore(
-    path: Path, parameters: Sequence[Tensor], average: Sequence[Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    if not path.exists():
+def _restore(path: Path, tensors: Mapping[str, Sequence[Tensor]], optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    state = checkpoint.load(path)
+    if state is None:
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
     with torch.no_grad():
-        for name, tensors in (("parameters", parameters), ("average", average)):
-            for tensor, saved in zip(tensors, state[name], strict=True):
+        for name, held in tensors.items():
+            for tensor, saved in zip(held, state.get(name, held), strict=True):
                 tensor.copy_(saved)
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])
 
 
 def _save(
-    path: Path, step: int, seconds: float, parameters: Sequence[Tensor], average: Sequence[Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> None:  # fmt: skip
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save({"step": step, "seconds": seconds, "parameters": [p.detach() for p in parameters],
-                    "average": list(average), "optimizer": optimizer.state_dict()}, file)  # fmt: skip
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    path: Path, step: int, seconds: float, tensors: Mapping[str, Sequence[Tensor]], optimizer: torch.optim.Optimizer
+) -> None:
+    held = {name: [tensor.detach() for tensor in some] for name, some in tensors.items()}
+    checkpoint.save(path, {"step": step, "seconds": seconds, **held, "optimizer": optimizer.state_dict()})
 
 
 def _append(path: Path, lines: Sequence[str]) -> None:

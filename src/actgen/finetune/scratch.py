@@ -39,7 +39,7 @@ class ScratchConfig:
     autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=2600, batch_size=64, learning_rate=2e-3))
     denoiser: Schedule = field(default_factory=lambda: Schedule(steps=20000, batch_size=64, learning_rate=8e-4))
     features: Schedule = field(default_factory=lambda: Schedule(steps=2000, batch_size=64, learning_rate=2e-3))
-    decoder: Schedule = field(default_factory=lambda: Schedule(steps=1500, batch_size=64, learning_rate=1e-3))
+    decoder: Schedule = field(default_factory=lambda: Schedule(steps=800, batch_size=64, learning_rate=1e-3))
     kl_weight: float = 2e-3
     perceptual_weight: float = 2.0
 
@@ -84,16 +84,17 @@ def train_from_scratch(
     """
     work = out.with_name(out.name + ".work")
     _claim(work, config, images)
-    torch.manual_seed(derive(config.seed, "weights"))
     tokenizer = tiny.build_tokenizer(images.class_names)
-    vae, unet, text_encoder = tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, "weights"))
+        vae, unet, text_encoder = tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer)
+        network = SmallCNN(len(images.class_names))
     pixels = to_pixels(images, tiny.IMAGE_SIZE)
     for tick in train_autoencoder(vae, pixels, config.autoencoder, work / "autoencoder", seed=config.seed,
                                   kl_weight=config.kl_weight, compile=compile):  # fmt: skip
         yield Progress("autoencoder", tick)
     latents = encode(vae, pixels)
     labels = torch.tensor(images.labels)
-    network = SmallCNN(len(images.class_names))
     for tick in train_features(network, pixels, labels, config.features, work / "features", seed=config.seed):
         yield Progress("features", tick)
     for tick in train_decoder(vae, network, pixels, latents, config.decoder, work / "decoder", seed=config.seed,
@@ -108,16 +109,17 @@ def train_from_scratch(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     pipeline.save_pretrained(part, safe_serialization=True)
-    write_card(part, work, _facts(pipeline, images, config, work, source))
+    write_card(part, work, _facts(pipeline, images, config, work, source, compile))
     part.replace(out)
 
 
-def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, source: str) -> dict[str, Any]:
+def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, source: str, compile: bool) -> dict[str, Any]:
     steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
     modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)
     return {
         "images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
-        "command": f"actgen finetune --from-scratch {config.architecture} --data {source} {steps} --seed {config.seed}",
+        "command": f"actgen finetune --from-scratch {config.architecture} --data {source} {steps} --seed {config.seed}"
+        + (" --compile" if compile else ""),
         "parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
         "wall_seconds": {stage: round(seconds_spent(work / stage), 1) for stage in STAGES},
         "device": f"CPU, {torch.get_num_threads()} threads", "torch": torch.__version__,
@@ -126,8 +128,7 @@ def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, s
 
 def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:
     facts: dict[str, Any] = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
-    for stage in STAGES:
-        del facts[stage]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
+    del facts["denoiser"]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
     path = work / "config.json"
     if path.exists() and path.read_text(encoding="utf-8") != text:

@@ -20,6 +20,7 @@ from ..diffuse.walk import Walk
 from ..errors import UserError
 
 MASKS = ("unit", "cumulative", "none")
+LARGEST_OFFSET = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class ImageGuidance:
 
     gamma falls as sigmoid(offset - position), position counted in steps of a schedule of `reference_steps`, so that another
     number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does.
-    `offset = inf` keeps gamma at `strength`. `mask`: "unit" is the running mean of the class words' attention, scaled to
-    [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the steps;
-    "none" guides the whole image.
+    A large `offset` (1e9) keeps gamma at `strength`. `mask`: "unit" is the running mean of the class words' attention, scaled
+    to [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the
+    steps; "none" guides the whole image.
     `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
     attention not recorded: 1e-5 is under float32's noise on unit latents.
     """
@@ -47,6 +48,13 @@ class ImageGuidance:
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
             raise UserError(f"image.mask = {self.mask!r} is unknown; allowed: {', '.join(MASKS)}.")
+        if not self.softness > 0:
+            raise UserError(f"drawing.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
+        for name in ("reference_steps", "negligible"):
+            if not (value := getattr(self, name)) >= 0:
+                raise UserError(f"drawing.image.{name} = {value}: allowed is 0 and more.")
+        if not abs(self.offset) <= LARGEST_OFFSET:
+            raise UserError(f"drawing.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
 
     def gamma(self, index: int, steps: int) -> float:
         """Return the strength of the pull at step `index` of `steps`."""

@@ -26,7 +26,7 @@ class TextGuidance:
     `until`: the gradient is taken in steps below this fraction of the schedule. `norm`: "image" is the L2 norm over an image's
     whole embedding; "token-columns" that of each (half, channel) over the tokens, as in the released code. `margin` is given
     for 4x64x64 latents and follows the latent size unless `margin_scaled` is off. `double_mapped` feeds the classifier images
-    mapped twice, an error of the released code that its `code` preset repeats.
+    mapped twice and shrunk without antialiasing, as the released code does and its preset `code` repeats.
     """
 
     step_size: float = 0.05

@@ -1,4 +1,4 @@
-"""Runs -> matplotlib figures -> SVG text or PNG bytes. Only figure objects: no pyplot, no window, no global state."""
+"""Runs -> matplotlib figures -> SVG text. Only figure objects: no pyplot, no window, no global state."""
 
 from __future__ import annotations
 
@@ -86,14 +86,6 @@ def to_svg(figure: Figure) -> str:
     with _rendering():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue().replace("'DejaVu Sans', ", "system-ui, ")
-
-
-def to_png(figure: Figure, dpi: int = 192) -> bytes:
-    """Return `figure` as PNG bytes on white paper."""
-    buffer = io.BytesIO()
-    with _rendering():
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
-    return buffer.getvalue()
 
 
 @contextmanager

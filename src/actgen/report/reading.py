@@ -170,7 +170,7 @@ def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> Sample
         class_name=as_text(record.get("class_name", record.get("label"))),
         strategy=as_text(record.get("strategy")),
         round=as_count(record.get("round")),
-        guided=record.get("source") is not None,
+        guided=bool(record.get("guides")),
         image=image if inside else None,
         guide=previews.get(f"{key}-guide"),
         mask=previews.get(f"{key}-mask"),

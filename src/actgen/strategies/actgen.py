@@ -2,7 +2,7 @@
 
 The curriculum is that of the released code (METHOD: section 2.2 of its description): with e of E the epoch,
 r = 0.5 max(1 - e/(0.5 E - 1), 0) is the share of plain text-to-image drawings, and the adversarial loss is on with probability
-max(0, 0.5 - r) of the rest; both are decided per image.
+max(0, 0.5 - r) of the rest; both are decided per image. The paper names no curriculum: without one every image has every guide.
 """
 
 from __future__ import annotations
@@ -15,12 +15,17 @@ from ..records import Mistake, Progress, Request
 from ..seeding import generator, permutation
 from .base import make_request
 
+ALL = ("image", "contrastive", "adversarial")
+
 
 class ActGen:
     """Draws misclassified images anew, guided by them, by what was drawn before and by the classifier."""
 
     name = "actgen"
     needs_holdout = True
+
+    def __init__(self, curriculum: bool = True) -> None:
+        self.curriculum = curriculum
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
@@ -34,7 +39,7 @@ class ActGen:
         requests = []
         for number in range(budget):
             mistake = mistakes[order[number % len(order)]]
-            guides = _guides(switches[number][0], switches[number][1], unguided)
+            guides = _guides(switches[number][0], switches[number][1], unguided) if self.curriculum else ALL
             requests.append(make_request(self.name, progress, number, mistake.label, class_names, seed, mistake.source, guides))
         return requests
 
@@ -48,4 +53,4 @@ def unguided_share(progress: Progress) -> float:
 def _guides(first: float, second: float, unguided: float) -> tuple[str, ...]:
     if first < unguided:
         return ()
-    return ("image", "contrastive", "adversarial") if second > unguided + 0.5 else ("image", "contrastive")
+    return ALL if second > unguided + 0.5 else ("image", "contrastive")

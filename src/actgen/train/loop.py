@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
@@ -19,9 +20,10 @@ from ..classify.evaluate import Predictions, predict, predict_pixels
 from ..data.mixture import Mixture
 from ..errors import UserError
 from ..records import Progress
-from ..seeding import generator, permutation
-from .schedule import learning_rate
-from .state import EpochStats, Hyper, Training, restore, save
+from ..seeding import derive, generator, permutation
+from .options import TrainingOptions
+from .schedule import learning_rate, schedule_position
+from .state import EpochStats, Training, restore, save
 
 
 def fit(
@@ -30,19 +32,15 @@ def fit(
 ) -> Iterator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
-    for epoch in range(training.start, training.hyper.epochs):
+    for epoch in range(training.start, training.options.epochs):
         began = time.perf_counter()
         mixture = training.mixture(epoch)
         loss, rate, steps = train_epoch(training, epoch, mixture, on_batch)
         trained = time.perf_counter()
-        last = epoch + 1 == training.hyper.epochs
-        accuracy, per_class = _test(training) if last or epoch % training.hyper.test_every == 0 else (None, None)
+        last = epoch + 1 == training.options.epochs
+        accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
         tested = time.perf_counter()
-        holdout = _holdout_accuracy(training, epoch)
-        if epoch < training.generating and training.round is not None:
-            now = Progress(epoch=epoch, epochs=training.hyper.epochs)
-            owed = sum(training.budgets[: epoch + 1]) - len(training.snapshot)  # a round without mistakes leaves its share
-            training.snapshot = training.round(training.classifier, now, owed, on_sample)
+        holdout = _generate(training, epoch, on_sample) if epoch < training.generating else None
         stats = EpochStats(
             epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
@@ -58,37 +56,44 @@ def train_epoch(
     training: Training, epoch: int, mixture: Mixture, on_batch: Callable[[int, int], None] | None
 ) -> tuple[float, float, int]:  # fmt: skip
     """Train one epoch; return mean loss, last learning rate and optimiser steps since the start."""
-    hyper, model = training.hyper, training.model
-    steps = steps_per_epoch(hyper, training.total_real, len(mixture))
+    options, seed, device = training.options, training.seed, training.accelerator.device
+    steps = steps_per_epoch(options, training.total_real, len(mixture))
+    nominal = steps_per_epoch(options, training.total_real, training.total_real)
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
-    total = steps_per_epoch(hyper, training.total_real, training.total_real) * hyper.epochs
-    order = epoch_order(len(mixture), steps * hyper.batch_size, hyper.seed, epoch)
-    loader = DataLoader(mixture, batch_size=hyper.batch_size, sampler=order, num_workers=hyper.workers)
-    model.train()
+    order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
+    loader = DataLoader(mixture, batch_size=options.batch_size, sampler=order, num_workers=options.workers,
+                        generator=generator(seed, "loader", epoch))  # fmt: skip
+    training.model.train()
     losses, rate = 0.0, 0.0
-    for number, (pixels, labels) in enumerate(loader):
-        rate = learning_rate(min(done + number, total - 1), total, hyper.learning_rate, hyper.warmup)
-        for group in training.optimizer.param_groups:
-            group["lr"] = rate
-        images = hyper.augment(pixels.float() / 255, generator(hyper.seed, "augment", epoch, number))
-        device = training.accelerator.device
-        loss = F.cross_entropy(model(images.to(device)), labels.to(device), label_smoothing=hyper.label_smoothing)
-        training.optimizer.zero_grad(set_to_none=True)
-        training.accelerator.backward(loss)
-        training.optimizer.step()
-        losses += float(loss.detach())
-        if on_batch is not None:
-            on_batch(number + 1, steps)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
+        for number, (pixels, labels) in enumerate(loader):
+            position = schedule_position(epoch, number, steps, nominal)
+            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
+            images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
+            losses += _step(training, images.to(device), labels.to(device), rate)
+            if on_batch is not None:
+                on_batch(number + 1, steps)
     if not math.isfinite(losses):
         raise UserError(
-            f"the training loss is not finite in epoch {epoch}: lower training.learning_rate, now {hyper.learning_rate:g}."
+            f"the training loss is not finite in epoch {epoch}: lower training.learning_rate, now {options.learning_rate:g}."
         )
     return losses / steps, rate, done + steps
 
 
-def steps_per_epoch(hyper: Hyper, real: int, images: int) -> int:
+def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> float:
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+    loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing)
+    training.optimizer.zero_grad(set_to_none=True)
+    training.accelerator.backward(loss)
+    training.optimizer.step()
+    return float(loss.detach())
+
+
+def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
     """Return the optimiser steps of an epoch: by the real images alone ("real"), or by all there are ("grow")."""
-    return max(1, math.ceil((images if hyper.epoch_length == "grow" else real) / hyper.batch_size))
+    return max(1, math.ceil((images if options.epoch_length == "grow" else real) / options.batch_size))
 
 
 def epoch_order(images: int, wanted: int, seed: int, epoch: int) -> list[int]:
@@ -100,13 +105,19 @@ def epoch_order(images: int, wanted: int, seed: int, epoch: int) -> list[int]:
 def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
     if training.test is None:
         return None, None
-    logits = predict_pixels(training.classifier, training.cached("test", training.test))
-    seen = Predictions(logits, torch.tensor(list(training.test.labels)))
+    pixels = training.cached("test", training.test)
+    if pixels is None:
+        seen = predict(training.classifier, training.test)
+    else:
+        seen = Predictions(predict_pixels(training.classifier, pixels), torch.tensor(list(training.test.labels)))
     classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
 
-def _holdout_accuracy(training: Training, epoch: int) -> float | None:
-    if training.held_out is None or training.round is None or epoch >= training.generating:
-        return None
-    return round(100 * predict(training.classifier, training.held_out).accuracy, 4)
+def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> float | None:
+    """Do the round of an epoch; return the accuracy on the held-out images in percent, if they were looked at."""
+    assert training.round is not None
+    seen = training.round.look(training.classifier)
+    now = Progress(epoch=epoch, epochs=training.options.epochs)
+    training.snapshot = training.round(training.classifier, now, training.owed(epoch), on_sample, seen=seen)
+    return None if seen is None else round(100 * seen.accuracy, 4)

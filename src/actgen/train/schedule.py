@@ -18,8 +18,16 @@ def round_budgets(total: int, rounds: int) -> list[int]:
     return [share + (number < rest) for number in range(rounds)]
 
 
-def learning_rate(step: int, total: int, peak: float, warmup: float) -> float:
-    """Return the rate of optimiser step `step` (0-based) of `total`: linear warm-up over a fraction, then cosine to zero."""
+def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> float:
+    """Return where step `number` of an epoch's `steps` stands in a schedule with `nominal` steps an epoch.
+
+    Every epoch covers the same share of the schedule, however many steps it takes.
+    """
+    return epoch * nominal + number * nominal / steps
+
+
+def learning_rate(step: float, total: int, peak: float, warmup: float) -> float:
+    """Return the rate at step `step` (0-based) of `total`: linear warm-up over a fraction, then cosine to zero."""
     ramp = warmup * total
     if step < ramp:
         return peak * (step + 1) / (ramp + 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +13,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from .. import checkpoint
 from ..classify.classifier import Classifier
 from ..data.imageset import ImageSet, Subset, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
+from ..errors import UserError
 from ..records import Snapshot
 from ..synthesis import Round
-from . import checkpoint
-from .augment import Augmentation
+from .options import TrainingOptions
 from .schedule import generating_epochs, round_budgets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hyper:
-    """What the loop needs of a recipe (see `recipe.Training` and `recipe.Generation`)."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: float
-    label_smoothing: float
-    epoch_length: str
-    test_every: int
-    workers: int
-    augment: Augmentation
-    budget_images: int
-    until: float
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +41,34 @@ class EpochStats:
     generation_seconds: float
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Training:
-    """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them."""
+    """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
+
+    `budget` images are to be drawn in all, in the first part `until` of the epochs.
+    """
 
     classifier: Classifier
-    hyper: Hyper
+    options: TrainingOptions
     real: ImageSet
-    held_out: ImageSet | None
-    test: ImageSet | None
-    round: Round | None
     folder: Path
+    held_out: ImageSet | None = None
+    test: ImageSet | None = None
+    round: Round | None = None
+    budget: int = 0
+    until: float = 0.5
+    seed: int = 0
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.accelerator = Accelerator()
-        hyper = self.hyper
-        optimizer = torch.optim.SGD(self.classifier.parameters(), lr=hyper.learning_rate, momentum=0.9, nesterov=True,
-                                    weight_decay=hyper.weight_decay)  # fmt: skip
+        self.accelerator = Accelerator(mixed_precision="no")
+        options = self.options
+        optimizer = torch.optim.SGD(self.classifier.parameters(), lr=options.learning_rate, momentum=0.9, nesterov=True,
+                                    weight_decay=options.weight_decay)  # fmt: skip
         self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
         self.total_real = len(self.real.labels)
-        self.generating = generating_epochs(hyper.epochs, hyper.until) if self.round is not None else 0
-        self.budgets = round_budgets(hyper.budget_images, self.generating)
+        self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
+        self.budgets = round_budgets(self.budget, self.generating)
         self.snapshot = Snapshot(folder=".", rows=())
         self._pixels: dict[str, Tensor] = {}
 
@@ -86,19 +77,38 @@ class Training:
         """The next epoch."""
         return len(self.stats)
 
-    def mixture(self, epoch: int) -> Mixture:
-        """Return what an epoch trains on: the held-out images join when the last round of generation is over."""
-        away = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
-        rows = tuple(i for i, key in enumerate(self.real.keys) if key not in away)
-        size = self.classifier.image_size
-        fits = self.total_real * 3 * size * size <= CACHE_BYTES
-        cache = self.cached("real", self.real)[list(rows)] if fits else None
-        return Mixture(Subset(self.real, rows), self.snapshot, size=size, cache=cache)
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """What has to stay the same while a run is stopped, besides its recipe: digests by name."""
+        images = json.dumps([list(self.real.class_names), list(self.real.keys), list(self.real.labels)])
+        return {
+            "generator": "" if self.round is None else self.round.artist.backbone.weights_hash,
+            "training images": hashlib.sha256(images.encode()).hexdigest(),
+        }
 
-    def cached(self, name: str, images: ImageSet) -> Tensor:
-        """Decode a set of images once."""
+    def real_rows(self, epoch: int) -> tuple[int, ...]:
+        """Return the real images of an epoch: the held-out ones join when the last round of generation is over."""
+        away = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
+        return tuple(i for i, key in enumerate(self.real.keys) if key not in away)
+
+    def mixture(self, epoch: int) -> Mixture:
+        """Return what an epoch trains on."""
+        rows, cache = self.real_rows(epoch), self.cached("real", self.real)
+        if cache is not None and len(rows) < self.total_real:
+            cache = cache[list(rows)]
+        return Mixture(Subset(self.real, rows), self.snapshot, size=self.classifier.image_size, cache=cache)
+
+    def owed(self, epoch: int) -> int:
+        """Return how many images the round of an epoch is to draw: what a round without mistakes left is made up for."""
+        return max(0, sum(self.budgets[: epoch + 1]) - len(self.snapshot))
+
+    def cached(self, name: str, images: ImageSet) -> Tensor | None:
+        """Decode a set of images once; None if it is too large to keep."""
+        size = self.classifier.image_size
+        if len(images.labels) * 3 * size * size > CACHE_BYTES:
+            return None
         if name not in self._pixels:
-            self._pixels[name] = to_pixels(images, self.classifier.image_size)
+            self._pixels[name] = to_pixels(images, size)
         return self._pixels[name]
 
 
@@ -107,29 +117,42 @@ def save(training: Training) -> None:
     state = {
         "model": training.classifier.state_dict(), "optimizer": training.optimizer.state_dict(), "stats": training.stats,
         "images": len(training.snapshot), "bank": training.round.artist.bank.state_dict() if training.round else {},
+        "inputs": training.inputs,
     }  # fmt: skip
     checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
     checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
 
 
 def restore(training: Training) -> None:
-    """Continue from the checkpoint, if there is one."""
+    """Continue from the checkpoint, if there is one; images drawn after it are set aside, to be drawn again."""
     path = training.folder / "checkpoints" / "last.pt"
     state = checkpoint.load(path)
-    if state is None:
-        return
+    images = 0 if state is None else _restore(training, path, state)
+    if training.round is not None:
+        training.round.store.keep(images)
+        training.snapshot = training.round.store.snapshot()
+    if state is not None:  # a stop may have come between the two files
+        checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
+
+
+def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
+    """Load the state and return how many images had been drawn."""
     try:
-        _restore(training, state)
+        _refuse_other_inputs(training, state["inputs"])
+        training.classifier.load_state_dict(state["model"])
+        training.optimizer.load_state_dict(state["optimizer"])
+        training.stats = state["stats"]
+        if training.round is not None:
+            training.round.artist.bank.load_state_dict(state["bank"])
+        return int(state["images"])
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
-    checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)  # a stop may have come between the two files
 
 
-def _restore(training: Training, state: dict[str, Any]) -> None:
-    training.classifier.load_state_dict(state["model"])
-    training.optimizer.load_state_dict(state["optimizer"])
-    training.stats = state["stats"]
-    if training.round is not None:
-        training.round.artist.bank.load_state_dict(state["bank"])
-        rows = training.round.store.snapshot()
-        training.snapshot = Snapshot(folder=rows.folder, rows=rows.rows[: state["images"]])
+def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
+    changed = [name for name, digest in training.inputs.items() if before[name] != digest]
+    if changed:
+        raise UserError(f"the {' and the '.join(changed)} changed since {training.folder} was stopped. Put back what was "
+                        "there, or start a new run with another --out.")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..errors import UserError
+from .errors import UserError
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

@@ -1,0 +1,66 @@
+"""Laws of the resumable optimisation loop."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from actgen.errors import UserError
+from actgen.finetune.optimise import Schedule, optimise
+from actgen.seeding import generator
+
+SCHEDULE = Schedule(steps=12, batch_size=8, learning_rate=1e-2)
+
+
+def network() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 1))
+
+
+def run(module: nn.Module, folder: Path, stops: tuple[int, ...] = (), schedule: Schedule = SCHEDULE) -> dict[str, Tensor]:
+    """Train, abandoning the loop after each number of `stops` ticks and starting it again with fresh weights."""
+    for stop in (*stops, None):
+        module = network()
+
+        def loss_at(step: int, module: nn.Module = module) -> Tensor:
+            x = torch.randn((8, 4), generator=generator(0, step))
+            loss: Tensor = (module(x) - x.sum(dim=1, keepdim=True)).square().mean()
+            return loss
+
+        list(islice(optimise(module, loss_at, schedule, folder, checkpoint_seconds=-1.0), stop))
+    return dict(module.state_dict())
+
+
+@pytest.mark.parametrize("stops", [(5,), (1, 3), (12,)])
+def test_a_stopped_run_equals_one_that_was_not(tmp_path: Path, stops: tuple[int, ...]) -> None:
+    whole = run(network(), tmp_path / "whole")
+    stopped = run(network(), tmp_path / "stopped", stops)
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, stopped[name]), name
+
+
+def test_fewer_steps_than_taken_are_refused(tmp_path: Path) -> None:
+    run(network(), tmp_path)
+    with pytest.raises(UserError, match="already taken 12 steps"):
+        run(network(), tmp_path, schedule=Schedule(steps=6, batch_size=8, learning_rate=1e-2))
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    run(network(), tmp_path)
+    (tmp_path / "state.pt").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"state\.pt is damaged"):
+        run(network(), tmp_path)
+
+
+def test_rate_warms_up_stays_and_falls() -> None:
+    schedule = Schedule(steps=1000, batch_size=1, learning_rate=1.0)
+    rates = [schedule.rate(step) for step in range(1000)]
+    assert rates[0] < 0.05
+    assert rates[150:700] == [1.0] * 550
+    assert rates[-1] < 0.01
+    assert all(later <= earlier for earlier, later in zip(rates[700:], rates[701:], strict=False))
