@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
@@ -63,4 +63,4 @@ def test_rate_warms_up_stays_and_falls() -> None:
     assert rates[0] < 0.05
     assert rates[150:700] == [1.0] * 550
     assert rates[-1] < 0.01
-    assert all(later <= earlier for earlier, later in zip(rates[700:], rates[701:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates[700:]))

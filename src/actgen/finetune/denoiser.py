@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..prompts import class_prompt
@@ -42,7 +43,9 @@ def train_denoiser(
         text = labels[rows] * len(TEMPLATES) + torch.randint(len(TEMPLATES), size, generator=rng)
         text[torch.rand(size, generator=rng) < drop_prompt] = len(prompts) - 1
         used, where = text.unique(return_inverse=True)
-        embeddings = text_encoder(ids[used]).last_hidden_state[where]
+        distinct = text_encoder(ids[used]).last_hidden_state
+        # a product, not an index: the backward of indexing adds in an order that changes from run to run
+        embeddings = torch.einsum("bu,uld->bld", F.one_hot(where, len(used)).to(distinct), distinct)
         x = means[rows] + deviations[rows] * torch.randn((*size, *means.shape[1:]), generator=rng)
         t = torch.randint(len(alphas), size, generator=rng)
         noise = torch.randn(x.shape, generator=rng)

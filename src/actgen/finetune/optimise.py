@@ -66,7 +66,8 @@ def optimise(
     optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "state.pt"
-    start, seconds = _restore(state, {"parameters": parameters, "average": average, "buffers": buffers}, optimizer)
+    tensors: dict[str, Sequence[Tensor]] = {"parameters": parameters, "average": average, "buffers": buffers}
+    start, seconds = _restore(state, tensors, optimizer)
     if start > schedule.steps:
         raise UserError(f"{folder} has already taken {start} steps: ask for at least as many, not {schedule.steps}.")
     began = saved = time.monotonic()
@@ -87,7 +88,6 @@ def optimise(
             losses.append(json.dumps({"step": step, "loss": round(value, 6)}) + "\n")
         now = time.monotonic()
         if now - saved > checkpoint_seconds or step + 1 == schedule.steps:
-            tensors = {"parameters": parameters, "average": average, "buffers": buffers}
             _save(state, step + 1, seconds + now - began, tensors, optimizer)
             _append(folder / "loss.jsonl", losses)
             losses, saved = [], now
