@@ -40,7 +40,11 @@ PRESETS: dict[str, Drawing] = {
     "default": Drawing(),
     "paper": Drawing(text=TextGuidance(until=1.0)),
     "tiny": Drawing(
-        num_inference_steps=20, guidance_scale=1.0, eta=0.0, batch_size=64, attention_resolution=8,
+        num_inference_steps=20,
+        guidance_scale=1.0,
+        eta=0.0,
+        batch_size=64,
+        attention_resolution=8,
         # The linear schedule buries an image earlier than SD's: abar = 0.045, where SD is at step 8 of 40, comes at step 18.
         image=ImageGuidance(offset=18.0),
     ),

@@ -40,7 +40,7 @@ def plot_losses(work: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _smooth(values: list[float], keep: float = 0.95) -> list[float]:
+def _smooth(values: list[float], keep: float = 0.8) -> list[float]:
     smooth: list[float] = []
     for value in values:
         smooth.append(value if not smooth else keep * smooth[-1] + (1 - keep) * value)
