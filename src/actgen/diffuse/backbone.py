@@ -117,11 +117,16 @@ class Backbone:
 
 
 def hash_weights(folder: Path) -> str:
-    """Return sha256 over the names and contents of a folder's safetensors and configurations, sorted."""
+    """Return sha256 over the names and contents of a pipeline's weights and configurations, sorted; cards do not count."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json") and p.name != "training.json"):
+    for path in sorted(p for p in folder.rglob("*") if _is_model(p, folder)):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _is_model(path: Path, folder: Path) -> bool:
+    inside = path.parent != folder or path.name == "model_index.json"
+    return inside and path.suffix in (".safetensors", ".json")
 
 
 def _load(path_or_id: str, dtype: torch.dtype) -> Any:
