@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
 
+from actgen.cli import app, main
 from actgen.data.sources import load_data
 from actgen.finetune.scratch import from_scratch
+from actgen.recipe import Recipe, build_recipe
 from actgen.records import Request, Sample
 
 CLASSES = ("zero", "one", "two", "three")
@@ -22,6 +26,7 @@ TRAIN_IMAGES, TEST_IMAGES = 30, 10  # of each class
 
 # Files of a folder and what is in them; None stands for a folder.
 Tree = dict[str, bytes | None]
+Refuse = Callable[..., str]
 
 
 def write_digits(root: Path, split: str, first: int, last: int, classes: Sequence[str] = CLASSES) -> None:
@@ -52,6 +57,59 @@ def tiny_generator(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
+def command(digits: Path, generator: Path, out: Path) -> list[str]:
+    return [
+        "train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--model", "resnet18",
+        "--strategy", "actgen", "--epochs", "4", "--budget", "0.3", "--seed", "7", "--set", "model.image_size=32",
+        "--set", "drawing.num_inference_steps=4", "--set", "drawing.batch_size=8", "--set", "training.batch_size=32",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def recipe(digits: Path, tiny_generator: Path) -> Recipe:
+    settings = [
+        "model.image_size=32",
+        "drawing.num_inference_steps=4",
+        "drawing.batch_size=8",
+        "training.batch_size=32",
+    ]
+    flags = {"data": str(digits), "generator": str(tiny_generator), "model.name": "resnet18", "seed": 7,
+             "training.epochs": 4, "strategy": "actgen", "generation.budget": 0.3}  # fmt: skip
+    return build_recipe(settings=settings, flags=flags)
+
+
+@pytest.fixture(scope="session")
+def finished(digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was started on the command line and ran to its end."""
+    out = tmp_path_factory.mktemp("run") / "first"
+    result = CliRunner().invoke(app, command(digits, tiny_generator, out), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert str(out / "report.html") in result.output.replace("\n", "")
+    return out
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Run `main()` and return its message, after checking that it is one and that nothing was written."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["actgen", *arguments])
+        monkeypatch.chdir(tmp_path)
+        before = tree(tmp_path)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        seen = capsys.readouterr()
+        assert end.value.code == 2, seen
+        assert tree(tmp_path) == before
+        assert "Traceback" not in seen.out + seen.err
+        assert seen.err.startswith("actgen: ")
+        assert 1 <= len(seen.err.strip().splitlines()) <= 2, seen.err
+        return seen.err
+
+    return call
+
+
 def tree(folder: Path) -> Tree:
     """Return everything below `folder`; {} if it does not exist."""
     return {
@@ -65,9 +123,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def without_times(value: Any) -> Any:
-    """Return JSON data without its measured seconds, at any depth."""
+    """Return JSON data without what was measured of the machine, seconds and memory, at any depth."""
     if isinstance(value, dict):
-        return {key: without_times(part) for key, part in value.items() if not key.endswith("seconds")}
+        return {key: without_times(part) for key, part in value.items() if not key.endswith(("seconds", "_gib"))}
     return [without_times(part) for part in value] if isinstance(value, list) else value
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from safetensors import safe_open
 
+from actgen.borrowing import frozen
+from actgen.classify.classifier import create_classifier
 from actgen.data.idx import FASHION_MNIST_CLASSES
+from actgen.diffuse.backbone import Backbone
 from actgen.drawing import Artist
-from actgen.records import Progress
+from actgen.presets import PRESETS
+from actgen.records import Mistake, Progress, Source
 from actgen.runs import bundled_generator
+from actgen.strategies.actgen import ActGen
 from actgen.strategies.text_only import TextOnly
 
 FOLDER = bundled_generator()
@@ -58,3 +65,28 @@ def test_its_classes_differ() -> None:
         wide, high = (pixels.amax(dim=0) > 60).sum(), (pixels.amax(dim=1) > 60).sum()
         right.append(bool(high > wide) == (sample.request.class_name == "trouser"))
     assert sum(right) >= 0.9 * len(right) > 0
+
+
+def test_the_same_picture_in_any_batch() -> None:
+    """Float32 on the CPU, all guides: latents within 1e-5, so pictures within a grey level."""
+    backbone = Backbone.from_pretrained(str(FOLDER))
+    classifier = create_classifier("actgen/small-cnn", 10, data_size=32, seed=1)
+    rng = np.random.default_rng(0)
+    guide = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    mistakes = [
+        Mistake(source=Source(split="train", index=i, key=f"train/{i}"), label=i % 10, predicted=0, loss=1.0, probability=0.1)
+        for i in range(16)
+    ]
+    requests = [replace(request, guides=("image", "contrastive", "adversarial")) for request in
+                ActGen(curriculum=False).plan(mistakes, FASHION_MNIST_CLASSES, 16, Progress(epoch=0, epochs=2), 0)]  # fmt: skip
+    drawn = []
+    for size in (16, 5, 1):
+        artist = Artist(backbone, replace(PRESETS["tiny"], batch_size=size))
+        for label in range(10):
+            artist.bank.add(label, torch.zeros(backbone.latent_shape))
+        with frozen(classifier):
+            samples = {s.request.key: s for s in artist.draw(requests, guide_image=lambda _: guide, classifier=classifier)}
+        drawn.append([samples[request.key] for request in requests])
+    for others in drawn[1:]:
+        for one, other in zip(drawn[0], others, strict=True):
+            torch.testing.assert_close(one.latents, other.latents, atol=1e-5, rtol=1e-5)

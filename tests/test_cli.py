@@ -18,12 +18,10 @@ from accelerate import PartialState
 from PIL import Image
 from typer.testing import CliRunner
 
-from actgen.cli import app, main
+from actgen.cli import app
 from actgen.errors import UserError
 from actgen.recipe import Recipe, build_recipe, to_toml
-from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, write_digits
-
-Refuse = Callable[..., str]
+from tests.conftest import CLASSES, TRAIN_IMAGES, Refuse, read_lines, tree, write_digits
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +42,6 @@ def broken(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     (root / "half-generator" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"', encoding="utf-8")
     (root / "recipe.toml").write_text("[training]\nepoch = 3\n", encoding="utf-8")
     return root
-
-
-@pytest.fixture
-def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
-    """Run `main()` and return its message, after checking that it is one and that nothing was written."""
-
-    def call(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["actgen", *arguments])
-        monkeypatch.chdir(tmp_path)
-        before = tree(tmp_path)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        seen = capsys.readouterr()
-        assert end.value.code == 2, seen
-        assert tree(tmp_path) == before
-        assert "Traceback" not in seen.out + seen.err
-        assert seen.err.startswith("actgen: ")
-        assert 1 <= len(seen.err.strip().splitlines()) <= 2, seen.err
-        return seen.err
-
-    return call
 
 
 def train(data: Path | str, out: Path, *more: str) -> list[str]:
@@ -401,7 +377,7 @@ def test_generate_does_not_pass_other_images_off_as_these(
 def test_generate_draws_on_the_device_that_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[str] = []
 
-    def look(name: str, images: object, device: str = "") -> None:
+    def look(name: str, images: object, device: str, loading: object) -> None:
         seen.append(device)
         raise UserError("seen")
 

@@ -24,7 +24,7 @@ from actgen.records import Request, Sample
 from actgen.runs import estimate, open_run, run
 from actgen.train.loop import fit
 from actgen.train.state import EpochStats
-from tests.conftest import CLASSES, TRAIN_IMAGES, read_lines, tree, without_times
+from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times
 
 IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)
 MANIFEST: dict[str, type | tuple[type, ...]] = {
@@ -39,44 +39,13 @@ class Stopped(Exception):
     """What interrupts a run."""
 
 
-def command(digits: Path, generator: Path, out: Path) -> list[str]:
-    return [
-        "train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--model", "resnet18",
-        "--strategy", "actgen", "--epochs", "4", "--budget", "0.3", "--seed", "7", "--set", "model.image_size=32",
-        "--set", "drawing.num_inference_steps=4", "--set", "drawing.batch_size=8", "--set", "training.batch_size=32",
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def recipe(digits: Path, tiny_generator: Path) -> Recipe:
-    settings = [
-        "model.image_size=32",
-        "drawing.num_inference_steps=4",
-        "drawing.batch_size=8",
-        "training.batch_size=32",
-    ]
-    flags = {"data": str(digits), "generator": str(tiny_generator), "model.name": "resnet18", "seed": 7,
-             "training.epochs": 4, "strategy": "actgen", "generation.budget": 0.3}  # fmt: skip
-    return build_recipe(settings=settings, flags=flags)
-
-
-@pytest.fixture(scope="module")
-def finished(digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was started on the command line and ran to its end."""
-    out = tmp_path_factory.mktemp("run") / "first"
-    result = CliRunner().invoke(app, command(digits, tiny_generator, out), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert str(out / "report.html") in result.output.replace("\n", "")
-    return out
-
-
 def assert_same_run(one: Path, other: Path) -> None:
     """Two folders hold the same run: images, manifest, statistics and weights, but for measured seconds."""
     for name in ("store/metadata.jsonl", "stats.jsonl"):
         assert without_times(read_lines(one / name)) == without_times(read_lines(other / name))
     assert without_times(summary(one)) == without_times(summary(other))
     assert (one / "classifier.safetensors").read_bytes() == (other / "classifier.safetensors").read_bytes()
-    for name in ("store/images", "previews"):
+    for name in ("store/images", "previews", "rounds"):
         assert tree(one / name) == tree(other / name)
     assert set(tree(one)) == set(tree(other))
 
@@ -90,7 +59,7 @@ def summary(out: Path) -> dict[str, Any]:
 
 
 def test_the_folder_holds_what_the_readme_says(finished: Path) -> None:
-    names = {"recipe.toml", "stats.jsonl", "summary.json", "store", "checkpoints", "previews", "report.html"}
+    names = {"recipe.toml", "stats.jsonl", "summary.json", "store", "checkpoints", "previews", "rounds", "report.html"}
     assert names <= {path.name for path in finished.iterdir()}
     assert not [name for name in tree(finished) if name.endswith(".part")]
     assert (finished / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -39,6 +39,17 @@ def damaged(path: Path) -> UserError:
     return UserError(f"the checkpoint {path} is damaged. Remove it to start this run again.")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically, and have it on the disk before this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,8 @@ Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on 
 _DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
-GeneratorName = Annotated[str | None, typer.Option(help="bundled, a diffusers folder, or a hub id.")]
+_GENERATOR = "bundled, a diffusers folder, or a hub id."
+GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; --dry-run prints a complete one.")]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
@@ -97,24 +98,68 @@ def train(
 
 @app.command()
 def generate(
-    out: Out,
-    classes: Annotated[str, typer.Option(help="Class names, separated by commas.")],
-    count: Annotated[int, typer.Option(help="Images in all, spread evenly over the classes.", min=1)] = 100,
-    generator: GeneratorName = "bundled",
-    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Store to draw into.")],
+    classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
+    count: Annotated[int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1)] = None,
+    from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to draw again.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="Image of that store, as in metadata.jsonl. May be repeated.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the data of that store's run are now, if they have moved.")] = None,
+    generator: Annotated[str | None, typer.Option(help=f"{_GENERATOR} Not given: bundled, or as in metadata.jsonl.")] = None,
+    seed: Seed = None,
     settings: Settings = None,
 ) -> None:
-    """Draw images from class prompts (text-only) into a store."""
+    """Draw images into a store: from class names, or those of another store again.
+
+    From class names, by text alone:
+
+        actgen generate --classes "coat,ankle boot" --count 50 --out pictures
+
+    Again, with all guides, the same pixel for pixel on the same machine; STORE is
+    the folder "store" of a run, or what generate made:
+
+        actgen generate --from-manifest run/store --key r003-00012 --out again
+    """
+    fresh = {"--classes": classes, "--count": count, "--seed": seed, "--set": settings}
+    again = {"--from-manifest": from_manifest, "--key": key, "--data": data}
+    if classes is not None and from_manifest is None:
+        _refuse_given("--classes", again)
+        _draw_classes(classes, 100 if count is None else count, generator or "bundled", seed or 0, settings or [], out)
+    elif classes is None and from_manifest is not None:
+        _refuse_given("--from-manifest", fresh)
+        _draw_again(from_manifest, key or [], data, generator, out)
+    else:
+        raise UserError(f"generate was given {'neither' if classes is None else 'both'} of --classes and --from-manifest. Give "
+                        "one: --classes 'coat,ankle boot', or --from-manifest STORE --key KEY.")  # fmt: skip
+
+
+def _refuse_given(mode: str, others: dict[str, Any]) -> None:
+    if given := [name for name, value in others.items() if value is not None]:
+        raise UserError(f"{', '.join(given)} cannot go with {mode}. Leave it out; `actgen generate --help` shows both uses.")
+
+
+def _draw_classes(classes: str, count: int, generator: str, seed: int, settings: list[str], out: Path) -> None:
     from .cli_show import Bar
     from .generating import generate_from_text
     from .recipe import build_recipe
 
-    recipe = build_recipe(None, settings or [], {"generator": generator, "seed": seed})
+    recipe = build_recipe(None, settings, {"generator": generator, "seed": seed})
     names = [name.strip() for name in classes.split(",") if name.strip()]
     with Bar(console, "drawing", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
     console.print(f"{count} images in {escape(str(out))}")
+
+
+def _draw_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
+    from .cli_show import Bar, show_redrawn
+    from .redraw import redraw
+
+    with Bar(console, "drawing", len(set(keys))) as bar:
+        done = []
+        for one in redraw(store, keys, out, data=data, generator=generator):
+            done.append(one)
+            bar.at(len(done))
+    show_redrawn(console, done, out)
 
 
 @app.command()

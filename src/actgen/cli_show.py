@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .recipe import Recipe, to_toml
+from .redraw import Redrawn
 from .runs import Estimate
 from .train.state import EpochStats
 
@@ -101,6 +103,20 @@ def _table(arms: dict[str, dict[str, Any]]) -> Table:
         table.add_row(arm, accuracy, str(seen["synthetic_images"]), f"{seen['train_seconds']:.0f} s",
                       f"{seen['generation_seconds']:.0f} s", str(seen["optimizer_steps"]))  # fmt: skip
     return table
+
+
+def show_redrawn(console: Console, drawn: Sequence[Redrawn], out: Path) -> None:
+    """Print for every image drawn again how it compares with the first."""
+    for one in drawn:
+        console.print(f"{escape(one.key)}  {_comparison(one)}")
+    console.print(f"{len(drawn)} image{'s' if len(drawn) > 1 else ''} in {escape(str(out))}")
+
+
+def _comparison(one: Redrawn) -> str:
+    if one.differs is None:
+        return "differs; by how much cannot be told, since the stored image is gone or of another size"
+    levels, pixels = one.differs
+    return f"differs by at most {levels} of 255 grey levels, in {pixels} pixels" if pixels else "identical"
 
 
 def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 from accelerate import PartialState
 
-from .data.imageset import ArrayImages
-from .data.store import MANIFEST, Store
+from .data.store import Store, refuse_other_folder
 from .drawing import Artist
-from .errors import UserError, refuse_file
+from .errors import UserError
 from .recipe import Recipe
 from .records import Progress, Request
 from .runs import open_generator
@@ -28,22 +27,23 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
         raise UserError("--classes is empty: give class names separated by commas, for example --classes 'coat,ankle boot'.")
     if twice := sorted({name for name in class_names if list(class_names).count(name) > 1}):
         raise UserError(f"--classes names {', '.join(twice)} more than once. Give each once; --count says how many images.")
-    _refuse_other_folder(out)
-    import numpy as np
-
-    names = ArrayImages(np.zeros((0, 1, 1), dtype=np.uint8), (), tuple(class_names), ())
-    artist = Artist(open_generator(recipe.generator, names, str(PartialState().device)), recipe.drawing)
+    refuse_other_folder(out)
+    device = str(PartialState().device)
+    artist = Artist(open_generator(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
     store = Store(out)
     requests = TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed)
-    facts = {"guidance": asdict(recipe.drawing), "generator": artist.backbone.name,
-             "generator_hash": artist.backbone.weights_hash, "classifier_accuracy": None, "guide_probability": None,
-             "probability": None}  # fmt: skip
+    facts = {"guidance": asdict(recipe.drawing), **artist.backbone.facts, "classifier_accuracy": None,
+             "guide_probability": None, "probability": None}  # fmt: skip
     missing = _missing(store, requests, facts)
     done = count - len(missing)
     for sample in artist.draw(missing):
-        store.add(sample, {**facts, "seconds": round(sample.seconds, 4)})
+        store.add(sample, {**facts, "redrawn": sample.redrawn, "seconds": round(sample.seconds, 4)})
         done += 1
         yield done
+    if refused := artist.refused:
+        raise UserError(f"{len(refused)} of {count} images are broken in any precision and were not kept (first: "
+                        f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
+                        "same command tries them again.")  # fmt: skip
 
 
 def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
@@ -54,14 +54,8 @@ def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -
         if row is None:
             continue
         wanted = {"seed": request.seed, "prompt": request.prompt, "guidance": facts["guidance"],
-                  "generator_hash": facts["generator_hash"]}  # fmt: skip
+                  "generator_hash": facts["generator_hash"], "loading": facts["loading"]}  # fmt: skip
         if other := [key for key, value in wanted.items() if row.get(key) != value]:
             raise UserError(f"--out {store.folder} holds images drawn with another {', '.join(other)}. Choose another "
                             "--out, or give the same settings to continue it.")  # fmt: skip
     return [request for request in requests if request.key not in there]
-
-
-def _refuse_other_folder(out: Path) -> None:
-    refuse_file(out)
-    if out.is_dir() and not (out / MANIFEST).exists() and {path.name for path in out.iterdir()} - {"images"}:
-        raise UserError(f"--out {out} is not empty and holds no store. Give a new or empty folder.")

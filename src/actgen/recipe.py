@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
+from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
 from .train.options import EPOCH_LENGTHS, TrainingOptions
@@ -34,7 +35,9 @@ class Generation:
     """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in
     this first fraction of the epochs; `holdout`: fraction of the training images held out to find mistakes and given back
     after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more adversarial drawings as
-    the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides and masks kept a round.
+    the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides and masks kept a round;
+    `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again (`actgen generate
+    --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512 pixels: 64 KiB).
     """
 
     budget: float = 0.3
@@ -43,6 +46,7 @@ class Generation:
     preset: str = "tiny"
     curriculum: bool = True
     previews: int = 4
+    replay: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
+    loading: Loading = field(default_factory=Loading)
     drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
 
     def __post_init__(self) -> None:
@@ -82,7 +87,7 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"generation.preset = {preset!r} is unknown; allowed: {', '.join(PRESETS)}.")
     start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
-    recipe: Recipe = _fill(start, tree, "")
+    recipe: Recipe = fill(start, tree, "")
     return recipe
 
 
@@ -127,7 +132,8 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
+def fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
+    """Return the dataclass `part` changed by `tree`; `UserError` for a key or type that it has not, named from `where` on."""
     hints = get_type_hints(type(part))
     changes: dict[str, Any] = {}
     for key, value in tree.items():
@@ -140,7 +146,7 @@ def _fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
         if dataclasses.is_dataclass(old):
             if not isinstance(value, Mapping):
                 raise UserError(f"{name} = {value!r}: it has parts; write them as [{name}] or {name}.KEY=value.")
-            changes[key] = _fill(old, value, name + ".")
+            changes[key] = fill(old, value, name + ".")
         else:
             changes[key] = _typed(value, hints[key], name)
     return dataclasses.replace(part, **changes)
@@ -162,9 +168,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
     "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "generation.budget": (0, 100),
     "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
-    "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.eta": (0, 1),
-    "drawing.attention_resolution": (0, 1024), "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1),
-    "drawing.text.until": (0, 1), "drawing.text.step_size": (0, 100), "drawing.text.margin": (0, 1e9),
+    "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
+    "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
+    "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1), "drawing.image.mask_stop": (0, 1),
+    "drawing.text.until": (0, 1), "drawing.text.step_size": (0, 100), "drawing.text.margin": (0, 1e9), "drawing.text.feature_margin": (0, 2),
+    "drawing.text.adversarial_weight": (0, 1e6),
 }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class Sample:
     """A drawn image with what was measured while drawing it.
 
     `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
-    image's share of its batch.
+    image's share of its batch. `redrawn`: why it was drawn again in higher precision, "" if it was not.
     """
 
     request: Request
@@ -76,6 +76,7 @@ class Sample:
     latents: Tensor
     mask: Tensor | None
     seconds: float
+    redrawn: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

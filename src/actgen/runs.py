@@ -1,6 +1,6 @@
 """A recipe becomes a run: open its parts, train, write the summary and the page.
 
-    OUT/recipe.toml  stats.jsonl  summary.json  store/  previews/  checkpoints/  report.html
+    OUT/recipe.toml  stats.jsonl  summary.json  store/  previews/  rounds/  checkpoints/  report.html
 
 Everything that can be wrong with the input is found before the folder is made.
 """
@@ -11,7 +11,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -21,16 +21,20 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from . import checkpoint
-from .classify.classifier import create_classifier, frozen
+from .borrowing import frozen
+from .classify.classifier import Classifier, create_classifier
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Subset
 from .data.mixture import Mixture
+from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
 from .data.splits import hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
+from .diffuse.loading import Loading
 from .drawing import Artist
 from .errors import UserError, refuse_file
+from .memory import peak_gib
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
@@ -49,17 +53,27 @@ def bundled_generator() -> Path:
     return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-generator"))
 
 
-def open_generator(name: str, images: ImageSet, device: str = "cpu") -> Backbone:
+def open_generator(
+    name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None
+) -> Backbone:  # fmt: skip
     """Load a generator by recipe name; `bundled` is refused for classes it has never seen."""
     if name != BUNDLED:
-        return Backbone.from_pretrained(name, device=device)
-    unknown = [c for c in images.class_names if c not in FASHION_MNIST_CLASSES]
+        return Backbone.from_pretrained(name, device=device, loading=loading)
+    unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
         raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers "
                         "folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out FOLDER.")  # fmt: skip
-    backbone = Backbone.from_pretrained(str(bundled_generator()), device=device)
+    backbone = Backbone.from_pretrained(str(bundled_generator()), device=device, loading=loading)
     backbone.name = BUNDLED
     return backbone
+
+
+def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
+    """Return the untrained classifier of a run on `real`."""
+    return create_classifier(
+        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
+        seed=derive(recipe.seed, "classifier"),
+    )  # fmt: skip
 
 
 def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
@@ -69,20 +83,19 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     _refuse_no_rounds(recipe)
     data = load_data(recipe.data) if data is None else data
     real = data.train
-    classifier = create_classifier(
-        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
-        seed=derive(recipe.seed, "classifier"),
-    )  # fmt: skip
+    classifier = open_classifier(recipe, real)
     generation = recipe.generation
     held_out = hold_out(real, generation.holdout, recipe.seed)[1] if strategy.needs_holdout else None
     round_ = None
     if recipe.strategy != "none":
-        artist = Artist(open_generator(recipe.generator, real, str(PartialState().device)), recipe.drawing)
+        device = str(PartialState().device)
+        artist = Artist(open_generator(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
         if strategy.needs_holdout:
             artist.check_guides(real.class_names)
         round_ = Round(
             artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
             seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
+            files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
@@ -126,6 +139,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }  # fmt: skip
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from PIL import Image
 
-from .classify.classifier import Classifier, frozen
+from .borrowing import frozen
+from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import misclassified
 from .data.imageset import ImageSet, fit_square, stack_pixels
+from .data.rounds import RoundFiles
 from .data.store import Previews, Store
 from .drawing import Artist
+from .presets import Drawing
 from .records import Progress, Request, Sample, Snapshot
 from .strategies.base import Strategy
 
@@ -22,7 +25,7 @@ class Round:
     """Everything that a round of generation needs and that stays the same from round to round.
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `holdout` are real images that the
-    classifier has not trained on.
+    classifier has not trained on. `files` keeps what the guides looked at, for drawing an image again.
     """
 
     artist: Artist
@@ -31,6 +34,7 @@ class Round:
     holdout: ImageSet
     seed: int = 0
     previews: Previews | None = None
+    files: RoundFiles | None = None
 
     def __call__(
         self, classifier: Classifier, progress: Progress, budget: int,
@@ -45,6 +49,8 @@ class Round:
         mistakes = [] if seen is None else misclassified(seen, self.holdout.keys)
         requests = self.strategy.plan(mistakes, self.holdout.class_names, budget, progress, self.seed)
         doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
+        if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in requests):
+            self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent
         samples: list[Sample] = []
         with frozen(classifier):
             for sample in self.artist.draw(requests, guide_image=self.guide_image, classifier=classifier):
@@ -52,9 +58,7 @@ class Round:
                 samples.append(sample)
                 if on_sample is not None:
                     on_sample(len(samples), len(requests))
-        for sample in samples:  # the bank stands still within a round, so that an image does not depend on its batch
-            if sample.request.guides:
-                self.artist.bank.add(sample.request.label, sample.latents)
+        self._remember([sample for sample in samples if sample.request.guides], progress.epoch)
         return self.store.snapshot()
 
     def look(self, classifier: Classifier) -> Predictions | None:
@@ -66,12 +70,19 @@ class Round:
         assert request.source is not None
         return self.holdout.image(request.source.index)
 
+    def _remember(self, guided: list[Sample], number: int) -> None:
+        """Let the bank grow: at the end of a round, so that an image does not depend on its batch."""
+        if self.files is not None and guided:
+            self.files.keep_latents(number, guided)
+        for sample in guided:
+            self.artist.bank.add(sample.request.label, sample.latents)
+
     def _keep(self, sample: Sample, classifier: Classifier, progress: Progress, doubted: dict[str, float]) -> None:
         request, backbone = sample.request, self.artist.backbone
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])
         probability = predict_pixels(classifier, pixels).softmax(dim=1)[0, request.label]
         facts = {
-            "guidance": asdict(self.artist.drawing), "generator": backbone.name, "generator_hash": backbone.weights_hash,
+            "guidance": asdict(self.artist.drawing), **backbone.facts, "redrawn": sample.redrawn,
             "classifier_accuracy": None if progress.accuracy is None else round(100 * progress.accuracy, 3),
             "guide_probability": None if request.source is None else doubted.get(request.source.key),
             "probability": float(probability), "seconds": round(sample.seconds, 4),
@@ -79,3 +90,8 @@ class Round:
         self.store.add(sample, facts)
         if self.previews is not None and request.source is not None:
             self.previews.add(sample, fit_square(self.guide_image(request), sample.image.size[0]))
+
+
+def look_at_classifier(guides: Sequence[str], drawing: Drawing) -> bool:
+    """Whether a request's guides need the classifier: as the opponent, or for its features."""
+    return "adversarial" in guides or ("contrastive" in guides and drawing.text.contrast_in == "features")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from actgen.classify.classifier import SMALL_CNN, Classifier, create_classifier, frozen
+from actgen.borrowing import frozen
+from actgen.classify.classifier import SMALL_CNN, Classifier, create_classifier
 from actgen.classify.evaluate import predict_pixels
 from actgen.errors import UserError
 from actgen.seeding import generator

@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.denoise import Batch, Step, denoise
-from actgen.diffuse.walk import Walk, make_walk
+from actgen.diffuse.backbone import Backbone, Conditions
+from actgen.diffuse.denoise import Batch, FreeGuidance, Step, denoise
+from actgen.diffuse.schedulers import make_walk
+from actgen.diffuse.walk import Walk
 from actgen.guides.bank import MemoryBank
 from actgen.guides.image import BoundImage
 from actgen.guides.text import BoundText
@@ -86,7 +87,8 @@ def tensor(array: npt.NDArray[Any]) -> Tensor:
 
 
 def walk_of(backbone: Backbone, steps: int) -> Walk:
-    return make_walk(backbone.pipeline.scheduler.config, steps, eta=PRESETS["code"].eta, previous=PRESETS["code"].previous)
+    return make_walk(backbone.pipeline.scheduler.config, steps, scheduler=PRESETS["code"].scheduler,
+                     previous=PRESETS["code"].previous)  # fmt: skip
 
 
 def run_image(
@@ -102,14 +104,14 @@ def run_image(
                            adversarial_weight=META["lam"])  # fmt: skip
     guide = tensor(arrays["guide_latents"][k : k + 1])
     image = BoundImage(image_options, walk, guide, tensor(arrays["init_latents_guide"][k : k + 1]), [[]])
-    text = BoundText(text_options, steps, torch.tensor([label]), [bank.draw(label)],
+    text = BoundText(text_options, steps, torch.tensor([label]), {label: bank.draw(label).flatten(1)},
                      view if bool(arrays["use_adv"][k]) else None)  # fmt: skip
     embeddings = tensor(arrays["prompt_embeds"][k : k + 1, 0]).transpose(0, 1)
     noise = tensor(arrays["variance_noise"][k])
-    batch = Batch(embeddings, tensor(arrays["init_latents"][k : k + 1]), lambda i: noise[i : i + 1])
+    batch = Batch(Conditions(embeddings), tensor(arrays["init_latents"][k : k + 1]), lambda i: noise[i : i + 1])
     resolution = None if case == "image_only" else META["attn_res"]
     trace = []
-    for step in denoise(backbone, walk, batch, guidance_scale=META["cfg_scale"], guides=[image, text],
+    for step in denoise(backbone, walk, batch, free_guidance=FreeGuidance(scale=META["cfg_scale"]), guides=[image, text],
                         attention_resolution=resolution):  # fmt: skip
         trace.append((step, image.trajectory.clone(), None if image.mask is None else image.mask.clone(),
                       None if text.loss is None else text.loss.clone()))  # fmt: skip
@@ -154,8 +156,8 @@ def test_guide_encoding(backbone: Backbone) -> None:
 def test_prompts(backbone: Backbone) -> None:
     with np.load(SET / "prompts.npz") as arrays:
         prompts = [META["prompt"].format(category=name) for name in META["categories"]]
-        close(backbone.encode_text(prompts), "text_embeds", arrays["text_embeds"], ONE_STEP)
-        close(backbone.encode_text([""])[0], "uncond_embeds", arrays["uncond_embeds"], ONE_STEP)
+        close(backbone.encode_text(prompts).text_2BLD[1], "text_embeds", arrays["text_embeds"], ONE_STEP)
+        close(backbone.encode_text([""]).text_2BLD[0, 0], "uncond_embeds", arrays["uncond_embeds"], ONE_STEP)
 
 
 with np.load(SET / "scheduler.npz") as _file:

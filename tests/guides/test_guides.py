@@ -26,15 +26,15 @@ def test_gamma_by_step_index() -> None:
 
 
 def test_contrastive_is_a_hinge_on_the_distance() -> None:
-    x0 = torch.zeros(3, 1, 2, 2)
-    far, near = torch.full((1, 1, 2, 2), 10.0), torch.full((1, 1, 2, 2), 1.0)
-    loss = losses.contrastive(x0, [far, near, torch.empty(0)], margin=5.0)
+    points, labels = torch.zeros(3, 4), torch.tensor([0, 1, 2])
+    far, near = torch.full((1, 4), 10.0), torch.full((1, 4), 1.0)
+    loss = losses.contrastive(points, labels, {0: far, 1: near}, margin=5.0)
     torch.testing.assert_close(loss, torch.tensor([0.0, 3.0, 0.0]))
 
 
 def test_contrastive_gradient_is_finite_where_latents_meet() -> None:
-    x0 = torch.zeros(1, 1, 2, 2, requires_grad=True)
-    losses.contrastive(x0, [torch.zeros(1, 1, 2, 2)], 5.0).sum().backward()
+    x0 = torch.zeros(1, 4, requires_grad=True)
+    losses.contrastive(x0, torch.tensor([3]), {3: torch.zeros(1, 4)}, 5.0).sum().backward()
     assert x0.grad is not None
     assert bool(torch.isfinite(x0.grad).all())
 

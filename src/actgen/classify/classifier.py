@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..borrowing import frozen
 from ..errors import UserError
 from .small_cnn import SmallCNN
 
@@ -33,11 +33,24 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, K]."""
+        out: Tensor = self.model(self._prepared(images))
+        return out
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, [B, D]; `UserError` if the model does not show it."""
+        model: Any = self.model
+        if isinstance(model, SmallCNN):
+            return model.features(self._prepared(images))
+        if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
+            raise UserError(f"a {type(model).__name__} does not show its features. Use a timm model or {SMALL_CNN}, or "
+                            'drawing.text.contrast_in = "latents".')  # fmt: skip
+        return model.forward_head(model.forward_features(self._prepared(images)), pre_logits=True)  # type: ignore[no-any-return]
+
+    def _prepared(self, images: Tensor) -> Tensor:
         if images.shape[-1] != self.image_size:
             images = F.interpolate(images, (self.image_size, self.image_size), mode="bilinear", antialias=True)
         normal = (images - self.mean) / self.std
-        out: Tensor = self.model(normal.contiguous(memory_format=torch.channels_last))
-        return out
+        return normal.contiguous(memory_format=torch.channels_last)
 
 
 def create_classifier(name: str, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0) -> Classifier:
@@ -83,18 +96,3 @@ def _published(name: str) -> Any:
         return timm.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None
     except RuntimeError:
         return None
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Borrow a model as a fixed function: eval mode, no parameter gradients; every flag is given back as found."""
-    modes = [(module, module.training) for module in model.modules()]
-    wants = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval().requires_grad_(False)
-        yield model
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, want in wants:
-            parameter.requires_grad_(want)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..borrowing import frozen
 from ..data.imageset import ImageSet, to_pixels
-from .classifier import Classifier, frozen
+from .classifier import Classifier
 
 
 @dataclass(frozen=True)

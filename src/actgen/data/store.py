@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
+from ..checkpoint import write_bytes
+from ..errors import UserError, refuse_file
 from ..records import Sample, Snapshot
 
 MANIFEST = "metadata.jsonl"
@@ -54,7 +55,7 @@ class Store:
                "class_name": request.class_name, "prompt": request.prompt, "seed": request.seed,
                "strategy": request.strategy, "round": request.round, "guides": list(request.guides),
                "source": None if request.source is None else vars(request.source), **facts}  # fmt: skip
-        _write(self.folder / name, data)
+        write_bytes(self.folder / name, data)
         row = self._append(row)
         if (aside := self._aside(row)).exists():  # drawn again, pixel by pixel
             aside.unlink()
@@ -75,10 +76,10 @@ class Store:
             return
         for row in late:  # copies first: a stop at any time loses nothing
             if (image := self.folder / row["file_name"]).exists():
-                _write(self._aside(row), image.read_bytes())
+                write_bytes(self._aside(row), image.read_bytes())
         self._rows = self._rows[:count]
         self._by_key = {row["key"]: row for row in self._rows}
-        _write(self.folder / MANIFEST, "".join(_line(row) for row in self._rows).encode())
+        write_bytes(self.folder / MANIFEST, "".join(_line(row) for row in self._rows).encode())
         for row in late:
             (self.folder / row["file_name"]).unlink(missing_ok=True)
 
@@ -119,8 +120,15 @@ class Previews:
             return
         self._kept[request.round] = self._kept.get(request.round, 0) + 1
         mask = Image.fromarray((sample.mask.numpy() * 255).round().astype(np.uint8))
-        _write(self.folder / f"{request.key}-guide.png", _png(guide))
-        _write(self.folder / f"{request.key}-mask.png", _png(mask.resize(sample.image.size, Image.Resampling.BILINEAR)))
+        write_bytes(self.folder / f"{request.key}-guide.png", _png(guide))
+        write_bytes(self.folder / f"{request.key}-mask.png", _png(mask.resize(sample.image.size, Image.Resampling.BILINEAR)))
+
+
+def refuse_other_folder(out: Path) -> None:
+    """Raise `UserError` if `out` cannot become a store: it is a file, or holds something else."""
+    refuse_file(out)
+    if out.is_dir() and not (out / MANIFEST).exists() and {path.name for path in out.iterdir()} - {"images"}:
+        raise UserError(f"--out {out} is not empty and holds no store. Give a new or empty folder.")
 
 
 def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
@@ -160,13 +168,3 @@ def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)

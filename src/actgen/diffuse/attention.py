@@ -5,7 +5,7 @@ Only the layers that are read materialise softmax(QK^T); all others keep their f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,22 +18,30 @@ from ..errors import UserError
 
 @dataclass
 class AttentionRecorder:
-    """Collects one map a layer while `active`; `take()` hands over their mean and forgets them."""
+    """Collects one map a layer and call of the UNet; `take()` hands them over and stops listening.
+
+    Deaf after `take()`: with gradient checkpointing the backward pass calls the layers again.
+    """
 
     resolution: int
-    active: bool = True
+    layers: int
+    listening: bool = True
     maps: list[Tensor] = field(default_factory=list)
 
     def offer(self, probabilities: Tensor, heads: int) -> None:
         """Keep the head mean of `probabilities` [B*heads, R*R, L] if it has this recorder's resolution."""
-        if probabilities.shape[1] == self.resolution**2:
+        if self.listening and probabilities.shape[1] == self.resolution**2:
             self.maps.append(probabilities.detach().float().unflatten(0, (-1, heads)).mean(dim=1))
 
-    def take(self) -> Tensor:
-        """Return the mean over the layers as [B, R, R, L], every layer with equal weight."""
-        mean = torch.stack(self.maps).mean(dim=0)
+    def take(self, images: int) -> Tensor:
+        """Return the mean over the layers as [halves, B, R, R, L], every layer with equal weight.
+
+        The halves of classifier-free guidance may have come in one call of the UNet or in one each.
+        """
+        self.listening = False
+        calls = torch.stack(self.maps).unflatten(0, (-1, self.layers)).mean(dim=1)
         self.maps.clear()
-        square: Tensor = mean.unflatten(1, (self.resolution, self.resolution))
+        square: Tensor = calls.flatten(0, 1).unflatten(1, (self.resolution, self.resolution)).unflatten(0, (-1, images))
         return square
 
 
@@ -49,7 +57,7 @@ class RecordingProcessor:
         attention_mask: Tensor | None = None, temb: Tensor | None = None, **kwargs: Any,
     ) -> Tensor:  # fmt: skip
         """Return what the stock processor returns, [B, Q, D]."""
-        if not self.recorder.active or encoder_hidden_states is None or hidden_states.ndim != 3:
+        if encoder_hidden_states is None or hidden_states.ndim != 3:
             out: Tensor = self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs)
             return out
         residual = hidden_states
@@ -94,7 +102,7 @@ def choose_resolution(unet: nn.Module, latent_size: int, wanted: int | None) -> 
     if not sizes:
         raise UserError(
             "this generator's network has no cross-attention maps, which attentive image guidance reads. "
-            "Use a UNet pipeline (SD 1.x, 2.x) or the strategy text-only."
+            'Use a UNet pipeline (SD 1.x, 2.x, XL), drawing.image.mask = "none", or the strategy text-only.'
         )
     if wanted is not None and wanted not in sizes:
         raise UserError(
@@ -103,16 +111,21 @@ def choose_resolution(unet: nn.Module, latent_size: int, wanted: int | None) -> 
     return wanted or min(sizes, key=lambda size: (max(size / (latent_size / 4), latent_size / 4 / size), -size))
 
 
-@contextmanager
-def recording(unet: Any, latent_size: int, resolution: int) -> Iterator[AttentionRecorder]:
-    """Record the cross-attention maps of size `resolution` inside the block; the UNet's processors come back afterwards."""
-    recorder = AttentionRecorder(resolution)
-    before = dict(unet.attn_processors)
+def map_layers(unet: nn.Module, latent_size: int, resolution: int) -> list[Any]:
+    """Return the cross-attention layers whose maps have this size."""
     chosen = {name for name, size in cross_attention_sizes(unet, latent_size).items() if size == resolution}
+    return [unet.get_submodule(name.removesuffix(".processor")) for name in chosen]
+
+
+@contextmanager
+def recording(layers: Sequence[Any], resolution: int) -> Iterator[AttentionRecorder]:
+    """Record the maps of these layers inside the block; their processors come back afterwards, the same objects."""
+    before = [layer.processor for layer in layers]
+    recorder = AttentionRecorder(resolution, len(layers))
     try:
-        unet.set_attn_processor(
-            {name: RecordingProcessor(recorder, stock) if name in chosen else stock for name, stock in before.items()}
-        )
+        for layer, stock in zip(layers, before, strict=True):
+            layer.set_processor(RecordingProcessor(recorder, stock))
         yield recorder
     finally:
-        unet.set_attn_processor(dict(before))  # set_attn_processor empties the dict it is given
+        for layer, stock in zip(layers, before, strict=True):
+            layer.set_processor(stock)

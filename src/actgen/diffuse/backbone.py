@@ -2,50 +2,91 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ..borrowing import borrowed
 from ..errors import UserError
+from .loading import Loading, load_pipeline, refuse_unguidable
+from .weights import hash_folder, hash_networks
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the UNet is told beside latents and time, for B images; row 0 unconditional, row 1 of the prompts.
+
+    `text_2BLD`: token embeddings. `added`: SDXL's pooled text and sizes, each [2, B, ...]; empty for other families.
+    """
+
+    text_2BLD: Tensor
+    added: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Backbone:
-    """A diffusers pipeline seen as five functions. Its networks are put in `eval()` and lose their gradients, no more.
+    """A diffusers pipeline seen as five functions. It is not changed but inside `borrowed()`, and given back as found.
 
-    All image tensors are [B, 3, S, S]; `encode_image` takes [-1, 1], `decode` returns [0, 1].
+    All image tensors are [B, 3, S, S]; `encode_image` takes [-1, 1], `decode` returns [0, 1]. Latents are float32 outside of
+    the networks, whatever these compute in.
     """
 
-    def __init__(self, pipeline: Any, name: str, weights_hash: str = "") -> None:
-        self.pipeline, self.name, self.weights_hash = pipeline, name, weights_hash
+    def __init__(self, pipeline: Any, name: str, weights_hash: str = "", loading: Loading | None = None) -> None:
+        refuse_unguidable(pipeline, name)
+        self.pipeline, self.name = pipeline, name
         self.unet, self.vae = pipeline.unet, pipeline.vae
-        for module in (self.unet, self.vae, pipeline.text_encoder):
-            module.requires_grad_(False).eval()
-        self._prompts: dict[str, Tensor] = {}
+        self.loading = Loading() if loading is None else loading
+        self.weights_hash = weights_hash or hash_networks(self.networks)
+        self._text: dict[tuple[str, torch.dtype], tuple[Tensor, ...]] = {}
+        self._decoders: dict[str, Any] = {}
+        self._compiled = torch.compile(self.unet) if self.loading.compile else None
 
     @classmethod
-    def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
+    def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", loading: Loading | None = None) -> Backbone:
         """Load a diffusers pipeline folder or hub id; `UserError` if it is neither, or has no UNet with text."""
+        loading = Loading() if loading is None else loading
+        pipeline = load_pipeline(path_or_id, device, loading)
         folder = Path(path_or_id)
-        if folder.exists() and not (folder / "model_index.json").is_file():
-            raise UserError(f"--generator {path_or_id}: no model_index.json in it. Give a diffusers pipeline folder, "
-                            "a hub id, or make one with `actgen finetune --from-scratch tiny`.")  # fmt: skip
-        pipeline = _load(path_or_id, dtype)
-        missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer") if getattr(pipeline, part, None) is None]
-        if missing or hasattr(pipeline, "text_encoder_2"):
-            raise UserError(f"--generator {path_or_id} is a {type(pipeline).__name__}, which is not supported yet. "
-                            "Give a Stable Diffusion 1.x or 2.x pipeline.")  # fmt: skip
-        pipeline.to(device)
-        return cls(pipeline, path_or_id, hash_weights(folder) if folder.is_dir() else "")
+        if not loading.offload:
+            for network in (pipeline.unet, pipeline.vae):
+                network.to(memory_format=torch.channels_last)
+        return cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+
+    @contextmanager
+    def borrowed(self, dtype: torch.dtype | None = None) -> Iterator[None]:
+        """Use the networks in eval mode, without parameter gradients, in `dtype` if given; all comes back as found."""
+        with borrowed(self.networks, dtype):
+            if self.loading.gradient_checkpointing:
+                self.unet.enable_gradient_checkpointing()
+                self.vae.enable_gradient_checkpointing()
+            if self.loading.vae_slicing:
+                self.vae.enable_slicing()
+            if self._overflows():
+                with borrowed([self.vae], torch.float32):
+                    yield
+            else:
+                yield
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a picture depends on beside its request and the drawing: the manifest's generator columns."""
+        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": asdict(self.loading)}
+
+    @property
+    def networks(self) -> list[Any]:
+        """The pipeline's networks that are used."""
+        encoders = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
+        return [self.unet, self.vae, *(encoder for encoder in encoders if encoder is not None)]
 
     @property
     def device(self) -> torch.device:
-        """Where the UNet is."""
-        return next(self.unet.parameters()).device  # type: ignore[no-any-return]
+        """Where the networks compute."""
+        return torch.device(self.pipeline._execution_device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -68,14 +109,33 @@ class Backbone:
         """Native image size in pixels."""
         return self.latent_shape[1] * self.vae_factor
 
-    def encode_text(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts -> embeddings [B, L, D]; each distinct prompt is encoded once in the life of this object."""
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._prompts:
-                with torch.no_grad():
-                    ids = self.token_ids(prompt).unsqueeze(0).to(self.device)
-                    self._prompts[prompt] = self.pipeline.text_encoder(ids).last_hidden_state[0]
-        return torch.stack([self._prompts[prompt] for prompt in prompts])
+    def halves(self, guidance_scale: float) -> int:
+        """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the UNet is told the scale (LCM)."""
+        return 2 if guidance_scale > 1.0 and self.unet.config.time_cond_proj_dim is None else 1
+
+    # text
+
+    def encode_text(self, prompts: Sequence[str]) -> Conditions:
+        """Prompts -> what the UNet reads of them; each distinct prompt is encoded once in the life of this object."""
+        parts = [self._encode_prompt(prompt) for prompt in prompts]
+        pairs = [torch.stack([torch.stack([part[k + 1] for part in parts]), torch.stack([part[k] for part in parts])])
+                 for k in range(0, len(parts[0]), 2)]  # fmt: skip
+        if len(pairs) == 1:
+            return Conditions(pairs[0])
+        size = float(self.image_size)
+        sizes = torch.tensor([size, size, 0.0, 0.0, size, size], device=self.device)
+        return Conditions(pairs[0], {"text_embeds": pairs[1], "time_ids": sizes.expand(2, len(parts), 6)})
+
+    def _encode_prompt(self, prompt: str) -> tuple[Tensor, ...]:
+        """(text [L, D], unconditional text) and, with a second encoder, (pooled [P], unconditional pooled), float32."""
+        key = (prompt, self.dtype)
+        if key not in self._text:
+            with torch.no_grad(), borrowed(self.networks):
+                out = self.pipeline.encode_prompt(
+                    prompt=prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+                )
+            self._text[key] = tuple(tensor[0].float() for tensor in out)
+        return self._text[key]
 
     def token_ids(self, prompt: str) -> Tensor:
         """Return the token ids of a prompt, padded to the model's length, [L]."""
@@ -95,50 +155,96 @@ class Backbone:
                             f"{self.name} reads it. Choose a shorter class name, or one in words that it knows.")  # fmt: skip
         return sorted({start + offset for start in starts for offset in range(len(needle))})
 
+    # images
+
     @torch.no_grad()
     def encode_image(self, pixels: Tensor, noise: Tensor) -> Tensor:
         """[-1, 1] images and unit noise -> scaled latents [B, C, h, w], a draw from the posterior."""
-        posterior = self.vae.encode(pixels.to(self.device, self.dtype)).latent_dist
-        latents = posterior.mean + posterior.std * noise.to(posterior.mean)
-        return latents * float(self.vae.config.scaling_factor)  # type: ignore[no-any-return]
+        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
+        mean = posterior.mean.float()
+        raw = mean + posterior.std.float() * noise.to(mean)
+        shift, scale = self._latent_units(raw)
+        scaled: Tensor = (raw - shift) / scale
+        return scaled
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents -> images in [0, 1]; differentiable."""
-        raw = self.vae.decode(latents.to(self.dtype) / float(self.vae.config.scaling_factor)).sample
-        return (raw / 2 + 0.5).clamp(0, 1)  # type: ignore[no-any-return]
+    def decode(self, latents: Tensor, decoder: str = "full") -> Tensor:
+        """Scaled latents -> images in [0, 1], float32; differentiable.
 
-    def predict(self, x: Tensor, timestep: Tensor, text_2BLD: Tensor, guidance_scale: float) -> Tensor:
-        """Return the UNet's output with classifier-free guidance, both halves in one call; scale 1 needs only the text."""
-        if guidance_scale == 1.0:
-            return self.unet(x, timestep, text_2BLD[1], return_dict=False)[0]  # type: ignore[no-any-return]
-        both = self.unet(torch.cat([x, x]), timestep, text_2BLD.flatten(0, 1), return_dict=False)[0]
-        unconditional, conditional = both.chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)  # type: ignore[no-any-return]
+        `decoder`: "full"; "half", a picture of half the size from latents of half the size, about a quarter of the cost; or
+        the folder or id of an `AutoencoderTiny`.
+        """
+        if decoder not in ("full", "half"):
+            light = self._light_decoder(decoder)
+            raw = light.decode(latents.to(light.dtype)).sample
+        else:
+            if decoder == "half":
+                latents = F.avg_pool2d(latents, 2)
+            shift, scale = self._latent_units(latents)
+            raw = self.vae.decode((latents * scale + shift).to(self.vae.dtype)).sample
+        return (raw.float() / 2 + 0.5).clamp(0, 1)  # type: ignore[no-any-return]
 
+    def _latent_units(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """(shift, scale) of raw latents = scaled latents * scale + shift."""
+        config = self.vae.config
+        scale = 1.0 / float(config.scaling_factor)
+        if getattr(config, "latents_mean", None) is None or getattr(config, "latents_std", None) is None:
+            return 0.0, scale
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1).to(like) for values in (config.latents_mean, config.latents_std))
+        return mean, std * scale
 
-def hash_weights(folder: Path) -> str:
-    """Return sha256 over the names and contents of a pipeline's weights and configurations, sorted; cards do not count."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if _is_model(p, folder)):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    def _overflows(self) -> bool:
+        """SDXL's decoder leaves float16's range. Older families' files do not say so, but diffusers fills in the same flag."""
+        told = bool(getattr(self.vae.config, "force_upcast", False))
+        return told and self.vae.dtype == torch.float16 and getattr(self.pipeline, "text_encoder_2", None) is not None
 
+    def _light_decoder(self, name: str) -> Any:
+        if name not in self._decoders:
+            from diffusers import AutoencoderTiny
 
-def _is_model(path: Path, folder: Path) -> bool:
-    inside = path.parent != folder or path.name == "model_index.json"
-    return inside and path.suffix in (".safetensors", ".json")
+            try:
+                if not Path(name).is_dir() and "/" not in name:
+                    raise ValueError(name)
+                made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype)
+            except (OSError, ValueError) as error:
+                raise UserError(f"drawing.text.decoder = {name!r}: allowed are full, half, or the folder or id of an "
+                                "AutoencoderTiny (such as madebyollin/taesd).") from error  # fmt: skip
+            self._decoders[name] = made.to(self.device).eval().requires_grad_(False)
+        return self._decoders[name]
 
+    # prediction
 
-def _load(path_or_id: str, dtype: torch.dtype) -> Any:
-    from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
-    from transformers.utils import logging as text_logging
+    def predict(
+        self, x: Tensor, timestep: Tensor, conditions: Conditions, guidance_scale: float, *, graph: int = 0,
+        plain: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `halves` says so.
 
-    logging.disable_progress_bar()
-    text_logging.disable_progress_bar()
-    try:
-        return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"cannot load the generator {path_or_id!r}: {first}\nGive a diffusers folder on this disk, or an id "
-                        "such as stable-diffusion-v1-5/stable-diffusion-v1-5 (needs the network once).") from error  # fmt: skip
+        `graph`: how many halves carry a graph back to the text: 0, 1 (the prompts', the other half is computed without) or 2.
+        `plain` allows the compiled network: no processor of it is replaced and no graph is wanted.
+        """
+        if self.halves(guidance_scale) == 1:
+            return self._call(x, timestep, conditions, [1], guidance_scale, plain)
+        if graph == 1:
+            with torch.no_grad():
+                unconditional = self._call(x, timestep, conditions, [0], guidance_scale, plain)
+            conditional = self._call(x, timestep, conditions, [1], guidance_scale, plain)
+        else:
+            unconditional, conditional = self._call(x, timestep, conditions, [0, 1], guidance_scale, plain).chunk(2)
+        return unconditional + guidance_scale * (conditional - unconditional)
+
+    def _call(
+        self, x: Tensor, timestep: Tensor, conditions: Conditions, rows: list[int], guidance_scale: float, plain: bool
+    ) -> Tensor:  # fmt: skip
+        def flat(tensor_2B: Tensor) -> Tensor:
+            return torch.cat([tensor_2B[row] for row in rows]).to(self.dtype)
+
+        unet = self._compiled if plain and self._compiled is not None else self.unet
+        embedded = None
+        if (width := self.unet.config.time_cond_proj_dim) is not None:
+            told = torch.full((len(rows) * len(x),), guidance_scale - 1.0)
+            embedded = self.pipeline.get_guidance_scale_embedding(told, embedding_dim=width).to(self.device, self.dtype)
+        added = {name: flat(tensor) for name, tensor in conditions.added.items()} or None
+        many = torch.cat([x] * len(rows)).to(self.dtype)
+        out = unet(many, timestep, flat(conditions.text_2BLD), timestep_cond=embedded, added_cond_kwargs=added,
+                   return_dict=False)[0]  # fmt: skip
+        return out.float()  # type: ignore[no-any-return]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .attention import recording
-from .backbone import Backbone
+from .attention import map_layers, recording
+from .backbone import Backbone, Conditions
 from .walk import Walk
 
 
@@ -19,11 +19,10 @@ from .walk import Walk
 class Batch:
     """What the loop starts from, for B images.
 
-    `text_2BLD`: embeddings, row 0 unconditional, row 1 of the prompts; `latents_BCHW`: unit noise; `noise_at(i)`: the unit
-    noise of step i, [B, C, H, W].
+    `latents_BCHW`: unit noise; `noise_at(i)`: the unit noise of step i, [B, C, H, W], asked for in order.
     """
 
-    text_2BLD: Tensor
+    conditions: Conditions
     latents_BCHW: Tensor
     noise_at: Callable[[int], Tensor]
 
@@ -64,8 +63,8 @@ class Guide(Protocol):
         """Whether step `index` must record attention maps."""
         ...
 
-    def reads_gradient(self, index: int) -> bool:
-        """Whether `x0` of step `index` must carry a graph back to the text."""
+    def gradient_halves(self, index: int) -> int:
+        """How many halves of the text `x0` of step `index` must carry a graph back to: 0, 1 (the prompts') or 2."""
         ...
 
     def bend(self, step: Step) -> Step:
@@ -73,40 +72,50 @@ class Guide(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class FreeGuidance:
+    """Classifier-free guidance (Ho & Salimans 2022) of `scale`, in steps from `start` to `stop`, fractions of the schedule.
+
+    Outside of them the prompts' prediction stands alone, at half the cost (limited interval: Kynkaanniemi et al. 2024).
+    """
+
+    scale: float = 7.5
+    start: float = 0.0
+    stop: float = 1.0
+
+    def at(self, index: int, steps: int) -> float:
+        """Return the scale of step `index` of `steps`."""
+        return self.scale if self.start <= index / steps < self.stop else min(self.scale, 1.0)
+
+
 def denoise(
-    backbone: Backbone, walk: Walk, batch: Batch, *, guidance_scale: float, guides: Sequence[Guide] = (),
+    backbone: Backbone, walk: Walk, batch: Batch, *, free_guidance: FreeGuidance, guides: Sequence[Guide] = (),
     attention_resolution: int | None = None,
 ) -> Iterator[Step]:  # fmt: skip
     """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `proposed` is the result.
 
-    With no guides this is the stock pipeline's own loop of DDIM and DDPM. The UNet comes back as it was found, also when the
-    caller stops in the middle or a guide raises.
+    With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
+    found, also when the caller stops in the middle or a guide raises.
     """
-    x, text = batch.latents_BCHW, batch.text_2BLD
-    size = x.shape[-1]
-    with ExitStack() as stack:
-        recorder = None
-        if attention_resolution is not None:
-            recorder = stack.enter_context(recording(backbone.unet, size, attention_resolution))
-        for index, timestep in enumerate(walk.timesteps):
-            graph = any(guide.reads_gradient(index) for guide in guides)
-            if recorder is not None:
-                recorder.active = any(guide.reads_attention(index) for guide in guides)
-            with torch.set_grad_enabled(graph):
-                text = text.detach().requires_grad_(graph)
-                output = backbone.predict(x, timestep, text, guidance_scale)
+    x, text, last = walk.start * batch.latents_BCHW, batch.conditions.text_2BLD, None
+    size = attention_resolution or 0
+    layers = map_layers(backbone.unet, x.shape[-1], size) if size else []
+    for index, timestep in enumerate(walk.timesteps.to(x.device)):
+        graph = max((guide.gradient_halves(index) for guide in guides), default=0)
+        listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
+        with recording(layers, size) if listen else nullcontext() as recorder:
+            with torch.set_grad_enabled(graph > 0):
+                text = text.detach().requires_grad_(graph > 0)
+                told = replace(batch.conditions, text_2BLD=text)
+                scale = free_guidance.at(index, len(walk))
+                output = backbone.predict(x, timestep, told, scale, graph=graph, plain=not (listen or graph))
                 x0 = walk.x0(x, output, index)
-            attention = _by_half(recorder.take(), len(x)) if recorder is not None and recorder.maps else None
+            attention = None if recorder is None else recorder.take(len(x))
             noise = batch.noise_at(index)
-            proposed = walk.advance(x, x0.detach(), noise, index)
+            proposed = walk.advance(x, x0.detach(), noise, index, last)
             step = Step(index, len(walk), x, text, output.detach(), x0, noise, attention, proposed, text.detach())
             for guide in guides:
                 step = guide.bend(step)
-            x, text = step.proposed.detach(), step.next_text.detach()
-            yield step
-
-
-def _by_half(maps: Tensor, images: int) -> Tensor:
-    """[halves * B, R, R, L] -> [halves, B, R, R, L]."""
-    halves: Tensor = maps.unflatten(0, (-1, images))
-    return halves
+        x, text, last = step.proposed.detach(), step.next_text.detach(), x0.detach()
+        step, x0, output = replace(step, x0=last), last, step.output  # let go of the graph before the next one is built
+        yield step

@@ -22,7 +22,11 @@ class MemoryBank:
     def draw(self, label: int) -> Tensor:
         """Return all latents of `label`, [M, C, H, W]; M is 0 if there are none."""
         held = self._latents.get(label)
-        return torch.stack(list(held)) if held else torch.empty(0)
+        return torch.stack(list(held)) if held else torch.empty(0, 0, 0, 0)
+
+    def count(self, label: int) -> int:
+        """Return how many latents of `label` are remembered."""
+        return len(self._latents.get(label, ()))
 
     def __len__(self) -> int:
         return sum(len(held) for held in self._latents.values())

@@ -33,7 +33,8 @@ class ImageGuidance:
     to [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the
     steps; "none" guides the whole image.
     `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
-    attention not recorded: 1e-5 is under float32's noise on unit latents.
+    attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
+    mask stands still, and attention is not recorded either.
     """
 
     strength: float = 1.0
@@ -44,6 +45,7 @@ class ImageGuidance:
     both_halves: bool = False
     token: int = -1
     negligible: float = 1e-5
+    mask_stop: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
@@ -69,7 +71,7 @@ class BoundImage:
         self, options: ImageGuidance, walk: Walk, guide_BCHW: Tensor, noise_BCHW: Tensor, tokens: Sequence[Sequence[int]]
     ) -> None:  # fmt: skip
         self.options, self.walk, self.guide = options, walk, guide_BCHW
-        self.trajectory = noise_BCHW
+        self.trajectory = walk.start * noise_BCHW
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
         self.mask: Tensor | None = None
@@ -79,15 +81,18 @@ class BoundImage:
 
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
-        return self.options.mask != "none" and self._gamma(index) > self.options.negligible
+        moves = index < self.options.mask_stop * len(self.walk)
+        return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
 
-    def reads_gradient(self, index: int) -> bool:
-        """Never."""
-        return False
+    def gradient_halves(self, index: int) -> int:
+        """None."""
+        return 0
 
     def bend(self, step: Step) -> Step:
         """Advance the guide by its own step and pull the proposed latents towards it by (1)."""
-        self.trajectory = self.walk.advance(self.trajectory, self.guide, step.noise, step.index)
+        last_step = step.index + 1 == len(self.walk)  # some schedulers stop a little before abar = 1; the guide is known
+        moved = self.walk.advance(self.trajectory, self.guide, step.noise, step.index, self.guide if step.index else None)
+        self.trajectory = self.guide if last_step else moved
         gamma = self._gamma(step.index)
         if gamma <= self.options.negligible:
             return step
@@ -96,7 +101,7 @@ class BoundImage:
 
     def _update_mask(self, step: Step) -> Tensor | float:
         if self.options.mask == "none" or step.attention is None:
-            return 1.0
+            return 1.0 if self.mask is None else self.mask
         attention = self._class_attention(step.attention)
         self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention
         total = self.attention_sum.unsqueeze(1)

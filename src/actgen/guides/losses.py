@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,16 +11,23 @@ from torch.nn import functional as F
 REFERENCE_SIZE = 4 * 64 * 64
 
 
-def contrastive(x0_BCHW: Tensor, banks: Sequence[Tensor], margin: float) -> Tensor:
-    """L_contra [B]: mean over the image's bank [M, C, H, W] of max(0, margin - ||x0 - b||_2); 0 for an empty bank."""
-    return torch.stack([_hinge(x0, bank, margin) for x0, bank in zip(x0_BCHW, banks, strict=True)])
+def contrastive(points_BD: Tensor, labels_B: Tensor, banks: Mapping[int, Tensor], margin: float) -> Tensor:
+    """L_contra [B]: mean over the bank [M, D] of the image's label of max(0, margin - ||point - b||_2); 0 without a bank.
 
-
-def _hinge(x0: Tensor, bank: Tensor, margin: float) -> Tensor:
-    if len(bank) == 0:
-        return x0.new_zeros(())
-    distance = ((x0 - bank.to(x0)).flatten(1).square().sum(dim=1) + 1e-12).sqrt()  # no NaN gradient where they meet
-    return (margin - distance).clamp(min=0).mean()
+    One matrix product a label; the floor under the root keeps the gradient finite where two points meet.
+    """
+    values = list(points_BD.new_zeros(len(points_BD)).unbind())
+    for label in dict.fromkeys(labels_B.tolist()):
+        bank = banks.get(label)
+        if bank is None or len(bank) == 0:
+            continue
+        rows = [row for row, other in enumerate(labels_B.tolist()) if other == label]
+        mine = points_BD[rows]
+        squared = mine.square().sum(1, keepdim=True) + bank.square().sum(1) - 2.0 * mine @ bank.T
+        hinge = (margin - squared.clamp(min=1e-12).sqrt()).clamp(min=0).mean(dim=1)
+        for row, value in zip(rows, hinge.unbind(), strict=True):
+            values[row] = value
+    return torch.stack(values)
 
 
 def scaled_margin(margin: float, latent_entries: int) -> float:

@@ -40,12 +40,14 @@ def fit(
         last = epoch + 1 == training.options.epochs
         accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
         tested = time.perf_counter()
+        refusals = len(training.round.artist.refused) if training.round is not None else 0
         holdout = _generate(training, epoch, on_sample) if epoch < training.generating else None
         stats = EpochStats(
             epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
             optimizer_steps=steps, train_seconds=round(trained - began, 3),
             generation_seconds=round(time.perf_counter() - tested, 3) if epoch < training.generating else 0.0,
+            refused=[vars(one) for one in training.round.artist.refused[refusals:]] if training.round is not None else [],
         )  # fmt: skip
         training.stats.append(asdict(stats))
         save(training)

@@ -26,7 +26,10 @@ from .schedule import generating_epochs, round_budgets
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start."""
+    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start.
+
+    `refused`: requests of this epoch's round that gave no picture in any precision, with the reason.
+    """
 
     epoch: int
     train_loss: float
@@ -39,6 +42,7 @@ class EpochStats:
     optimizer_steps: int
     train_seconds: float
     generation_seconds: float
+    refused: list[dict[str, str]]
 
 
 @dataclass(kw_only=True)
@@ -130,6 +134,8 @@ def restore(training: Training) -> None:
     images = 0 if state is None else _restore(training, path, state)
     if training.round is not None:
         training.round.store.keep(images)
+        if training.round.files is not None:
+            training.round.files.forget_from(training.start)
         training.snapshot = training.round.store.snapshot()
     if state is not None:  # a stop may have come between the two files
         checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)

@@ -1,0 +1,244 @@
+"""How fast are guided images drawn, and with how much memory?
+
+    python benchmarks/generation.py [--json FILE] [--repeats N] [--compile]            the bundled generator, CPU
+    python benchmarks/generation.py --geometry sd21 --device cuda --dtype float16      SD's exact size, random weights
+
+Presets `code`, `default` and `fast`, each loss on and off, batches of 1, 4 and 16, beside a plain one-at-a-time loop of the
+released numbers (40 steps of DDPM, classifier-free guidance in all of them; `one_at_a_time.py`) with a plainly loaded
+pipeline, in one run and in turn, as ratios: images per second over those of the plain loop with the same losses. So the
+ratio of `code` is what the engine gains, that of `default` has the gain of its shorter schedule in it. `fast` takes no
+gradients; it stands beside the attentive plain loop, and below the table beside the one with all losses, too. Counted floating point operations over the time, as a share of the machine's own measured rate of matrix products, say how
+much is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from actgen.borrowing import frozen
+from actgen.classify.classifier import Classifier, create_classifier
+from actgen.data.idx import FASHION_MNIST_CLASSES
+from actgen.diffuse.backbone import Backbone
+from actgen.diffuse.loading import Loading
+from actgen.drawing import Artist
+from actgen.guides.bank import MemoryBank
+from actgen.presets import PRESETS
+from actgen.records import Request, Source
+from actgen.runs import bundled_generator
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "attentive": ("image",),
+    "contrastive": ("image", "contrastive"),
+    "adversarial": ("image", "adversarial"),
+    "all": ("image", "contrastive", "adversarial"),
+}
+BATCHES = (1, 4, 16)
+BANK = 16  # latents remembered of each class
+WANTED = {"all": 5.0, "attentive": 8.0, "fast": 20.0}
+
+
+@dataclass
+class Row:
+    """One way of drawing: `preset`, `losses`, `batch`; seconds an image, one a repeat."""
+
+    preset: str
+    losses: str
+    batch: int
+    draw: Callable[[int], None]
+    seconds: list[float]
+    peak_gib: float = 0.0
+    teraflop: float = 0.0
+
+    def measure(self, device: torch.device, images: int) -> None:
+        """Draw `images` pictures once and note time and peak memory."""
+        reset_peak(device)
+        synchronise(device)
+        began = time.perf_counter()
+        self.draw(images)
+        synchronise(device)
+        self.seconds.append((time.perf_counter() - began) / images)
+        self.peak_gib = max(self.peak_gib, peak(device))
+
+
+def requests(count: int, guides: tuple[str, ...], first: int = 0) -> list[Request]:
+    """Return guided requests, the classes in turn."""
+    names = FASHION_MNIST_CLASSES
+    return [
+        Request(key=f"k{n}", label=n % 10, class_name=names[n % 10], prompt=f"a photo of {names[n % 10]}", seed=n,
+                strategy="benchmark", round=0, source=Source(split="train", index=n, key=f"train/{n}"), guides=guides)
+        for n in range(first, first + count)
+    ]  # fmt: skip
+
+
+def guide_image(request: Request) -> Image.Image:
+    """Return noise of 32 pixels: what is on a guide does not change the cost."""
+    rng = np.random.default_rng(request.seed)
+    return Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+
+
+def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier) -> list[Row]:
+    """Return every way of drawing that is compared."""
+    from benchmarks.one_at_a_time import OneAtATime
+
+    bank = MemoryBank()
+    stream = torch.Generator().manual_seed(0)
+    for label in range(10):
+        for _ in range(BANK):
+            bank.add(label, torch.randn(backbone.latent_shape, generator=stream))
+    found = []
+    plain = OneAtATime(plainly, PRESETS["code"], bank, guide_image, classifier)
+
+    def one_by_one(guides: tuple[str, ...], count: int) -> None:
+        plain.draw(requests(count, guides))
+
+    def by_batch(artist: Artist, guides: tuple[str, ...], count: int) -> None:
+        for _ in artist.draw(requests(count, guides), guide_image=guide_image, classifier=classifier):
+            pass
+
+    for losses, guides in LOSSES.items():
+        found.append(Row("plain loop", losses, 1, partial(one_by_one, guides), []))
+    for preset in ("code", "default", "fast"):
+        drawing = PRESETS[preset]
+        for losses, guides in {"attentive": LOSSES["attentive"]}.items() if preset == "fast" else LOSSES.items():
+            for batch in BATCHES:
+                artist = Artist(backbone, replace(drawing, batch_size=batch), bank)
+                found.append(Row(preset, losses, batch, partial(by_batch, artist, guides), []))
+    return found
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the largest use of memory so far: of the GPU, or of this process (Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif (refs := Path("/proc/self/clear_refs")).exists():
+        refs.write_text("5")
+
+
+def peak(device: torch.device) -> float:
+    """Return the largest use of memory since `reset_peak`, GiB."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 2**20
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
+    """Return the measured rate of square matrix products, TFLOP/s."""
+    a = torch.randn(size, size, device=device, dtype=dtype)
+    best = 0.0
+    for _ in range(5):
+        synchronise(device)
+        began = time.perf_counter()
+        a @ a
+        synchronise(device)
+        best = max(best, 2 * size**3 / (time.perf_counter() - began) / 1e12)
+    return best
+
+
+def measure(backbone: Backbone, plainly: Backbone, classifier: Classifier, repeats: int, images: int) -> list[dict[str, Any]]:
+    """Measure every row `repeats` times, in turn, and return them with their ratios."""
+    device = backbone.device
+    rate = matrix_rate(device, backbone.dtype, 2048 if device.type == "cpu" else 8192)
+    found = rows(backbone, plainly, classifier)
+    with frozen(classifier):
+        for row in found:
+            count = row.batch
+            with FlopCounterMode(display=False) as counter:  # warms up, too
+                row.draw(count)
+            row.teraflop = counter.get_total_flops() / count / 1e12
+        for _ in range(repeats):
+            for row in found:
+                row.measure(device, images if row.batch > 1 else max(2, images // 8))
+    plain = {row.losses: statistics.median(row.seconds) for row in found if row.preset == "plain loop"}
+    facts = []
+    for row in found:
+        seconds = statistics.median(row.seconds)
+        facts.append({
+            "preset": row.preset, "losses": row.losses, "batch": row.batch, "images_per_second": round(1 / seconds, 3),
+            "ratio": round(plain[row.losses] / seconds, 2), "peak_gib": round(row.peak_gib, 2),
+            "tflop_an_image": round(row.teraflop, 4), "share_of_matrix_rate": round(row.teraflop / seconds / rate, 3),
+            "seconds_an_image": [round(value, 4) for value in row.seconds],
+        })  # fmt: skip
+    return facts
+
+
+def table(facts: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = ["| preset | losses | batch | images/s | x plain loop | peak GiB | TFLOP/image | share of matrix rate |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for row in facts:
+        lines.append(f"| {row['preset']} | {row['losses']} | {row['batch']} | {row['images_per_second']:.2f} | "
+                     f"{row['ratio']:.1f} | {row['peak_gib']:.2f} | {row['tflop_an_image']:.4f} | "
+                     f"{row['share_of_matrix_rate']:.0%} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def open_backbones(given: argparse.Namespace) -> tuple[Backbone, Backbone]:
+    """Return the bundled generator, or a pipeline of SD's size with random weights; once as we load it, once as it comes."""
+    loading = Loading(dtype=given.dtype, compile=given.compile)
+    dtype = loading.torch_dtype(given.device)
+    if given.geometry is None:
+        ours = Backbone.from_pretrained(str(bundled_generator()), device=given.device, loading=loading)
+        stock = DiffusionPipeline.from_pretrained(str(bundled_generator()), dtype=dtype).to(given.device)
+        stock.set_progress_bar_config(disable=True)
+        return ours, Backbone(stock, "plain", ours.weights_hash)
+    from benchmarks import sd_geometry
+
+    build = getattr(sd_geometry, given.geometry)
+    ours = Backbone(build(given.device, dtype), given.geometry, "random weights", loading)
+    ours.unet.to(memory_format=torch.channels_last)
+    ours.vae.to(memory_format=torch.channels_last)
+    return ours, Backbone(build(given.device, dtype), given.geometry, "random weights")
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--geometry", choices=("sd15", "sd21"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=16, help="pictures a measurement; the slow rows draw an eighth")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    backbone, plainly = open_backbones(given)
+    name = "actgen/small-cnn" if given.geometry is None else "resnet50"
+    classifier = create_classifier(name, 10, data_size=backbone.image_size).to(backbone.device)
+    facts = measure(backbone, plainly, classifier, given.repeats, given.images)
+    print(table(facts))
+    best = {(row["preset"], row["losses"], row["batch"]): row["ratio"] for row in facts}
+    for kind, row in (("all", ("default", "all")), ("attentive", ("default", "attentive")), ("fast", ("fast", "attentive"))):
+        print(f"{kind}: {best[(*row, 16)]:.1f} times the plain loop (wanted on the CPU: {WANTED[kind]:g})")
+    rate = {(row["preset"], row["losses"], row["batch"]): row["images_per_second"] for row in facts}
+    print(f"fast beside the plain loop with all losses: {rate[('fast', 'attentive', 16)] / rate[('plain loop', 'all', 1)]:.1f}")
+    if given.json:
+        found = {"device": str(backbone.device), "dtype": str(backbone.dtype), "rows": facts}
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The plain loop that `generation.py` compares with: the same mathematics, one image after the other.
+
+Its structure is that of ActGen's released code: attention materialised in all layers and all steps, both halves of
+classifier-free guidance in one call with a graph in every gradient step whether or not there is a loss, the bank brought
+anew in every step, a text encoding and a decoding an image. The guides' formulas are the package's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+from PIL import Image
+from torch import Tensor
+
+from actgen.classify.classifier import Classifier
+from actgen.data.imageset import fit_square, stack_pixels
+from actgen.diffuse.attention import AttentionRecorder, RecordingProcessor, cross_attention_sizes
+from actgen.diffuse.backbone import Backbone
+from actgen.diffuse.denoise import Step
+from actgen.guides.bank import MemoryBank
+from actgen.guides.image import BoundImage
+from actgen.guides.text import BoundText
+from actgen.noises import open_noises
+from actgen.opening import GuideImage, make_own_walk, map_resolution
+from actgen.presets import Drawing
+from actgen.prompts import class_words
+from actgen.records import Request
+
+
+class OneAtATime:
+    """Draws requests one by one with the settings of a `Drawing` whose scheduler has no memory."""
+
+    def __init__(self, backbone: Backbone, drawing: Drawing, bank: MemoryBank, guide_image: GuideImage,
+                 classifier: Classifier) -> None:  # fmt: skip
+        self.backbone, self.drawing, self.bank = backbone, drawing, bank
+        self.guide_image, self.classifier = guide_image, classifier
+        self.walk = make_own_walk(backbone, drawing)
+        self.gradient_steps = round(drawing.text.until * len(self.walk))
+
+    def draw(self, requests: Sequence[Request]) -> list[Image.Image]:
+        """Return the pictures."""
+        with self.backbone.borrowed(), self._materialised() as recorder:
+            return [self._draw(request, recorder) for request in requests]
+
+    def _draw(self, request: Request, recorder: AttentionRecorder) -> Image.Image:
+        backbone, walk, device = self.backbone, self.walk, self.backbone.device
+        backbone._text.clear()
+        conditions = backbone.encode_text([request.prompt])
+        noises = open_noises([request.seed], backbone.latent_shape)
+        x, text = walk.start * noises.sample.to(device), conditions.text_2BLD
+        pixels = stack_pixels([fit_square(self.guide_image(request), backbone.image_size)]).float() / 127.5 - 1.0
+        guide = backbone.encode_image(pixels, noises.vae)
+        tokens = [backbone.token_positions(request.prompt, class_words(request.class_name))]
+        image = BoundImage(self.drawing.image, walk, guide, noises.guide.to(guide), tokens)
+        label = torch.tensor([request.label], device=device)
+        for index, timestep in enumerate(walk.timesteps):
+            text = text.detach().requires_grad_(index < self.gradient_steps)
+            with torch.set_grad_enabled(index < self.gradient_steps):
+                both = text.flatten(0, 1).to(backbone.dtype)
+                added = {name: tensor.flatten(0, 1).to(backbone.dtype) for name, tensor in conditions.added.items()} or None
+                output = backbone.unet(torch.cat([x, x]).to(backbone.dtype), timestep.to(device), both,
+                                       added_cond_kwargs=added, return_dict=False)[0].float()  # fmt: skip
+                unconditional, conditional = output.chunk(2)
+                output = unconditional + self.drawing.guidance_scale * (conditional - unconditional)
+                x0 = walk.x0(x, output, index)
+            maps = recorder.take(1)
+            recorder.listening = True
+            noise = noises.at(index).to(device)
+            proposed = walk.advance(x, x0.detach(), noise, index)
+            step = Step(index, len(walk), x, text, output.detach(), x0, noise, maps, proposed, text.detach())
+            if losses := {"contrastive", "adversarial"} & set(request.guides):
+                banks = {request.label: self.bank.draw(request.label).to(device).flatten(1)} if "contrastive" in losses else {}
+                view = self._logits if "adversarial" in losses else None
+                recorder.listening = False
+                step = BoundText(self.drawing.text, len(walk), label, banks, view).bend(step)
+                recorder.listening = True
+            step = image.bend(step)
+            x, text = step.proposed.detach(), step.next_text.detach()
+        with torch.no_grad():
+            picture = (backbone.decode(x)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        return Image.fromarray(picture)
+
+    def _logits(self, x0: Tensor) -> Tensor:
+        out: Tensor = self.classifier(self.backbone.decode(x0))
+        return out
+
+    @contextmanager
+    def _materialised(self) -> Any:
+        """Let every attention layer form its matrix, and those of the mask's size hand it over."""
+        unet = self.backbone.unet
+        size = self.backbone.latent_shape[1]
+        sizes = cross_attention_sizes(unet, size)
+        resolution = map_resolution(self.backbone, self.drawing)
+        chosen = {name for name, there in sizes.items() if there == resolution}
+        recorder = AttentionRecorder(resolution, len(chosen))
+        before = dict(unet.attn_processors)
+        try:
+            unet.set_attn_processor({name: RecordingProcessor(recorder, AttnProcessor()) if name in chosen else AttnProcessor()
+                                     for name in before})  # fmt: skip
+            yield recorder
+        finally:
+            unet.set_attn_processor(dict(before))

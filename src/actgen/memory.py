@@ -1,0 +1,23 @@
+"""Memory: how much was needed at most, and whether an error says that there was too little."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+
+def peak_gib(device: str | torch.device = "cpu") -> float:
+    """Return the most memory used so far, GiB: allocated on a GPU, or resident in this process."""
+    if torch.device(device).type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device)) / 2**30
+    units = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * units / 2**30
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception is an allocator's refusal, of a GPU or of the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
+    )

@@ -1,0 +1,141 @@
+"""THE DOOR "open": requests -> what the denoising loop needs: noise, text, and the guides bound to these images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .classify.classifier import Classifier
+from .data.imageset import fit_square, stack_pixels
+from .diffuse.attention import choose_resolution
+from .diffuse.backbone import Backbone
+from .diffuse.denoise import Batch, Guide
+from .diffuse.schedulers import make_walk, scheduler_name
+from .diffuse.walk import Walk
+from .guides.bank import MemoryBank
+from .guides.image import BoundImage
+from .guides.text import BoundText
+from .noises import Noises, open_noises
+from .presets import Drawing
+from .prompts import class_words
+from .records import Request
+
+PIXELS_TOGETHER = 2**19  # decoded in one graph: two pictures of 512 pixels, 512 of 32
+
+GuideImage = Callable[[Request], Image.Image]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One batch, ready for `denoise`."""
+
+    walk: Walk
+    batch: Batch
+    guides: list[Guide]
+    image: BoundImage | None
+    attention_resolution: int | None
+
+
+@dataclass
+class Opener:
+    """Opens batches of one drawing session: a backbone, its settings, what the guides look at.
+
+    `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide and sees the features of
+    the contrastive one. The bank is moved to the device once a label.
+    """
+
+    backbone: Backbone
+    drawing: Drawing
+    bank: MemoryBank
+    guide_image: GuideImage | None = None
+    classifier: Classifier | None = None
+    _points: dict[int, Tensor] = field(default_factory=dict)
+
+    def forces(self, request: Request) -> tuple[str, ...]:
+        """Return the guides of a request that can act: a loss needs gradient steps, repulsion something to repel from."""
+        idle = set() if self.drawing.text.until > 0 else {"contrastive", "adversarial"}
+        if not self.bank.count(request.label):
+            idle.add("contrastive")
+        return tuple(guide for guide in request.guides if guide not in idle)
+
+    def open(self, requests: Sequence[Request], forces: tuple[str, ...]) -> Opened:
+        """Open requests that share their acting guides."""
+        noises = open_noises([request.seed for request in requests], self.backbone.latent_shape)
+        walk = make_own_walk(self.backbone, self.drawing)
+        image = self._bind_image(requests, walk, noises) if "image" in forces else None
+        text = self._bind_text(requests, forces, len(walk))
+        masked = image is not None and self.drawing.image.mask != "none"
+        return Opened(
+            walk, self._batch(requests, noises, walk), [guide for guide in (image, text) if guide is not None], image,
+            map_resolution(self.backbone, self.drawing) if masked else None,
+        )  # fmt: skip
+
+    def _batch(self, requests: Sequence[Request], noises: Noises, walk: Walk) -> Batch:
+        device = self.backbone.device
+        noisy, nothing = walk.uses_noise(), torch.zeros((), device=device)
+        return Batch(
+            self.backbone.encode_text([request.prompt for request in requests]), noises.sample.to(device),
+            lambda index: noises.at(index).to(device) if noisy else nothing,
+        )  # fmt: skip
+
+    def _bind_image(self, requests: Sequence[Request], walk: Walk, noises: Noises) -> BoundImage:
+        assert self.guide_image is not None, "a request with an image guide needs a resolver for its source"
+        backbone = self.backbone
+        pictures = [fit_square(self.guide_image(request), backbone.image_size) for request in requests]
+        pixels = stack_pixels(pictures).float() / 127.5 - 1.0
+        tokens = [backbone.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
+        clean = backbone.encode_image(pixels, noises.vae)
+        return BoundImage(self.drawing.image, walk, clean, noises.guide.to(clean), tokens)
+
+    def _bind_text(self, requests: Sequence[Request], forces: tuple[str, ...], steps: int) -> BoundText | None:
+        if not {"contrastive", "adversarial"} & set(forces):
+            return None
+        labels = torch.tensor([request.label for request in requests], device=self.backbone.device)
+        banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in forces else {}
+        point = self._features if self.drawing.text.contrast_in == "features" else None
+        view = self._logits if "adversarial" in forces else None
+        together = max(1, PIXELS_TOGETHER // self.backbone.image_size**2)
+        return BoundText(self.drawing.text, steps, labels, banks, view, point, together)
+
+    def _bank_points(self, label: int) -> Tensor:
+        """Return the bank of a label on the device as points [M, D]."""
+        if label not in self._points:
+            latents = self.bank.draw(label).to(self.backbone.device)
+            if self.drawing.text.contrast_in == "features":
+                with torch.no_grad():
+                    self._points[label] = torch.cat([self._features(some) for some in latents.split(self.drawing.batch_size)])
+            else:
+                self._points[label] = latents.flatten(1)
+        return self._points[label]
+
+    def _logits(self, x0: Tensor) -> Tensor:
+        classifier = self._opponent()
+        images = self.backbone.decode(x0, self.drawing.text.decoder)
+        if self.drawing.text.double_mapped:
+            images = 0.5 * F.interpolate(images, (classifier.image_size,) * 2, mode="bilinear") + 0.5
+        out: Tensor = classifier(images)
+        return out
+
+    def _features(self, x0: Tensor) -> Tensor:
+        return F.normalize(self._opponent().features(self.backbone.decode(x0, self.drawing.text.decoder)))
+
+    def _opponent(self) -> Classifier:
+        assert self.classifier is not None, "the adversarial guide and contrast in features need a classifier"
+        return self.classifier
+
+
+def make_own_walk(backbone: Backbone, drawing: Drawing) -> Walk:
+    """Return the walk that the settings ask for on this generator; `UserError` if it cannot take it."""
+    stock = backbone.pipeline.scheduler
+    return make_walk(stock.config, drawing.num_inference_steps, scheduler=scheduler_name(drawing.scheduler, stock),
+                     eta=drawing.eta, previous=drawing.previous)  # fmt: skip
+
+
+def map_resolution(backbone: Backbone, drawing: Drawing) -> int:
+    """Return the size of the attention maps that the settings ask for on this generator."""
+    return choose_resolution(backbone.unet, backbone.latent_shape[1], drawing.attention_resolution or None)

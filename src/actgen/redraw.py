@@ -1,0 +1,195 @@
+"""`actgen generate --from-manifest`: images of a store once more, from their manifest lines and what their guides looked at.
+
+An image is drawn in the batch in which it was first drawn. Alone it is the same picture up to rounding (1e-6 in its latents),
+which moves a grey level in one image of some dozens.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from PIL import Image
+
+from .borrowing import frozen
+from .data.store import MANIFEST, Store, read_manifest, refuse_other_folder
+from .diffuse.backbone import Backbone
+from .diffuse.loading import Loading
+from .drawing import Artist
+from .errors import UserError
+from .guides.bank import MemoryBank
+from .opening import Opener
+from .presets import Drawing
+from .recipe import fill
+from .records import Request, Sample, Source
+from .revisit import Revisit
+from .runs import open_generator
+from .synthesis import look_at_classifier
+
+Row = Mapping[str, Any]
+_LINE = ("key", "file_name", "sha256", "label", "class_name", "prompt", "seed", "strategy", "round", "guides", "source")
+_FACTS = ("guidance", "generator", "generator_hash")
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """An image drawn again: by how many grey levels it differs at most from the stored one, in how many of its pixels.
+
+    (0, 0) if it is identical; None if it is not and the stored image is gone.
+    """
+
+    key: str
+    differs: tuple[int, int] | None
+
+
+def redraw(
+    folder: Path, keys: Sequence[str], out: Path, *, data: str | None = None, generator: str | None = None
+) -> Iterator[Redrawn]:
+    """Draw the images `keys` of the store `folder` again into the store `out`, each with its manifest line.
+
+    `data` and `generator` say where the run's data and the generator are now, if they have moved. What is missing is found
+    before the first image is drawn.
+    """
+    rows = _read(folder)
+    wanted = _choose(rows, keys, folder)
+    refuse_other_folder(out)
+    if out.resolve() == folder.resolve():
+        raise UserError(f"--out {out} is the store itself. Give another folder for the images drawn again.")
+    backbone = _open_generator(generator, list(wanted.values()))
+    run = Revisit(folder.parent, rows, data)
+    batches = _batches(backbone, run, wanted)
+    for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
+        run.check(request_of(row), drawing_of(row))
+    store = Store(out)
+    for batch in batches:
+        for sample in _draw(backbone, batch, run):
+            if sample.request.key in wanted:
+                yield _keep(store, sample, wanted[sample.request.key], folder)
+
+
+def request_of(row: Row) -> Request:
+    """Return the request that a manifest line was drawn from."""
+    try:
+        source = None if row["source"] is None else Source(**row["source"])
+    except TypeError as error:
+        raise UserError(f"{row['key']}: its source is {row['source']!r}, not an object with split, index and key. Restore the "
+                        "line in the manifest.") from error  # fmt: skip
+    named = ("key", "label", "class_name", "prompt", "seed", "strategy", "round")
+    return Request(**{name: row[name] for name in named}, source=source, guides=tuple(row["guides"]))
+
+
+def drawing_of(row: Row) -> Drawing:
+    """Return the settings that a manifest line was drawn with; those that it does not name have their defaults."""
+    try:
+        drawing: Drawing = fill(Drawing(), row["guidance"], "guidance.")
+    except UserError as error:
+        raise UserError(f"the settings of {row['key']} cannot be used: {error} Another version of actgen may have drawn it; "
+                        "use that one.") from error  # fmt: skip
+    return drawing
+
+
+def _read(folder: Path) -> list[Row]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        inside = folder / "store"
+        hint = f"Give {inside}." if (inside / MANIFEST).is_file() else "Give the folder store of a run, or what generate made."
+        raise UserError(f"--from-manifest {folder} holds no {MANIFEST}, so it is no store. {hint}")
+    rows = list(read_manifest(path))
+    for row in rows:
+        if missing := [name for name in (*_LINE, *_FACTS) if name not in row]:
+            raise UserError(f"{path}: the line of {row['key']} has no {', '.join(missing)}. Restore it or remove it.")
+    if not rows:
+        raise UserError(f"--from-manifest {folder} holds no images. Give a store that does.")
+    return list(rows)
+
+
+def _choose(rows: Sequence[Row], keys: Sequence[str], folder: Path) -> dict[str, Row]:
+    by_key = {str(row["key"]): row for row in rows}
+    if not keys:
+        raise UserError(f"--from-manifest needs the key of an image in {folder}, for example --key {rows[0]['key']}; "
+                        "--key may be repeated.")  # fmt: skip
+    for key in keys:
+        if key not in by_key:
+            near = difflib.get_close_matches(key, by_key, 3) or list(by_key)[:3]
+            raise UserError(f"{folder} holds no image {key!r}. Near that: {', '.join(near)}; {folder / MANIFEST} names all "
+                            f"{len(rows)}.")  # fmt: skip
+    return {key: by_key[key] for key in dict.fromkeys(keys)}
+
+
+def _batches(backbone: Backbone, run: Revisit, wanted: Mapping[str, Row]) -> list[Sequence[Row]]:
+    """Return the batches in which the wanted images were drawn: a store's lines are in the order of drawing."""
+    alike: dict[str, list[Row]] = {}
+    for row in run.rows:
+        alike.setdefault(repr((row["round"], row["guidance"])), []).append(row)
+    batches: list[Sequence[Row]] = []
+    for members in alike.values():
+        if any(row["key"] in wanted for row in members):
+            batches += [batch for batch in _split(backbone, run, members) if any(row["key"] in wanted for row in batch)]
+    return batches
+
+
+def _split(backbone: Backbone, run: Revisit, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Split the lines of a round into batches as `Artist.draw` does: by the guides that act, which the bank decides too."""
+    bank, drawing = MemoryBank(), drawing_of(rows[0])
+    for label in run.labels_before(rows[0]["round"]):
+        bank.add(label, torch.zeros(1))  # here it only counts that something is there
+    opener = Opener(backbone, drawing, bank)
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(opener.forces(request_of(row)), []).append(row)
+    for group in groups.values():
+        for start in range(0, len(group), drawing.batch_size):
+            yield group[start : start + drawing.batch_size]
+
+
+def _open_generator(given: str | None, rows: Sequence[Row]) -> Backbone:
+    """Open the generator that drew the images; `UserError` if its weights are others now."""
+    name = given or rows[0]["generator"]
+    try:
+        classes, device = sorted({row["class_name"] for row in rows}), str(PartialState().device)
+        backbone = open_generator(name, classes, device, fill(Loading(), rows[0].get("loading", {}), "loading."))
+    except UserError as error:
+        raise UserError(f"{error} {rows[0]['key']} was drawn by {rows[0]['generator']}; if that has moved, give "
+                        "--generator.") from error  # fmt: skip
+    for row in rows:
+        if row["generator_hash"] != backbone.weights_hash:
+            raise UserError(f"the generator {name} has other weights than the one that drew {row['key']}: "
+                            f"{backbone.weights_hash[:12]} instead of {row['generator_hash'][:12]} (generator_hash). Give that "
+                            "one with --generator.")  # fmt: skip
+    return backbone
+
+
+def _draw(backbone: Backbone, batch: Sequence[Row], run: Revisit) -> Iterator[Sample]:
+    requests, drawing = [request_of(row) for row in batch], drawing_of(batch[0])
+    number = requests[0].round
+    remembers = any("contrastive" in request.guides for request in requests)
+    artist = Artist(backbone, drawing, run.bank(number) if remembers else None)
+    if not any(look_at_classifier(request.guides, drawing) for request in requests):
+        yield from artist.draw(requests, guide_image=run.guide_image)
+        return
+    classifier = run.classifier(number)
+    with frozen(classifier):
+        yield from artist.draw(requests, guide_image=run.guide_image, classifier=classifier)
+
+
+def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
+    again = store.add(sample, {name: value for name, value in row.items() if name not in _LINE})
+    same = again["sha256"] == row["sha256"]
+    return Redrawn(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
+
+
+def _difference(image: Image.Image, path: Path) -> tuple[int, int] | None:
+    """Return the largest difference in grey levels and the number of pixels that differ; None if `path` is gone."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as stored:
+        if stored.size != image.size:
+            return None
+        apart = np.abs(np.asarray(stored.convert("RGB"), dtype=np.int16) - np.asarray(image, dtype=np.int16))
+    return int(apart.max()), int((apart.max(axis=2) > 0).sum())
