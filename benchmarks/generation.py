@@ -7,7 +7,8 @@ Presets `code`, `default` and `fast`, each loss on and off, batches of 1, 4 and 
 released numbers (40 steps of DDPM, classifier-free guidance in all of them; `one_at_a_time.py`) with a plainly loaded
 pipeline, in one run and in turn, as ratios: images per second over those of the plain loop with the same losses. So the
 ratio of `code` is what the engine gains, that of `default` has the gain of its shorter schedule in it. `fast` takes no
-gradients; it stands beside the attentive plain loop, and below the table beside the one with all losses, too. Counted floating point operations over the time, as a share of the machine's own measured rate of matrix products, say how
+gradients; it stands beside the attentive plain loop, and below the table beside the one with all losses, too.
+Counted floating point operations over the time, as a share of the machine's own measured rate of matrix products, say how
 much is left.
 """
 

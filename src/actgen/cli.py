@@ -138,8 +138,11 @@ def _refuse_given(mode: str, others: dict[str, Any]) -> None:
 
 
 def _draw_classes(classes: str, count: int, generator: str, seed: int, settings: list[str], out: Path) -> None:
+    from accelerate import PartialState
+
     from .cli_show import Bar
     from .generating import generate_from_text
+    from .memory import peak_gib
     from .recipe import build_recipe
 
     recipe = build_recipe(None, settings, {"generator": generator, "seed": seed})
@@ -147,7 +150,7 @@ def _draw_classes(classes: str, count: int, generator: str, seed: int, settings:
     with Bar(console, "drawing", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
-    console.print(f"{count} images in {escape(str(out))}")
+    console.print(f"{count} images in {escape(str(out))}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
 
 
 def _draw_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:

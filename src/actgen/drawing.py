@@ -36,6 +36,10 @@ class Refusal:
     reason: str
 
 
+class OutOfMemory(UserError):
+    """A single image does not fit."""
+
+
 class Artist:
     """Draws requests with a backbone. Holds the memory bank; the caller adds to it (`synthesis.py`).
 
@@ -91,13 +95,23 @@ class Artist:
         for sample in drawn:
             reason, higher = flaw(sample), _HIGHER.get(self.backbone.dtype)
             if reason and higher is not None:
-                (again,) = self._draw_batch(opener, [sample.request], forces, higher)
-                sample, first = replace(again, redrawn=reason), reason
-                reason = f"{first}; {again_reason} in {higher}".replace("torch.", "") if (again_reason := flaw(again)) else ""
+                sample, reason = self._once_more(opener, sample, forces, reason, higher)
             if reason:
                 self.refused.append(Refusal(sample.request.key, reason))
             else:
                 yield sample
+
+    def _once_more(
+        self, opener: Opener, broken: Sample, forces: tuple[str, ...], reason: str, dtype: torch.dtype
+    ) -> tuple[Sample, str]:  # fmt: skip
+        """Return the picture drawn again in `dtype`, and what is still wrong with it."""
+        name = str(dtype).removeprefix("torch.")
+        try:
+            (again,) = self._draw_batch(opener, [broken.request], forces, dtype)
+        except OutOfMemory:
+            return broken, f"{reason}; does not fit into memory in {name}"
+        still = flaw(again)
+        return replace(again, redrawn=reason), f"{reason}; {still} in {name}" if still else ""
 
     def _draw_batch(
         self, opener: Opener, requests: Sequence[Request], forces: tuple[str, ...], dtype: torch.dtype | None = None
@@ -110,7 +124,7 @@ class Artist:
                 if not is_out_of_memory(error):
                     raise
                 if len(requests) == 1:
-                    raise UserError(
+                    raise OutOfMemory(
                         f"one image of {self.backbone.image_size} pixels does not fit into memory with the guides "
                         f"{', '.join(forces) or 'none'}. Try --set loading.gradient_checkpointing=true, loading.dtype=float16, "
                         'loading.offload=true, or drawing.text.decoder="half".'

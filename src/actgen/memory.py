@@ -18,6 +18,6 @@ def peak_gib(device: str | torch.device = "cpu") -> float:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception is an allocator's refusal, of a GPU or of the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
     )

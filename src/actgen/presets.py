@@ -71,7 +71,14 @@ PRESETS: dict[str, Drawing] = {
     ),
     "quality": Drawing(num_inference_steps=50, guidance_start=0.0, guidance_stop=1.0, text=TextGuidance(until=0.5)),
     # few steps, no classifier-free guidance, the generator's own scheduler: Turbo and LCM pipelines
-    "turbo": Drawing(num_inference_steps=4, scheduler=AUTO, guidance_scale=1.0, text=TextGuidance(until=0.5)),
+    "turbo": Drawing(
+        num_inference_steps=4,
+        scheduler=AUTO,
+        guidance_scale=1.0,
+        guidance_start=0.0,
+        guidance_stop=1.0,
+        text=TextGuidance(until=0.5),
+    ),
     "tiny": Drawing(
         num_inference_steps=20,
         scheduler="ddim",

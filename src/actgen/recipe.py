@@ -171,8 +171,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
     "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
     "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1), "drawing.image.mask_stop": (0, 1),
-    "drawing.text.until": (0, 1), "drawing.text.step_size": (0, 100), "drawing.text.margin": (0, 1e9), "drawing.text.feature_margin": (0, 2),
-    "drawing.text.adversarial_weight": (0, 1e6),
+    "drawing.text.until": (0, 1), "drawing.text.step_size": (0, 100), "drawing.text.margin": (0, 1e9),
+    "drawing.text.feature_margin": (0, 2), "drawing.text.adversarial_weight": (0, 1e6),
 }  # fmt: skip
 
 

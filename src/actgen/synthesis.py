@@ -94,4 +94,5 @@ class Round:
 
 def look_at_classifier(guides: Sequence[str], drawing: Drawing) -> bool:
     """Whether a request's guides need the classifier: as the opponent, or for its features."""
-    return "adversarial" in guides or ("contrastive" in guides and drawing.text.contrast_in == "features")
+    in_features = drawing.text.contrast_in == "features"
+    return drawing.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))

@@ -159,19 +159,25 @@ def build_sdxl() -> Any:
 
 def build_lora() -> Any:
     """Return `build_sd1` with a LoRA of rank 2 from a folder that diffusers wrote; neither of its halves is zero."""
+    pipeline = build_sd1()
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline.load_lora_weights(save_lora(Path(folder)))
+    return pipeline
+
+
+def save_lora(folder: Path) -> str:
+    """Write LoRA weights for `build_sd1` as diffusers does and return the folder."""
     from diffusers.utils import convert_state_dict_to_diffusers
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
-    trained, pipeline = build_sd1(), build_sd1()
+    trained = build_sd1()
     targets = ["to_q", "to_k", "to_v", "to_out.0"]
     with seeded(1):
         trained.unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=targets, init_lora_weights=False))
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(trained.unet))
-    with tempfile.TemporaryDirectory() as folder:
-        StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
-        pipeline.load_lora_weights(folder)
-    return pipeline
+    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    return str(folder)
 
 
 def build_turbo() -> Any:

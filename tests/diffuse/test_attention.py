@@ -60,6 +60,13 @@ def test_a_map_size_that_is_not_there_is_refused(backbone: Backbone) -> None:
         draw(backbone, requests(1, ("image",)), classifier, Drawing(num_inference_steps=2, attention_resolution=32))
 
 
+def test_an_inpainting_pipeline_is_refused() -> None:
+    pipeline = FAMILIES["sd1"]()
+    pipeline.unet.register_to_config(in_channels=9)
+    with pytest.raises(UserError, match="reads 9 channels, not the 4"):
+        Backbone(pipeline, "inpainting")
+
+
 def test_a_pipeline_without_maps_is_refused_and_told_what_works() -> None:
     with pytest.raises(UserError, match=r"StableDiffusion3Pipeline without unet: .*What works: Stable Diffusion 1\.x"):
         Backbone(build_dit(), "sd3")

@@ -24,7 +24,7 @@ from actgen.guides.text import TextGuidance
 from actgen.presets import Drawing
 
 from .drawing_parts import ALL, draw, filled_artist, guide_image, requests, state_of
-from .families import FAMILIES, save
+from .families import FAMILIES, save, save_lora
 
 DRAWING = Drawing(num_inference_steps=3, scheduler="ddim", guidance_scale=2.0)
 
@@ -259,6 +259,16 @@ def test_a_saved_pipeline_loads_in_the_precision_asked_for(tmp_path: Path) -> No
         Backbone.from_pretrained(str(folder), loading=Loading(offload=True))
     with pytest.raises(UserError, match=r"loading\.lora = .* cannot be loaded"):
         Backbone.from_pretrained(str(folder), loading=Loading(lora=str(tmp_path / "none")))
+
+
+def test_a_lora_is_loaded_with_its_generator(tmp_path: Path) -> None:
+    folder, lora = save(FAMILIES["sd1"](), tmp_path / "sd1"), save_lora(tmp_path / "lora")
+    plain = Backbone.from_pretrained(str(folder))
+    loaded = Backbone.from_pretrained(str(folder), loading=Loading(lora=lora))
+    assert loaded.weights_hash != plain.weights_hash
+    assert loaded.facts["loading"]["lora"] == lora
+    one, other = (next(Artist(backbone, DRAWING).draw(requests(1, ()))) for backbone in (plain, loaded))
+    assert float((one.latents - other.latents).abs().max()) > 1e-3
 
 
 def test_weights_have_one_hash_and_a_lora_another(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ class Backbone:
     @property
     def facts(self) -> dict[str, Any]:
         """What a picture depends on beside its request and the drawing: the manifest's generator columns."""
-        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": asdict(self.loading)}
+        loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
+        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
 
     @property
     def networks(self) -> list[Any]:
@@ -109,9 +110,14 @@ class Backbone:
         """Native image size in pixels."""
         return self.latent_shape[1] * self.vae_factor
 
+    @property
+    def is_told_the_scale(self) -> bool:
+        """Whether the UNet reads the guidance scale (LCM), so that no second half is needed."""
+        return self.unet.config.time_cond_proj_dim is not None
+
     def halves(self, guidance_scale: float) -> int:
-        """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the UNet is told the scale (LCM)."""
-        return 2 if guidance_scale > 1.0 and self.unet.config.time_cond_proj_dim is None else 1
+        """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the UNet is told the scale."""
+        return 2 if guidance_scale > 1.0 and not self.is_told_the_scale else 1
 
     # text
 
@@ -240,7 +246,8 @@ class Backbone:
 
         unet = self._compiled if plain and self._compiled is not None else self.unet
         embedded = None
-        if (width := self.unet.config.time_cond_proj_dim) is not None:
+        if self.is_told_the_scale:
+            width = self.unet.config.time_cond_proj_dim
             told = torch.full((len(rows) * len(x),), guidance_scale - 1.0)
             embedded = self.pipeline.get_guidance_scale_embedding(told, embedding_dim=width).to(self.device, self.dtype)
         added = {name: flat(tensor) for name, tensor in conditions.added.items()} or None

@@ -107,7 +107,7 @@ def denoise(
             with torch.set_grad_enabled(graph > 0):
                 text = text.detach().requires_grad_(graph > 0)
                 told = replace(batch.conditions, text_2BLD=text)
-                scale = free_guidance.at(index, len(walk))
+                scale = free_guidance.scale if backbone.is_told_the_scale else free_guidance.at(index, len(walk))
                 output = backbone.predict(x, timestep, told, scale, graph=graph, plain=not (listen or graph))
                 x0 = walk.x0(x, output, index)
             attention = None if recorder is None else recorder.take(len(x))

@@ -73,6 +73,10 @@ def refuse_unguidable(pipeline: Any, name: str) -> None:
             "a UNet's cross-attention maps, which transformers with joint attention (SD 3, Flux, DiT) do not have. "
             "What works: Stable Diffusion 1.x, 2.x and XL, their Turbo and LCM versions, and any of them with LoRA."
         )
+    reads, draws = int(pipeline.unet.config.in_channels), int(pipeline.vae.config.latent_channels)
+    if reads != draws:
+        raise UserError(f"--generator {name} is a {type(pipeline).__name__} whose UNet reads {reads} channels, not the {draws} "
+                        "of its latents: made for inpainting or editing. Give the text-to-image pipeline.")  # fmt: skip
 
 
 def _refuse_missing_weights(pipeline: Any, name: str) -> None:

@@ -49,7 +49,7 @@ class ImageGuidance:
 
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
-            raise UserError(f"image.mask = {self.mask!r} is unknown; allowed: {', '.join(MASKS)}.")
+            raise UserError(f"drawing.image.mask = {self.mask!r} is unknown; allowed: {', '.join(MASKS)}.")
         if not self.softness > 0:
             raise UserError(f"drawing.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):
