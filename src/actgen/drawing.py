@@ -146,7 +146,9 @@ class Artist:
                                 guides=opened.guides, attention_resolution=opened.attention_resolution):  # fmt: skip
                 latents = step.proposed
             with torch.no_grad():
-                pictures = _to_images(self.backbone.decode(latents))
+                decoded = torch.cat([self.backbone.decode(some) for some in latents.split(opener.together)])
+        pictures = _to_images(decoded)
+        latents = torch.where(_finite(decoded), latents, torch.full_like(latents, torch.nan))  # what does not decode is broken
         seconds = (time.perf_counter() - began) / len(requests)
         mask = None if opened.image is None else opened.image.mask
         masks = [None] * len(requests) if mask is None else list(unit_range(mask)[:, 0].float().cpu())
@@ -161,6 +163,11 @@ def flaw(sample: Sample) -> str:
     if not bool(torch.isfinite(sample.latents).all()):
         return "not finite"
     return "all black" if int(np.asarray(sample.image).max()) <= BLACK else ""
+
+
+def _finite(images_B3SS: Tensor) -> Tensor:
+    """Return [B, 1, 1, 1]: whether every pixel is a number."""
+    return torch.isfinite(images_B3SS).flatten(1).all(dim=1).view(-1, 1, 1, 1)
 
 
 def _to_images(images_B3SS: Tensor) -> list[Image.Image]:

@@ -7,6 +7,8 @@ import sys
 
 import torch
 
+_TOLD = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+
 
 def peak_gib(device: str | torch.device = "cpu") -> float:
     """Return the most memory used so far, GiB: allocated on a GPU, or resident in this process."""
@@ -18,6 +20,7 @@ def peak_gib(device: str | torch.device = "cpu") -> float:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception is an allocator's refusal, of a GPU or of the CPU."""
+    told = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "not enough memory" in str(error))
+        isinstance(error, RuntimeError) and any(words in told for words in _TOLD)
     )

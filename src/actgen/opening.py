@@ -25,7 +25,7 @@ from .presets import Drawing
 from .prompts import class_words
 from .records import Request
 
-PIXELS_TOGETHER = 2**19  # decoded in one graph: two pictures of 512 pixels, 512 of 32
+PIXELS_TOGETHER = 2**19  # through the VAE at once: two pictures of 512 pixels, 512 of 32
 
 GuideImage = Callable[[Request], Image.Image]
 
@@ -63,6 +63,11 @@ class Opener:
             idle.add("contrastive")
         return tuple(guide for guide in request.guides if guide not in idle)
 
+    @property
+    def together(self) -> int:
+        """How many pictures pass the VAE at once."""
+        return max(1, PIXELS_TOGETHER // self.backbone.image_size**2)
+
     def open(self, requests: Sequence[Request], forces: tuple[str, ...]) -> Opened:
         """Open requests that share their acting guides."""
         noises = open_noises([request.seed for request in requests], self.backbone.latent_shape)
@@ -89,7 +94,8 @@ class Opener:
         pictures = [fit_square(self.guide_image(request), backbone.image_size) for request in requests]
         pixels = stack_pixels(pictures).float() / 127.5 - 1.0
         tokens = [backbone.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
-        clean = backbone.encode_image(pixels, noises.vae)
+        pairs = zip(pixels.split(self.together), noises.vae.split(self.together), strict=True)
+        clean = torch.cat([backbone.encode_image(some, noise) for some, noise in pairs])
         return BoundImage(self.drawing.image, walk, clean, noises.guide.to(clean), tokens)
 
     def _bind_text(self, requests: Sequence[Request], forces: tuple[str, ...], steps: int) -> BoundText | None:
@@ -99,8 +105,7 @@ class Opener:
         banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in forces else {}
         point = self._features if self.drawing.text.contrast_in == "features" else None
         view = self._logits if "adversarial" in forces else None
-        together = max(1, PIXELS_TOGETHER // self.backbone.image_size**2)
-        return BoundText(self.drawing.text, steps, labels, banks, view, point, together)
+        return BoundText(self.drawing.text, steps, labels, banks, view, point, self.together)
 
     def _bank_points(self, label: int) -> Tensor:
         """Return the bank of a label on the device as points [M, D]."""
@@ -108,18 +113,23 @@ class Opener:
             latents = self.bank.draw(label).to(self.backbone.device)
             if self.drawing.text.contrast_in == "features":
                 with torch.no_grad():
-                    self._points[label] = torch.cat([self._features(some) for some in latents.split(self.drawing.batch_size)])
+                    self._points[label] = torch.cat([self._features(some) for some in latents.split(self.together)])
             else:
                 self._points[label] = latents.flatten(1)
         return self._points[label]
 
     def _logits(self, x0: Tensor) -> Tensor:
         classifier = self._opponent()
-        images = self.backbone.decode(x0, self.drawing.text.decoder)
-        if self.drawing.text.double_mapped:
+        text = self.drawing.text
+        images = self.backbone.decode(x0 * self._view_units(), text.decoder)
+        if text.double_mapped:
             images = 0.5 * F.interpolate(images, (classifier.image_size,) * 2, mode="bilinear") + 0.5
         out: Tensor = classifier(images)
         return out
+
+    def _view_units(self) -> float:
+        scale = self.drawing.text.view_scale
+        return float(self.backbone.vae.config.scaling_factor) / scale if scale else 1.0
 
     def _features(self, x0: Tensor) -> Tensor:
         return F.normalize(self._opponent().features(self.backbone.decode(x0, self.drawing.text.decoder)))

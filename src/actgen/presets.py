@@ -60,7 +60,9 @@ PRESETS: dict[str, Drawing] = {
         **_RELEASED,
         previous="stride",
         image=ImageGuidance(reference_steps=0, mask="cumulative", both_halves=True, token=4, negligible=0.0),
-        text=TextGuidance(norm="token-columns", both_halves=True, margin=100.0, margin_scaled=False, double_mapped=True),
+        text=TextGuidance(
+            norm="token-columns", both_halves=True, margin=100.0, margin_scaled=False, view_scale=0.18215, double_mapped=True
+        ),
     ),
     "fast": Drawing(
         num_inference_steps=20,

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from actgen.classify.classifier import Classifier
 from actgen.diffuse.backbone import Backbone, Conditions
 from actgen.diffuse.denoise import Batch, FreeGuidance, Step, denoise
 from actgen.diffuse.schedulers import make_walk
@@ -27,6 +28,7 @@ from actgen.diffuse.walk import Walk
 from actgen.guides.bank import MemoryBank
 from actgen.guides.image import BoundImage
 from actgen.guides.text import BoundText
+from actgen.opening import Opener
 from actgen.presets import PRESETS
 
 SET = Path(os.environ.get("ACTGEN_GOLDEN", Path(__file__).parents[1] / "data" / "golden" / "A"))
@@ -71,7 +73,9 @@ def view(backbone: Backbone) -> Callable[[Tensor], Tensor]:
 
     def logits(x0: Tensor) -> Tensor:
         size = (META["model_input_size"],) * 2
-        images = F.interpolate(backbone.decode(x0), size, mode="bilinear")
+        written_out = META.get("vae_scale", 0.18215)
+        raw = x0 * float(backbone.vae.config.scaling_factor) / written_out
+        images = F.interpolate(backbone.decode(raw), size, mode="bilinear")
         return model((0.5 * images + 0.5 - mean) / std)  # type: ignore[no-any-return]
 
     return logits
@@ -187,3 +191,27 @@ def test_one_guided_step(case: dict[str, Any]) -> None:
         close(walk.advance(tensor(of["sample"][row]), x0, noise, index), "prev_sample", of["prev_sample"][row], ONE_STEP)
         guided = walk.advance(tensor(of["sample_guide"][row]), tensor(of["guide"][row]), noise, index)
         close(guided, "prev_sample_guide", of["prev_sample_guide"][row], ONE_STEP)
+
+
+@pytest.mark.skipif("ACTGEN_GOLDEN" in os.environ, reason="another set may have other numbers")
+def test_the_preset_has_the_recorded_numbers() -> None:
+    code, steps = PRESETS["code"], len(load(CASES[0])["timesteps"])
+    found = {
+        "guidance_str": code.image.offset, "token_index": code.image.token, "nu": code.text.step_size,
+        "n_grad_steps": round(code.text.until * steps), "margin": code.text.margin, "lam": code.text.adversarial_weight,
+        "cfg_scale": code.guidance_scale,
+    }  # fmt: skip
+    assert found == {name: META[name] for name in found}
+    assert steps == code.num_inference_steps
+
+
+def test_the_engine_shows_the_classifier_what_the_released_code_shows(
+    backbone: Backbone, view: Callable[[Tensor], Tensor]
+) -> None:
+    model = GoldenClassifier().eval().requires_grad_(False)
+    model.load_state_dict(load_file(SET / "classifier" / "model.safetensors"))
+    mean, std = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)
+    opener = Opener(backbone, PRESETS["code"], MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
+    x0 = torch.randn((2, *backbone.latent_shape), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(opener._logits(x0), view(x0), atol=1e-5, rtol=1e-5)

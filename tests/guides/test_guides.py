@@ -26,7 +26,7 @@ def test_gamma_by_step_index() -> None:
 
 
 def test_contrastive_is_a_hinge_on_the_distance() -> None:
-    points, labels = torch.zeros(3, 4), torch.tensor([0, 1, 2])
+    points, labels = torch.zeros(3, 4), [0, 1, 2]
     far, near = torch.full((1, 4), 10.0), torch.full((1, 4), 1.0)
     loss = losses.contrastive(points, labels, {0: far, 1: near}, margin=5.0)
     torch.testing.assert_close(loss, torch.tensor([0.0, 3.0, 0.0]))
@@ -34,7 +34,7 @@ def test_contrastive_is_a_hinge_on_the_distance() -> None:
 
 def test_contrastive_gradient_is_finite_where_latents_meet() -> None:
     x0 = torch.zeros(1, 4, requires_grad=True)
-    losses.contrastive(x0, torch.tensor([3]), {3: torch.zeros(1, 4)}, 5.0).sum().backward()
+    losses.contrastive(x0, [3], {3: torch.zeros(1, 4)}, 5.0).sum().backward()
     assert x0.grad is not None
     assert bool(torch.isfinite(x0.grad).all())
 

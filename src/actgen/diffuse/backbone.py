@@ -43,7 +43,8 @@ class Backbone:
         self.loading = Loading() if loading is None else loading
         self.weights_hash = weights_hash or hash_networks(self.networks)
         self._text: dict[tuple[str, torch.dtype], tuple[Tensor, ...]] = {}
-        self._decoders: dict[str, Any] = {}
+        self._empty: dict[torch.dtype, tuple[Tensor, ...]] = {}
+        self._decoders: dict[tuple[str, torch.dtype], Any] = {}
         self._compiled = torch.compile(self.unet) if self.loading.compile else None
 
     @classmethod
@@ -60,7 +61,7 @@ class Backbone:
     @contextmanager
     def borrowed(self, dtype: torch.dtype | None = None) -> Iterator[None]:
         """Use the networks in eval mode, without parameter gradients, in `dtype` if given; all comes back as found."""
-        with borrowed(self.networks, dtype):
+        with borrowed(self.networks, dtype), self._together():
             if self.loading.gradient_checkpointing:
                 self.unet.enable_gradient_checkpointing()
                 self.vae.enable_gradient_checkpointing()
@@ -71,6 +72,20 @@ class Backbone:
                     yield
             else:
                 yield
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Under offload, let the UNet stay while the VAE works: a loss decodes while the UNet's graph is alive."""
+        hook = getattr(self.vae, "_hf_hook", None)
+        before = getattr(hook, "prev_module_hook", None)
+        if before is None:
+            yield
+            return
+        try:
+            hook.prev_module_hook = None  # type: ignore[union-attr]
+            yield
+        finally:
+            hook.prev_module_hook = before  # type: ignore[union-attr]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -140,8 +155,10 @@ class Backbone:
                 out = self.pipeline.encode_prompt(
                     prompt=prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
                 )
-            self._text[key] = tuple(tensor[0].float() for tensor in out)
-        return self._text[key]
+            self._empty[self.dtype] = tuple(tensor[0].float() for tensor in out[1::2])
+            self._text[key] = tuple(tensor[0].to(self.dtype) for tensor in out[::2])
+        told = zip(self._text[key], self._empty[self.dtype], strict=True)
+        return tuple(tensor.float() for pair in told for tensor in pair)
 
     def token_ids(self, prompt: str) -> Tensor:
         """Return the token ids of a prompt, padded to the model's length, [L]."""
@@ -180,8 +197,7 @@ class Backbone:
         the folder or id of an `AutoencoderTiny`.
         """
         if decoder not in ("full", "half"):
-            light = self._light_decoder(decoder)
-            raw = light.decode(latents.to(light.dtype)).sample
+            raw = self._light_decoder(decoder).decode(latents.to(self.dtype)).sample
         else:
             if decoder == "half":
                 latents = F.avg_pool2d(latents, 2)
@@ -204,7 +220,8 @@ class Backbone:
         return told and self.vae.dtype == torch.float16 and getattr(self.pipeline, "text_encoder_2", None) is not None
 
     def _light_decoder(self, name: str) -> Any:
-        if name not in self._decoders:
+        key = (name, self.dtype)
+        if key not in self._decoders:
             from diffusers import AutoencoderTiny
 
             try:
@@ -214,8 +231,8 @@ class Backbone:
             except (OSError, ValueError) as error:
                 raise UserError(f"drawing.text.decoder = {name!r}: allowed are full, half, or the folder or id of an "
                                 "AutoencoderTiny (such as madebyollin/taesd).") from error  # fmt: skip
-            self._decoders[name] = made.to(self.device).eval().requires_grad_(False)
-        return self._decoders[name]
+            self._decoders[key] = made.to(self.device).eval().requires_grad_(False)
+        return self._decoders[key]
 
     # prediction
 

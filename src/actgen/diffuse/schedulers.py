@@ -82,7 +82,9 @@ def _common(config: Mapping[str, Any]) -> dict[str, Any]:
 def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float, previous: str) -> Walk:
     abar = alphas_cumprod(config)
     total = len(abar)
-    timesteps = _timesteps(total, steps, str(config.get("timestep_spacing") or "leading"), int(config.get("steps_offset") or 0))
+    defaulted = config.get("_use_default_values") or ()  # of another class of schedulers
+    spacing = "leading" if "timestep_spacing" in defaulted else str(config.get("timestep_spacing") or "leading")
+    timesteps = _timesteps(total, steps, spacing, int(config.get("steps_offset") or 0))
     following = torch.cat([timesteps[1:], torch.tensor([-1])]) if previous == "grid" else timesteps - total // steps
     end = abar[0] if scheduler == "ddim" and config.get("set_alpha_to_one") is False else torch.ones((), dtype=torch.float64)
     now, then = abar[timesteps], torch.where(following >= 0, abar[following.clamp(min=0)], end)

@@ -81,7 +81,7 @@ class BoundImage:
 
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
-        moves = index < self.options.mask_stop * len(self.walk)
+        moves = index == 0 or index < self.options.mask_stop * len(self.walk)
         return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
 
     def gradient_halves(self, index: int) -> int:

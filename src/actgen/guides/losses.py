@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 REFERENCE_SIZE = 4 * 64 * 64
 
 
-def contrastive(points_BD: Tensor, labels_B: Tensor, banks: Mapping[int, Tensor], margin: float) -> Tensor:
+def contrastive(points_BD: Tensor, labels: Sequence[int], banks: Mapping[int, Tensor], margin: float) -> Tensor:
     """L_contra [B]: mean over the bank [M, D] of the image's label of max(0, margin - ||point - b||_2); 0 without a bank.
 
     One matrix product a label; the floor under the root keeps the gradient finite where two points meet.
     """
     values = list(points_BD.new_zeros(len(points_BD)).unbind())
-    for label in dict.fromkeys(labels_B.tolist()):
+    for label in dict.fromkeys(labels):
         bank = banks.get(label)
         if bank is None or len(bank) == 0:
             continue
-        rows = [row for row, other in enumerate(labels_B.tolist()) if other == label]
+        rows = [row for row, other in enumerate(labels) if other == label]
         mine = points_BD[rows]
         squared = mine.square().sum(1, keepdim=True) + bank.square().sum(1) - 2.0 * mine @ bank.T
         hinge = (margin - squared.clamp(min=1e-12).sqrt()).clamp(min=0).mean(dim=1)

@@ -18,6 +18,7 @@ from . import losses
 
 NORMS = ("image", "token-columns")
 SPACES = ("latents", "features")
+LOSS_SCALE = 2.0**12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class TextGuidance:
     released code. `margin` is given for 4x64x64 latents and follows the latent size unless `margin_scaled` is off.
     `contrast_in`: distances between latents (the paper) or between the classifier's pooled features, scaled to unit length,
     with `feature_margin` (0 to 2): what looks alike to the classifier, which the paper names as missing. `decoder` draws what
-    the classifier sees: "full", "half" (half the size) or an AutoencoderTiny. `double_mapped` feeds the classifier images
+    the classifier sees: "full", "half" (half the size) or an AutoencoderTiny; `view_scale`: with this latent
+    scale (0: the VAE's own; the released code has 0.18215 written out). `double_mapped` feeds the classifier images
     mapped twice and shrunk without antialiasing, as the released code does and its preset `code` repeats.
     """
 
@@ -43,6 +45,7 @@ class TextGuidance:
     feature_margin: float = 1.0
     adversarial_weight: float = 0.1
     decoder: str = "full"
+    view_scale: float = 0.0
     double_mapped: bool = False
 
     def __post_init__(self) -> None:
@@ -65,9 +68,10 @@ class BoundText:
         view: Callable[[Tensor], Tensor] | None, point: Callable[[Tensor], Tensor] | None = None, together: int = 64,
     ) -> None:  # fmt: skip
         self.options, self.labels, self.view = options, labels, view
-        self.banks = {label: bank for label, bank in banks.items() if len(bank) and label in labels.tolist()}
+        self.named: list[int] = labels.tolist()
+        self.banks = {label: bank for label, bank in banks.items() if len(bank) and label in self.named}
         self.point, self.together = point, together
-        self.last = round(options.until * steps)
+        self.last = max(1, round(options.until * steps)) if options.until > 0 else 0
         self.loss: Tensor | None = None
 
     def reads_attention(self, index: int) -> bool:
@@ -84,32 +88,39 @@ class BoundText:
         """Take the gradient step on the text; images without an active loss keep theirs."""
         if not self.gradient_halves(step.index):
             return step
-        pull = self._pull(step.x0.detach())
-        if not bool(pull.any()):
+        pull, size = self._pull(step.x0.detach())
+        if not bool(size.any()):
             return step  # every distance exceeds the margin
         (gradient,) = torch.autograd.grad(step.x0, step.text, pull)
-        direction = normalise(gradient, self.options.norm, self.options.both_halves)
+        direction = normalise(gradient.float() * size.view(1, -1, 1, 1), self.options.norm, self.options.both_halves)
         return step.with_next_text(step.next_text - self.options.step_size * direction)
 
-    def _pull(self, x0: Tensor) -> Tensor:
-        """Return dL/dx0 [B, C, h, w], a few images at a time: their decoders' graphs are the largest of all."""
-        pulls, found = [], []
-        for some, labels in zip(x0.split(self.together), self.labels.split(self.together), strict=True):
-            leaf = some.clone().requires_grad_()
-            with torch.enable_grad():
-                loss = self._loss(leaf, labels)
-            found.append(loss.detach())
-            pulls.append(torch.autograd.grad(loss.sum(), leaf)[0] if loss.requires_grad else torch.zeros_like(leaf))
-        self.loss = torch.cat(found)
-        return torch.cat(pulls)
+    def _pull(self, x0: Tensor) -> tuple[Tensor, Tensor]:
+        """Return dL/dx0 as direction [B, C, h, w] of unit size and size [B], 0 without an active loss.
 
-    def _loss(self, x0: Tensor, labels: Tensor) -> Tensor:
+        A few images at a time, since their decoders' graphs are the largest of all; the loss scaled up and the direction of
+        unit size, so that nothing vanishes in float16.
+        """
+        pulls, found = [], []
+        for start in range(0, len(x0), self.together):
+            rows = slice(start, start + self.together)
+            leaf = x0[rows].clone().requires_grad_()
+            with torch.enable_grad():
+                loss = self._loss(leaf, rows)
+            found.append(loss.detach())
+            scaled = (loss * LOSS_SCALE).sum()
+            pulls.append(torch.autograd.grad(scaled, leaf)[0] if loss.requires_grad else torch.zeros_like(leaf))
+        self.loss, pull = torch.cat(found), torch.nan_to_num(torch.cat(pulls), posinf=0.0, neginf=0.0)
+        size = pull.square().mean(dim=(1, 2, 3)).sqrt()
+        return pull / torch.where(size > 0, size, torch.ones_like(size)).view(-1, 1, 1, 1), size / LOSS_SCALE
+
+    def _loss(self, x0: Tensor, rows: slice) -> Tensor:
         loss = x0.new_zeros(len(x0))
         if self.banks:
             points = x0.flatten(1) if self.point is None else self.point(x0)
-            loss = loss + losses.contrastive(points, labels, self.banks, self._margin(x0))
+            loss = loss + losses.contrastive(points, self.named[rows], self.banks, self._margin(x0))
         if self.view is not None:
-            loss = loss + self.options.adversarial_weight * losses.adversarial(self.view(x0), labels)
+            loss = loss + self.options.adversarial_weight * losses.adversarial(self.view(x0), self.labels[rows])
         return loss
 
     def _margin(self, x0: Tensor) -> float:
