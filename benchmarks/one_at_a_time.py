@@ -48,10 +48,9 @@ class OneAtATime:
 
     def _draw(self, request: Request, recorder: AttentionRecorder) -> Image.Image:
         backbone, walk, device = self.backbone, self.walk, self.backbone.device
-        backbone._text.clear()
         conditions = backbone.encode_text([request.prompt])
         noises = open_noises([request.seed], backbone.latent_shape)
-        x, text = walk.start * noises.sample.to(device), conditions.text_2BLD
+        x, text, last = walk.start * noises.sample.to(device), conditions.text_2BLD, None
         pixels = stack_pixels([fit_square(self.guide_image(request), backbone.image_size)]).float() / 127.5 - 1.0
         guide = backbone.encode_image(pixels, noises.vae)
         tokens = [backbone.token_positions(request.prompt, class_words(request.class_name))]
@@ -60,17 +59,13 @@ class OneAtATime:
         for index, timestep in enumerate(walk.timesteps):
             text = text.detach().requires_grad_(index < self.gradient_steps)
             with torch.set_grad_enabled(index < self.gradient_steps):
-                both = text.flatten(0, 1).to(backbone.dtype)
-                added = {name: tensor.flatten(0, 1).to(backbone.dtype) for name, tensor in conditions.added.items()} or None
-                output = backbone.unet(torch.cat([x, x]).to(backbone.dtype), timestep.to(device), both,
-                                       added_cond_kwargs=added, return_dict=False)[0].float()  # fmt: skip
-                unconditional, conditional = output.chunk(2)
-                output = unconditional + self.drawing.guidance_scale * (conditional - unconditional)
+                output = self._predict(x, timestep.to(device), text, index)
                 x0 = walk.x0(x, output, index)
             maps = recorder.take(1)
             recorder.listening = True
             noise = noises.at(index).to(device)
-            proposed = walk.advance(x, x0.detach(), noise, index)
+            proposed = walk.advance(x, x0.detach(), noise, index, last)
+            last = x0.detach()
             step = Step(index, len(walk), x, text, output.detach(), x0, noise, maps, proposed, text.detach())
             if losses := {"contrastive", "adversarial"} & set(request.guides):
                 banks = {request.label: self.bank.draw(request.label).to(device).flatten(1)} if "contrastive" in losses else {}
@@ -83,6 +78,17 @@ class OneAtATime:
         with torch.no_grad():
             picture = (backbone.decode(x)[0] * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return Image.fromarray(picture)
+
+    def _predict(self, x: Tensor, timestep: Tensor, text_2BLD: Tensor, index: int) -> Tensor:
+        """Return the UNet's output, the halves of classifier-free guidance in one call."""
+        scale, dtype = self.drawing.free_guidance.at(index, len(self.walk)), self.backbone.dtype
+        halves = 2 if scale > 1.0 else 1
+        told, many = text_2BLD[-halves:].flatten(0, 1).to(dtype), torch.cat([x] * halves).to(dtype)
+        output = self.backbone.unet(many, timestep, told, return_dict=False)[0].float()
+        if halves == 1:
+            return output  # type: ignore[no-any-return]
+        unconditional, conditional = output.chunk(2)
+        return unconditional + scale * (conditional - unconditional)  # type: ignore[no-any-return]
 
     def _logits(self, x0: Tensor) -> Tensor:
         out: Tensor = self.classifier(self.backbone.decode(x0))
