@@ -49,7 +49,7 @@ from actgen.strategies.text_only import TextOnly
 from actgen.train.options import TrainingOptions
 
 NEIGHBOURS = 5
-SAMPLERS = ((20, 1.0, 0.0), (20, 1.5, 0.0), (20, 1.0, 1.0))  # steps, guidance scale, eta
+SAMPLERS = ((20, 1.0, 0.0), (20, 1.5, 0.0))  # steps, guidance scale, eta
 EPOCHS = (30, 75)  # of the scoring classifier on 2,000 images: 75 are the optimiser steps that 10,000 images get in 15
 SCORING = {2_000: 75, 10_000: 15}  # chosen by --choose
 

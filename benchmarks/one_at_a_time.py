@@ -2,7 +2,7 @@
 
 Its structure is that of ActGen's released code: attention materialised in all layers and all steps, both halves of
 classifier-free guidance in one call with a graph in every gradient step whether or not there is a loss, the bank brought
-anew in every step, a text encoding and a decoding an image. The guides' formulas are the package's own.
+anew in every step, a decoding an image. The guides' formulas are the package's own.
 """
 
 from __future__ import annotations
