@@ -68,7 +68,7 @@ def test_its_classes_differ() -> None:
 
 
 def test_the_same_picture_in_any_batch() -> None:
-    """Float32 on the CPU, all guides: latents within 1e-5, so pictures within a grey level."""
+    """Float32 on the CPU, all guides: latents within 1e-5 of max(1, largest entry), so pictures within a grey level."""
     backbone = Backbone.from_pretrained(str(FOLDER))
     classifier = create_classifier("actgen/small-cnn", 10, data_size=32, seed=1)
     rng = np.random.default_rng(0)
@@ -89,4 +89,5 @@ def test_the_same_picture_in_any_batch() -> None:
         drawn.append([samples[request.key] for request in requests])
     for others in drawn[1:]:
         for one, other in zip(drawn[0], others, strict=True):
-            torch.testing.assert_close(one.latents, other.latents, atol=1e-5, rtol=1e-5)
+            largest = max(1.0, float(other.latents.abs().max()))
+            torch.testing.assert_close(one.latents, other.latents, atol=1e-5 * largest, rtol=0)
