@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from actgen.classify.classifier import Classifier, create_classifier
+from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.denoise import Batch, FreeGuidance, Step, denoise
 from actgen.diffuse.schedulers import NAMES, make_walk
 from actgen.diffuse.walk import Walk
+from actgen.finetune import tiny
 from actgen.guides.image import BoundImage, ImageGuidance
 from actgen.guides.text import TextGuidance
 from actgen.presets import PRESETS, Drawing
 from actgen.records import Sample
 
 from .drawing_parts import ALL, draw, guide_image, requests, state_of
-from .families import EULER_WARNING, FAMILIES
+from .families import EULER_WARNING, FAMILIES, ready, seeded
 
 STOCK = {
     "ddpm": "DDPMScheduler", "ddim": "DDIMScheduler", "euler": "EulerDiscreteScheduler",
@@ -204,6 +206,29 @@ def test_same_picture_in_any_batch(
         for size in (1, 3):
             alone = draw(backbones[family], requests(5, guides), classifier, replace(drawing, batch_size=size))
             assert_same(together, alone, tolerance)
+
+
+@pytest.fixture(scope="module")
+def bundled_architecture() -> Backbone:
+    with seeded():
+        tokenizer = tiny.build_tokenizer(FASHION_MNIST_CLASSES)
+        pipeline = tiny.assemble(tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer), tokenizer)
+    return Backbone(ready(pipeline), "untrained")
+
+
+@pytest.mark.parametrize("guides", [(), ("image",), ("image", "contrastive"), ALL])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_same_picture_in_any_batch_in_the_bundled_architecture(
+    bundled_architecture: Backbone, classifier: Classifier, guides: tuple[str, ...], eta: float
+) -> None:
+    drawing = Drawing(num_inference_steps=5, scheduler="ddim", guidance_scale=3.0, guidance_start=0.0, guidance_stop=1.0,
+                      eta=eta)  # fmt: skip
+    together = draw(bundled_architecture, requests(6, guides), classifier, drawing)
+    for size in (1, 4):
+        others = draw(bundled_architecture, requests(6, guides), classifier, replace(drawing, batch_size=size))
+        for one, other in zip(together, others, strict=True):
+            assert one.request == other.request
+            torch.testing.assert_close(one.latents, other.latents, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rank", range(4))

@@ -55,12 +55,6 @@ class Walk:
             moved = moved + m * last
         return moved
 
-    def noised(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
-        """Return `clean` at the noise level of step `index`."""
-        alpha = float(self.alpha_bar[index])
-        noised: Tensor = alpha**0.5 * clean + (1.0 - alpha) ** 0.5 * noise
-        return noised
-
     def uses_noise(self) -> bool:
         """Whether any step adds noise."""
         return bool((self.noise_weight > 0).any())
