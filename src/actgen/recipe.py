@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
+from .classify.mining import Mining
 from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
@@ -57,6 +58,7 @@ class Recipe:
     generator: str = BUNDLED
     strategy: str = "actgen"
     seed: int = 0
+    mining: Mining = field(default_factory=Mining)
     model: Model = field(default_factory=Model)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)

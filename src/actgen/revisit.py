@@ -36,10 +36,10 @@ class Revisit:
 
     def check(self, request: Request, drawing: Drawing) -> None:
         """Raise `UserError` if something is missing that the request's guides look at."""
-        if request.guides and not (self.folder / "recipe.toml").is_file():
+        if (request.guides or request.sees_source) and not (self.folder / "recipe.toml").is_file():
             raise UserError(f"{request.key} was drawn with guides, which look at what its run kept, but {self.folder} holds no "
                             "recipe.toml. Give the store inside the folder of the run.")  # fmt: skip
-        if "image" in request.guides:
+        if request.sees_source:
             self._index(request)
         if look_at_classifier(request.guides, drawing):
             _refuse_missing(self.files.classifier_path(request.round), request)

@@ -23,6 +23,8 @@ from safetensors.torch import save_file
 from . import checkpoint
 from .borrowing import frozen
 from .classify.classifier import Classifier, create_classifier
+from .classify.mining import CROSS_FIT, HOLDOUT
+from .copying import Copyist
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Subset
 from .data.mixture import Mixture
@@ -32,15 +34,18 @@ from .data.splits import hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
-from .drawing import Artist
+from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
 from .memory import peak_gib
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
 from .seeding import derive
-from .strategies import create_strategy
+from .strategies import STRATEGIES, create_strategy
+from .strategies.base import BEFORE
+from .strategies.oversample import Oversample
 from .synthesis import Round
+from .train.crossfit import cross_fit
 from .train.loop import fit, steps_per_epoch, train_epoch
 from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
@@ -76,6 +81,17 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
     )  # fmt: skip
 
 
+def open_artist(recipe: Recipe, class_names: Sequence[str], classifier: Classifier) -> Draws:
+    """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
+    if recipe.strategy == Oversample.name:
+        return Copyist(classifier.image_size)
+    backbone = open_generator(recipe.generator, class_names, str(PartialState().device), recipe.loading)
+    artist = Artist(backbone, recipe.drawing)
+    if STRATEGIES[recipe.strategy].mining is not None:
+        artist.check_guides(class_names)
+    return artist
+
+
 def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
     """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
     _refuse_other_run(recipe, out)
@@ -85,16 +101,14 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
-    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if strategy.needs_holdout else None
+    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
+    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
     round_ = None
     if recipe.strategy != "none":
-        device = str(PartialState().device)
-        artist = Artist(open_generator(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
-        if strategy.needs_holdout:
-            artist.check_guides(real.class_names)
         round_ = Round(
-            artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
-            seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
+            artist=open_artist(recipe, real.class_names, classifier), strategy=strategy, store=Store(out / "store"),
+            pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
+            previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
@@ -117,6 +131,8 @@ def run(
         return dict(json.loads(finished.read_text(encoding="utf-8")))
     training = open_run(recipe, out, data)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+    if training.mining is not None and training.mining.pool == CROSS_FIT:
+        training.cross_fitted = cross_fit(training, training.mining)
     for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
         if on_epoch is not None:
             on_epoch(stats)
@@ -130,10 +146,10 @@ def run(
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
-    backbone = training.round.artist.backbone if training.round is not None else None
+    facts = training.round.artist.facts if training.round is not None else {}
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
-        "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
+        "generator": facts.get("generator") or None, "generator_hash": facts.get("generator_hash") or None,
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
@@ -186,11 +202,13 @@ def _drawing_seconds(training: Training) -> float:
     """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
-    artist = Artist(round_.artist.backbone, round_.artist.drawing)  # with a memory of its own
+    artist = round_.artist
+    if isinstance(artist, Artist):
+        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
     most = min(artist.drawing.batch_size, 16)
-    kinds: dict[tuple[str, ...], list[Request]] = {}
+    kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):
-        kinds.setdefault(request.guides, []).append(request)
+        kinds.setdefault((request.guides, request.strength), []).append(request)
 
     def draw(requests: list[Request]) -> list[Sample]:
         with frozen(classifier):
@@ -203,15 +221,16 @@ def _drawing_seconds(training: Training) -> float:
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:
-    """Return what the rounds would ask for if every held-out image was a mistake."""
+    """Return what the rounds would ask for if every image that they look at was a mistake."""
     mistakes = [
-        Mistake(source=Source(split="holdout", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
-        for i, (key, label) in enumerate(zip(round_.holdout.keys, round_.holdout.labels, strict=True))
+        Mistake(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
+        for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))
     ]
     names, epochs = training.real.class_names, training.options.epochs
+    budgets = {-1: training.budget} if round_.strategy.when == BEFORE else dict(enumerate(training.budgets))
     return [
         request
-        for epoch, budget in enumerate(training.budgets)
+        for epoch, budget in budgets.items()
         for request in round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed)
     ]
 

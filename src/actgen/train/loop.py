@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import torch
@@ -21,6 +21,7 @@ from ..data.mixture import Mixture
 from ..errors import UserError
 from ..records import Progress
 from ..seeding import derive, generator, permutation
+from ..strategies.base import BEFORE
 from .options import TrainingOptions
 from .schedule import learning_rate, schedule_position
 from .state import EpochStats, Training, restore, save
@@ -32,6 +33,7 @@ def fit(
 ) -> Iterator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
+    before = _prepare(training, on_sample)
     for epoch in range(training.start, training.options.epochs):
         began = time.perf_counter()
         mixture = training.mixture(epoch)
@@ -45,12 +47,13 @@ def fit(
         stats = EpochStats(
             epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
-            optimizer_steps=steps, train_seconds=round(trained - began, 3),
-            generation_seconds=round(time.perf_counter() - tested, 3) if epoch < training.generating else 0.0,
+            drawn_so_far=len(training.snapshot), optimizer_steps=steps, train_seconds=round(trained - began, 3),
+            generation_seconds=round(time.perf_counter() - tested + before, 3) if epoch < training.generating else 0.0,
             refused=[vars(one) for one in training.round.artist.refused[refusals:]] if training.round is not None else [],
         )  # fmt: skip
         training.stats.append(asdict(stats))
         save(training)
+        before = 0.0
         yield stats
 
 
@@ -73,7 +76,9 @@ def train_epoch(
             position = schedule_position(epoch, number, steps, nominal)
             rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
             images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
-            losses += _step(training, images.to(device), labels.to(device), rate)
+            loss, logits = _step(training, images.to(device), labels.to(device), rate)
+            losses += loss
+            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, labels)
             if on_batch is not None:
                 on_batch(number + 1, steps)
     if not math.isfinite(losses):
@@ -83,14 +88,29 @@ def train_epoch(
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> float:
+def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> tuple[float, Tensor]:
+    """Take one optimiser step; return its loss and the logits [B, K] before it."""
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing)
+    logits = training.model(images)
+    loss = F.cross_entropy(logits, labels, label_smoothing=training.options.label_smoothing)
     training.optimizer.zero_grad(set_to_none=True)
     training.accelerator.backward(loss)
     training.optimizer.step()
-    return float(loss.detach())
+    return float(loss.detach()), logits.detach()
+
+
+def _watch(
+    training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, labels: Tensor
+) -> None:  # fmt: skip
+    """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
+    if training.running is None:
+        return
+    rows, count = training.real_rows(epoch), len(mixture.real.labels)
+    real = [(place, rows[index]) for place, index in enumerate(order[: len(labels)]) if index < count]
+    places = torch.tensor([place for place, _ in real], dtype=torch.long)
+    losses = F.cross_entropy(logits.float().cpu()[places], labels[places], reduction="none")
+    training.running.update([row for _, row in real], losses)
 
 
 def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
@@ -119,7 +139,17 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
 def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> float | None:
     """Do the round of an epoch; return the accuracy on the held-out images in percent, if they were looked at."""
     assert training.round is not None
-    seen = training.round.look(training.classifier)
-    now = Progress(epoch=epoch, epochs=training.options.epochs)
-    training.snapshot = training.round(training.classifier, now, training.owed(epoch), on_sample, seen=seen)
-    return None if seen is None else round(100 * seen.accuracy, 4)
+    seen = training.look()
+    accuracy = None if seen is None else round(100 * seen.accuracy, 4)
+    now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
+    training.snapshot = training.round(training.classifier, now, owed, on_sample, seen=seen)
+    return accuracy
+
+
+def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> float:
+    """Do the round that comes before the training, if there is one; return the seconds it took."""
+    if training.start > 0 or training.round is None or training.round.strategy.when != BEFORE:
+        return 0.0
+    began = time.perf_counter()
+    _generate(training, -1, on_sample)
+    return time.perf_counter() - began

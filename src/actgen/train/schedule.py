@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def generating_epochs(epochs: int, until: float) -> int:
@@ -16,6 +17,11 @@ def round_budgets(total: int, rounds: int) -> list[int]:
         return []
     share, rest = divmod(total, rounds)
     return [share + (number < rest) for number in range(rounds)]
+
+
+def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
+    """Whether none of the last `patience` accuracies is above all before them; not before there are more than those."""
+    return len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])
 
 
 def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> float:

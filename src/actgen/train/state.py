@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,27 @@ from torch import Tensor
 
 from .. import checkpoint
 from ..classify.classifier import Classifier
+from ..classify.evaluate import Predictions
+from ..classify.mining import CROSS_FIT, TRAINING, Mining
 from ..data.imageset import ImageSet, Subset, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
 from ..errors import UserError
 from ..records import Snapshot
+from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .options import TrainingOptions
-from .schedule import generating_epochs, round_budgets
+from .running import RunningLosses
+from .schedule import generating_epochs, round_budgets, stopped_improving
+
+PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
     """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start.
 
-    `refused`: requests of this epoch's round that gave no picture in any precision, with the reason.
+    `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
+    gave no picture in any precision, with the reason.
     """
 
     epoch: int
@@ -39,6 +46,7 @@ class EpochStats:
     per_class: dict[str, float] | None
     real_images: int
     synthetic_images: int
+    drawn_so_far: int
     optimizer_steps: int
     train_seconds: float
     generation_seconds: float
@@ -73,6 +81,8 @@ class Training:
         self.total_real = len(self.real.labels)
         self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
         self.budgets = round_budgets(self.budget, self.generating)
+        self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
+        self.cross_fitted: Predictions | None = None
         self.snapshot = Snapshot(folder=".", rows=())
         self._pixels: dict[str, Tensor] = {}
 
@@ -86,7 +96,7 @@ class Training:
         """What has to stay the same while a run is stopped, besides its recipe: digests by name."""
         images = json.dumps([list(self.real.class_names), list(self.real.keys), list(self.real.labels)])
         return {
-            "generator": "" if self.round is None else self.round.artist.backbone.weights_hash,
+            "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
             "training images": hashlib.sha256(images.encode()).hexdigest(),
         }
 
@@ -102,9 +112,37 @@ class Training:
             cache = cache[list(rows)]
         return Mixture(Subset(self.real, rows), self.snapshot, size=self.classifier.image_size, cache=cache)
 
-    def owed(self, epoch: int) -> int:
-        """Return how many images the round of an epoch is to draw: what a round without mistakes left is made up for."""
-        return max(0, sum(self.budgets[: epoch + 1]) - len(self.snapshot))
+    @property
+    def mining(self) -> Mining | None:
+        """How the rounds choose among the real images; None if they do without."""
+        return None if self.round is None else self.round.mines
+
+    def look(self) -> Predictions | None:
+        """Return what the round is to see of the real images; None if it does without."""
+        if self.round is None or self.mining is None:
+            return None
+        if self.mining.pool == CROSS_FIT:
+            return self.cross_fitted
+        seen = self.round.look(self.classifier)
+        return seen if seen is None or self.running is None else replace(seen, running_N=self.running.losses_N)
+
+    def owed(self, epoch: int, accuracy: float | None = None) -> int:
+        """Return how many images the round of an epoch is to draw: what a round without mistakes left is made up for.
+
+        `accuracy`: of the classifier now, on the images that the rounds look at, in percent; it decides when rounds come that
+        wait for a plateau. Epoch -1 is before the first.
+        """
+        drawn, when = len(self.snapshot), EVERY_EPOCH if self.round is None else self.round.strategy.when
+        due = self.budget if when == BEFORE else sum(self.budgets[: epoch + 1])
+        if when == PLATEAU and epoch + 1 < self.generating:
+            due = drawn + self._plateau_share(accuracy)
+        return max(0, min(due, self.budget) - drawn)
+
+    def _plateau_share(self, accuracy: float | None) -> int:
+        """Return a share of the budget if the accuracy has stopped improving since the last round, else 0."""
+        since = [row for row in self.stats if row["drawn_so_far"] == len(self.snapshot)]
+        seen = [float(row["holdout_accuracy"]) for row in since] + [float(accuracy or 0.0)]
+        return -(-self.budget // PLATEAU_ROUNDS) if stopped_improving(seen, PLATEAU_PATIENCE) else 0
 
     def cached(self, name: str, images: ImageSet) -> Tensor | None:
         """Decode a set of images once; None if it is too large to keep."""
@@ -121,7 +159,7 @@ def save(training: Training) -> None:
     state = {
         "model": training.classifier.state_dict(), "optimizer": training.optimizer.state_dict(), "stats": training.stats,
         "images": len(training.snapshot), "bank": training.round.artist.bank.state_dict() if training.round else {},
-        "inputs": training.inputs,
+        "inputs": training.inputs, "running": training.running.state_dict() if training.running else {},
     }  # fmt: skip
     checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
     checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
@@ -150,6 +188,8 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
         training.stats = state["stats"]
         if training.round is not None:
             training.round.artist.bank.load_state_dict(state["bank"])
+        if training.running is not None:
+            training.running.load_state_dict(state["running"])
         return int(state["images"])
     except UserError:
         raise
