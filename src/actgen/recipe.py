@@ -17,7 +17,7 @@ import tomli_w
 from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
-from .train.options import EPOCH_LENGTHS, TrainingOptions
+from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 BUNDLED = "bundled"
 
@@ -166,7 +166,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**62), "model.image_size": (0, 4096), "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
-    "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "generation.budget": (0, 100),
+    "training.min_learning_rate": (0, 1e3), "training.warmup_epochs": (0, 1e6), "training.clip_norm": (0, 1e9),
+    "training.ema_decay": (0, 0.999999), "training.optimizer.momentum": (0, 0.9999), "training.optimizer.beta1": (0, 0.9999),
+    "training.optimizer.beta2": (0, 0.999999), "training.optimizer.eps": (0, 1), "training.loss.gamma": (0, 100),
+    "training.mixing.mixup": (0, 100), "training.mixing.cutmix": (0, 100), "training.mixing.probability": (0, 1),
+    "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "training.augment.randaugment": (0, 10),
+    "training.augment.magnitude": (0, 30), "training.augment.crop": (0.01, 1), "generation.budget": (0, 100),
     "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
     "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
     "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
@@ -183,5 +188,9 @@ def _check_ranges(recipe: Recipe) -> None:
             value = getattr(value, part)
         if not low <= value <= high:
             raise UserError(f"{key} = {value}: allowed is {low:g} to {high:g}.")
-    if recipe.training.epoch_length not in EPOCH_LENGTHS:
-        raise UserError(f"training.epoch_length = {recipe.training.epoch_length!r}: allowed are {', '.join(EPOCH_LENGTHS)}.")
+    for key, allowed in (("epoch_length", EPOCH_LENGTHS), ("precision", PRECISIONS)):
+        if (value := getattr(recipe.training, key)) not in allowed:
+            raise UserError(f"training.{key} = {value!r}: allowed are {', '.join(allowed)}.")
+    if recipe.training.warmup_fraction > 0.9:
+        raise UserError(f"training.warmup_epochs = {recipe.training.warmup_epochs:g} of {recipe.training.epochs} epochs leaves "
+                        "too little after the warm-up: allowed is up to nine tenths of the epochs.")  # fmt: skip

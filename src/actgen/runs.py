@@ -121,7 +121,7 @@ def run(
         if on_epoch is not None:
             on_epoch(stats)
     summary = summarise(recipe, training)
-    save_file({k: v.contiguous() for k, v in training.classifier.state_dict().items()}, out / "classifier.safetensors")
+    save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
     checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     write_report(out)
     return summary
@@ -175,7 +175,7 @@ def _planned_steps(training: Training) -> int:
 
 def _seconds_a_step(trial: Training) -> float:
     few = Subset(trial.real, tuple(range(trial.total_real)))
-    mixture = Mixture(few, size=trial.classifier.image_size)
+    mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
     train_epoch(trial, 0, mixture, None)
     began = time.perf_counter()
     steps = train_epoch(trial, 0, mixture, None)[2]

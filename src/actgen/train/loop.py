@@ -13,7 +13,6 @@ from dataclasses import asdict
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..classify.evaluate import Predictions, predict, predict_pixels
@@ -65,15 +64,20 @@ def train_epoch(
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
     loader = DataLoader(mixture, batch_size=options.batch_size, sampler=order, num_workers=options.workers,
                         generator=generator(seed, "loader", epoch))  # fmt: skip
+    classes = len(mixture.real.class_names)
     training.model.train()
     losses, rate = 0.0, 0.0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
         for number, (pixels, labels) in enumerate(loader):
             position = schedule_position(epoch, number, steps, nominal)
-            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
-            images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
-            losses += _step(training, images.to(device), labels.to(device), rate)
+            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup_fraction,
+                                 options.min_learning_rate)  # fmt: skip
+            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number))
+            images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
+            losses += _step(training, images, targets, rate)
+            if training.average is not None:
+                training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
     if not math.isfinite(losses):
@@ -83,12 +87,16 @@ def train_epoch(
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> float:
+def _step(training: Training, images: Tensor, targets: Tensor, rate: float) -> float:
+    options, accelerator = training.options, training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing)
+    with accelerator.autocast():
+        loss = options.loss(training.model(images), targets, options.label_smoothing)
     training.optimizer.zero_grad(set_to_none=True)
-    training.accelerator.backward(loss)
+    accelerator.backward(loss)
+    if options.clip_norm:
+        accelerator.clip_grad_norm_(training.model.parameters(), options.clip_norm)
     training.optimizer.step()
     return float(loss.detach())
 
@@ -109,9 +117,9 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
         return None, None
     pixels = training.cached("test", training.test)
     if pixels is None:
-        seen = predict(training.classifier, training.test)
+        seen = predict(training.tested, training.test)
     else:
-        seen = Predictions(predict_pixels(training.classifier, pixels), torch.tensor(list(training.test.labels)))
+        seen = Predictions(predict_pixels(training.tested, pixels), torch.tensor(list(training.test.labels)))
     classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
