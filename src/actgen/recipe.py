@@ -14,20 +14,13 @@ from typing import Any, get_type_hints
 
 import tomli_w
 
+from .classify.classifier import Model
 from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 BUNDLED = "bundled"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """The classifier: a timm name or actgen/small-cnn. `image_size` 0: the model's own, or the data's if smaller."""
-
-    name: str = "actgen/small-cnn"
-    image_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +156,8 @@ def _typed(value: Any, kind: type, name: str) -> Any:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**62), "model.image_size": (0, 4096), "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
+    "seed": (0, 2**62), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
+    "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
     "training.min_learning_rate": (0, 1e3), "training.warmup_epochs": (0, 1e6), "training.clip_norm": (0, 1e9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Revisit:
 
     def classifier(self, number: int) -> Classifier:
         """Return the opponent of round `number`."""
-        classifier = open_classifier(self.recipe, self.real)
+        untrained = replace(self.recipe, model=replace(self.recipe.model, pretrained=False, checkpoint=""))
+        classifier = open_classifier(untrained, self.real)
         try:
             classifier.load_state_dict(self.files.classifier(number))
         except RuntimeError as error:

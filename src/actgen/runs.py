@@ -69,10 +69,9 @@ def open_generator(
 
 
 def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
-    """Return the untrained classifier of a run on `real`."""
+    """Return the classifier of a run on `real`, as it is before the training."""
     return create_classifier(
-        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
-        seed=derive(recipe.seed, "classifier"),
+        recipe.model, len(real.class_names), data_size=_typical_size(real), seed=derive(recipe.seed, "classifier"),
     )  # fmt: skip
 
 
