@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,8 +62,11 @@ class Artist:
         """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
         return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
-    def check_guides(self, class_names: Sequence[str]) -> None:
-        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes."""
+    def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
+        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
+
+        `prompts`: those of classes with another than the usual, by name.
+        """
         image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
         if image.mask != "none":
             if image.token >= length:
@@ -71,7 +74,7 @@ class Artist:
                                 f"0 to {length - 1}, or -1 to find the class words.")  # fmt: skip
             map_resolution(self.backbone, self.drawing)
             for name in class_names:
-                self.backbone.token_positions(class_prompt(name), class_words(name))
+                self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
 
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None

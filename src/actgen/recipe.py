@@ -10,14 +10,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import tomli_w
 
+from .class_prompts import Prompts
 from .classify.classifier import Model
 from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
+from .shipped import find_recipe
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 BUNDLED = "bundled"
@@ -44,12 +46,18 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a run depends on besides the data and the generator's weights."""
+    """Everything that a run depends on besides the data and the generator's weights.
+
+    `images`: train on so many of the training images only, as evenly over the classes as can be and the same for every seed;
+    0 for all.
+    """
 
     data: str = "fashion-mnist-mini"
     generator: str = BUNDLED
     strategy: str = "actgen"
     seed: int = 0
+    images: int = 0
+    prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
@@ -61,10 +69,13 @@ class Recipe:
 
 
 def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys)."""
+    """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
+
+    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file.
+    """
     tree: dict[str, Any] = {}
     if path is not None:
-        tree = _read(path)
+        tree = _read(find_recipe(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -73,6 +84,8 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     for key, value in (flags or {}).items():
         if value is not None:
             _put(tree, key, value)
+    if isinstance(tree.get("prompts"), str):
+        tree["prompts"] = _read(Path(tree["prompts"]), "prompts =")
     generation = tree.get("generation", {})
     preset = generation.get("preset") if isinstance(generation, dict) else None
     if preset is None:
@@ -100,13 +113,11 @@ def to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(
-            f"--recipe {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one."
-        ) from error
+        raise UserError(f"{what} {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one.") from error
 
 
 def _value(text: str) -> Any:
@@ -145,7 +156,11 @@ def fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
     return dataclasses.replace(part, **changes)
 
 
-def _typed(value: Any, kind: type, name: str) -> Any:
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in value.values()):
+            raise UserError(f'{name}: it is a table of names and texts; write it as [{name}] with lines "name" = "text".')
+        return dict(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -156,7 +171,7 @@ def _typed(value: Any, kind: type, name: str) -> Any:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**62), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
+    "seed": (0, 2**62), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
     "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),

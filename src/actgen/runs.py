@@ -22,13 +22,14 @@ from safetensors.torch import save_file
 
 from . import checkpoint
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier, create_classifier
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Subset
+from .data.imageset import ImageSet, Renamed, Subset
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
-from .data.splits import hold_out
+from .data.splits import balanced, hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
@@ -75,12 +76,28 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
     )  # fmt: skip
 
 
+def open_data(recipe: Recipe) -> RealData:
+    """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
+    data = load_data(recipe.data)
+    names = recipe.prompts.names(data.train.class_names)
+
+    def named(images: ImageSet) -> ImageSet:
+        return images if names == tuple(images.class_names) else Renamed(images, names)
+
+    train = balanced(data.train, recipe.images) if recipe.images else data.train
+    return replace(data, train=named(train), test=None if data.test is None else named(data.test),
+                   prompts=recipe.prompts.of(data.train.class_names))  # fmt: skip
+
+
 def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
-    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
+
+    `data` is what `open_data` returned, if the caller keeps it for many runs.
+    """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
-    data = load_data(recipe.data) if data is None else data
+    data = open_data(recipe) if data is None else data
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
@@ -90,16 +107,16 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
         device = str(PartialState().device)
         artist = Artist(open_generator(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
         if strategy.needs_holdout:
-            artist.check_guides(real.class_names)
+            artist.check_guides(real.class_names, data.prompts)
         round_ = Round(
             artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
-            seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
+            seed=recipe.seed, prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed,
+        until=generation.until, seed=recipe.seed, data_note=data.note,
     )  # fmt: skip
 
 
@@ -132,6 +149,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     backbone = training.round.artist.backbone if training.round is not None else None
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
+        "data_note": training.data_note,
         "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
@@ -211,7 +229,9 @@ def _planned_requests(training: Training, round_: Round) -> list[Request]:
     return [
         request
         for epoch, budget in enumerate(training.budgets)
-        for request in round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed)
+        for request in worded(
+            round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed), round_.prompts
+        )
     ]
 
 

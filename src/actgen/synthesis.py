@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import misclassified
@@ -25,7 +26,8 @@ class Round:
     """Everything that a round of generation needs and that stays the same from round to round.
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `holdout` are real images that the
-    classifier has not trained on. `files` keeps what the guides looked at, for drawing an image again.
+    classifier has not trained on. `prompts`: what the generator is told of a class, by name, where that is not the usual.
+    `files` keeps what the guides looked at, for drawing an image again.
     """
 
     artist: Artist
@@ -33,6 +35,7 @@ class Round:
     store: Store
     holdout: ImageSet
     seed: int = 0
+    prompts: Mapping[str, str] = field(default_factory=dict)
     previews: Previews | None = None
     files: RoundFiles | None = None
 
@@ -47,7 +50,7 @@ class Round:
         seen = self.look(classifier) if seen is None else seen
         progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
         mistakes = [] if seen is None else misclassified(seen, self.holdout.keys)
-        requests = self.strategy.plan(mistakes, self.holdout.class_names, budget, progress, self.seed)
+        requests = worded(self.strategy.plan(mistakes, self.holdout.class_names, budget, progress, self.seed), self.prompts)
         doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
         if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in requests):
             self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent

@@ -63,6 +63,7 @@ class Training:
     budget: int = 0
     until: float = 0.5
     seed: int = 0
+    data_note: str = ""
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
