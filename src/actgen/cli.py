@@ -33,13 +33,18 @@ app = typer.Typer(
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
-_DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."
+_DATA = (
+    "fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME or hf:FOLDER, or a folder of "
+    "class folders (with or without train/ and test/ or val/)."
+)
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; --dry-run prints a complete one.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
+]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
 
 
@@ -171,6 +176,7 @@ def finetune(
     data: Annotated[str, typer.Option(help=_DATA)],
     from_scratch: Annotated[str, typer.Option("--from-scratch", help="Architecture to train from nothing: tiny (32 pixels).")],
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
+    images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
     autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after minutes.")] = False,
@@ -178,10 +184,13 @@ def finetune(
     """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
     from .cli_show import Bar
     from .data.sources import load_data
+    from .data.splits import balanced
     from .finetune.scratch import from_scratch as start
 
-    training = start(load_data(data).train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
-                     seed=seed, source=data, compile=compile)  # fmt: skip
+    real = load_data(data).train
+    training = start(balanced(real, images) if images else real, out, architecture=from_scratch, steps=steps,
+                     autoencoder_steps=autoencoder_steps, seed=seed, compile=compile,
+                     source=f"{data} --images {images}" if images else data)  # fmt: skip
     bars: dict[str, Bar] = {}
     try:
         for progress in training:

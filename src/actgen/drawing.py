@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -87,8 +87,11 @@ class Artist:
         """The generator's columns of the manifest."""
         return self.backbone.facts
 
-    def check_guides(self, class_names: Sequence[str]) -> None:
-        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes."""
+    def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
+        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
+
+        `prompts`: those of classes with another than the usual, by name.
+        """
         image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
         if image.mask != "none":
             if image.token >= length:
@@ -96,7 +99,7 @@ class Artist:
                                 f"0 to {length - 1}, or -1 to find the class words.")  # fmt: skip
             map_resolution(self.backbone, self.drawing)
             for name in class_names:
-                self.backbone.token_positions(class_prompt(name), class_words(name))
+                self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
 
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None

@@ -11,7 +11,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -22,15 +22,16 @@ from safetensors.torch import save_file
 
 from . import checkpoint
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT
 from .copying import Copyist
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Subset
+from .data.imageset import ImageSet, Renamed, Subset
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
-from .data.splits import hold_out
+from .data.splits import balanced, hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
@@ -74,30 +75,47 @@ def open_generator(
 
 
 def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
-    """Return the untrained classifier of a run on `real`."""
+    """Return the classifier of a run on `real`, as it is before the training."""
     return create_classifier(
-        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
-        seed=derive(recipe.seed, "classifier"),
+        recipe.model, len(real.class_names), data_size=_typical_size(real), seed=derive(recipe.seed, "classifier"),
     )  # fmt: skip
 
 
-def open_artist(recipe: Recipe, class_names: Sequence[str], classifier: Classifier) -> Draws:
+def open_artist(
+    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str]
+) -> Draws:  # fmt: skip
     """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
     if recipe.strategy == Oversample.name:
         return Copyist(classifier.image_size)
     backbone = open_generator(recipe.generator, class_names, str(PartialState().device), recipe.loading)
     artist = Artist(backbone, recipe.drawing)
     if STRATEGIES[recipe.strategy].mining is not None:
-        artist.check_guides(class_names)
+        artist.check_guides(class_names, prompts)
     return artist
 
 
+def open_data(recipe: Recipe) -> RealData:
+    """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
+    data = load_data(recipe.data)
+    names = recipe.prompts.names(data.train.class_names)
+
+    def named(images: ImageSet) -> ImageSet:
+        return images if names == tuple(images.class_names) else Renamed(images, names)
+
+    train = balanced(data.train, recipe.images) if recipe.images else data.train
+    return replace(data, train=named(train), test=None if data.test is None else named(data.test),
+                   prompts=recipe.prompts.of(data.train.class_names))  # fmt: skip
+
+
 def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
-    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
+
+    `data` is what `open_data` returned, if the caller keeps it for many runs.
+    """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
-    data = load_data(recipe.data) if data is None else data
+    data = open_data(recipe) if data is None else data
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
@@ -106,15 +124,15 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     round_ = None
     if recipe.strategy != "none":
         round_ = Round(
-            artist=open_artist(recipe, real.class_names, classifier), strategy=strategy, store=Store(out / "store"),
-            pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
-            previews=Previews(out / "previews", generation.previews),
+            artist=open_artist(recipe, real.class_names, classifier, data.prompts), strategy=strategy,
+            store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
+            prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed,
+        until=generation.until, seed=recipe.seed, data_note=data.note,
     )  # fmt: skip
 
 
@@ -137,7 +155,7 @@ def run(
         if on_epoch is not None:
             on_epoch(stats)
     summary = summarise(recipe, training)
-    save_file({k: v.contiguous() for k, v in training.classifier.state_dict().items()}, out / "classifier.safetensors")
+    save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
     checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     write_report(out)
     return summary
@@ -149,6 +167,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     facts = training.round.artist.facts if training.round is not None else {}
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
+        "data_note": training.data_note,
         "generator": facts.get("generator") or None, "generator_hash": facts.get("generator_hash") or None,
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
@@ -191,7 +210,7 @@ def _planned_steps(training: Training) -> int:
 
 def _seconds_a_step(trial: Training) -> float:
     few = Subset(trial.real, tuple(range(trial.total_real)))
-    mixture = Mixture(few, size=trial.classifier.image_size)
+    mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
     train_epoch(trial, 0, mixture, None)
     began = time.perf_counter()
     steps = train_epoch(trial, 0, mixture, None)[2]
@@ -231,7 +250,9 @@ def _planned_requests(training: Training, round_: Round) -> list[Request]:
     return [
         request
         for epoch, budget in budgets.items()
-        for request in round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed)
+        for request in worded(
+            round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed), round_.prompts
+        )
     ]
 
 

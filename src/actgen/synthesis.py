@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import Mining, mine
@@ -25,8 +26,8 @@ class Round:
     """Everything that a round of generation needs and that stays the same from round to round.
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
-    at, of which requests may name some as sources; `mining` chooses among them. `files` keeps
-    what the guides looked at, for drawing an image again.
+    at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
+    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again.
     """
 
     artist: Draws
@@ -35,6 +36,7 @@ class Round:
     pool: ImageSet
     mining: Mining = field(default_factory=Mining)
     seed: int = 0
+    prompts: Mapping[str, str] = field(default_factory=dict)
     previews: Previews | None = None
     files: RoundFiles | None = None
 
@@ -49,7 +51,7 @@ class Round:
         seen = self.look(classifier) if seen is None else seen
         progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
         mistakes = self.mine(seen)
-        requests = self.strategy.plan(mistakes, self.pool.class_names, budget, progress, self.seed)
+        requests = worded(self.strategy.plan(mistakes, self.pool.class_names, budget, progress, self.seed), self.prompts)
         doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
         if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in requests):
             self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent

@@ -85,6 +85,28 @@ class Subset:
         return self.parent.image(self.indices[index])
 
 
+@dataclass(frozen=True)
+class Renamed:
+    """A parent set whose classes are called otherwise."""
+
+    parent: ImageSet
+    class_names: tuple[str, ...]
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The parent's labels."""
+        return self.parent.labels
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The parent's keys."""
+        return self.parent.keys
+
+    def image(self, index: int) -> Image.Image:
+        """Return the parent's image `index`."""
+        return self.parent.image(index)
+
+
 def fit_square(image: Image.Image, size: int) -> Image.Image:
     """Return the centre square of `image` at `size` x `size` pixels (antialiased bilinear)."""
     if image.size == (size, size):

@@ -68,17 +68,22 @@ def train_epoch(
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
     loader = DataLoader(mixture, batch_size=options.batch_size, sampler=order, num_workers=options.workers,
                         generator=generator(seed, "loader", epoch))  # fmt: skip
+    classes = len(mixture.real.class_names)
     training.model.train()
     losses, rate = 0.0, 0.0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
         for number, (pixels, labels) in enumerate(loader):
             position = schedule_position(epoch, number, steps, nominal)
-            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
-            images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
-            loss, logits = _step(training, images.to(device), labels.to(device), rate)
+            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup_fraction,
+                                 options.min_learning_rate)  # fmt: skip
+            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number))
+            images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
+            loss, logits = _step(training, images, targets, rate)
             losses += loss
-            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, labels)
+            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets)
+            if training.average is not None:
+                training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
     if not math.isfinite(losses):
@@ -88,28 +93,32 @@ def train_epoch(
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> tuple[float, Tensor]:
+def _step(training: Training, images: Tensor, targets: Tensor, rate: float) -> tuple[float, Tensor]:
     """Take one optimiser step; return its loss and the logits [B, K] before it."""
+    options, accelerator = training.options, training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    logits = training.model(images)
-    loss = F.cross_entropy(logits, labels, label_smoothing=training.options.label_smoothing)
+    with accelerator.autocast():
+        logits = training.model(images)
+        loss = options.loss(logits, targets, options.label_smoothing)
     training.optimizer.zero_grad(set_to_none=True)
-    training.accelerator.backward(loss)
+    accelerator.backward(loss)
+    if options.clip_norm:
+        accelerator.clip_grad_norm_(training.model.parameters(), options.clip_norm)
     training.optimizer.step()
     return float(loss.detach()), logits.detach()
 
 
 def _watch(
-    training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, labels: Tensor
+    training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, targets: Tensor
 ) -> None:  # fmt: skip
     """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
     if training.running is None:
         return
     rows, count = training.real_rows(epoch), len(mixture.real.labels)
-    real = [(place, rows[index]) for place, index in enumerate(order[: len(labels)]) if index < count]
+    real = [(place, rows[index]) for place, index in enumerate(order[: len(logits)]) if index < count]
     places = torch.tensor([place for place, _ in real], dtype=torch.long)
-    losses = F.cross_entropy(logits.float().cpu()[places], labels[places], reduction="none")
+    losses = F.cross_entropy(logits.float().cpu()[places], targets.cpu()[places], reduction="none")
     training.running.update([row for _, row in real], losses)
 
 
@@ -129,9 +138,9 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
         return None, None
     pixels = training.cached("test", training.test)
     if pixels is None:
-        seen = predict(training.classifier, training.test)
+        seen = predict(training.tested, training.test)
     else:
-        seen = Predictions(predict_pixels(training.classifier, pixels), torch.tensor(list(training.test.labels)))
+        seen = Predictions(predict_pixels(training.tested, pixels), torch.tensor(list(training.test.labels)))
     classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 

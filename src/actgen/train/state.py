@@ -7,23 +7,24 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from .. import checkpoint
 from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions
 from ..classify.mining import CROSS_FIT, TRAINING, Mining
+from ..data.crop import Crop
 from ..data.imageset import ImageSet, Subset, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
 from ..errors import UserError
 from ..records import Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
+from .average import averaged
 from .options import TrainingOptions
+from .precision import open_accelerator
 from .running import RunningLosses
 from .schedule import generating_epochs, round_budgets, stopped_improving
 
@@ -70,14 +71,17 @@ class Training:
     budget: int = 0
     until: float = 0.5
     seed: int = 0
+    data_note: str = ""
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.accelerator = Accelerator(mixed_precision="no")
         options = self.options
-        optimizer = torch.optim.SGD(self.classifier.parameters(), lr=options.learning_rate, momentum=0.9, nesterov=True,
-                                    weight_decay=options.weight_decay)  # fmt: skip
+        self.accelerator = open_accelerator(options.precision)
+        optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
         self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
+        if options.precision != "no":  # only the training step is in mixed precision: see `_step`
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         self.total_real = len(self.real.labels)
         self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
         self.budgets = round_budgets(self.budget, self.generating)
@@ -85,6 +89,11 @@ class Training:
         self.cross_fitted: Predictions | None = None
         self.snapshot = Snapshot(folder=".", rows=())
         self._pixels: dict[str, Tensor] = {}
+
+    @property
+    def tested(self) -> Classifier:
+        """What is tested and saved: the average of the weights where there is one. Rounds look at the classifier itself."""
+        return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     @property
     def start(self) -> int:
@@ -105,12 +114,18 @@ class Training:
         away = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
         return tuple(i for i, key in enumerate(self.real.keys) if key not in away)
 
+    def crop(self, epoch: int) -> Crop | None:
+        """Return how the images of an epoch are cut when they are read; None for the centre square."""
+        smallest = self.options.augment.crop
+        return Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None
+
     def mixture(self, epoch: int) -> Mixture:
         """Return what an epoch trains on."""
-        rows, cache = self.real_rows(epoch), self.cached("real", self.real)
+        rows, crop = self.real_rows(epoch), self.crop(epoch)
+        cache = None if crop else self.cached("real", self.real)
         if cache is not None and len(rows) < self.total_real:
             cache = cache[list(rows)]
-        return Mixture(Subset(self.real, rows), self.snapshot, size=self.classifier.image_size, cache=cache)
+        return Mixture(Subset(self.real, rows), self.snapshot, size=self.classifier.image_size, cache=cache, crop=crop)
 
     @property
     def mining(self) -> Mining | None:
@@ -160,6 +175,8 @@ def save(training: Training) -> None:
         "model": training.classifier.state_dict(), "optimizer": training.optimizer.state_dict(), "stats": training.stats,
         "images": len(training.snapshot), "bank": training.round.artist.bank.state_dict() if training.round else {},
         "inputs": training.inputs, "running": training.running.state_dict() if training.running else {},
+        "average": {} if training.average is None else training.average.module.state_dict(),
+        "scaler": training.accelerator.scaler.state_dict() if training.accelerator.scaler else {},
     }  # fmt: skip
     checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
     checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
@@ -185,6 +202,10 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
         _refuse_other_inputs(training, state["inputs"])
         training.classifier.load_state_dict(state["model"])
         training.optimizer.load_state_dict(state["optimizer"])
+        if training.average is not None:
+            training.average.module.load_state_dict(state["average"])
+        if training.accelerator.scaler is not None:
+            training.accelerator.scaler.load_state_dict(state["scaler"])
         training.stats = state["stats"]
         if training.round is not None:
             training.round.artist.bank.load_state_dict(state["bank"])
