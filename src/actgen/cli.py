@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from .cli_bench import bench
 from .errors import UserError
 
 
@@ -31,6 +32,8 @@ app = typer.Typer(
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
 console = Console(highlight=False, emoji=False, soft_wrap=True)
+
+app.command()(bench)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
 _DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."

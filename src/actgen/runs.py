@@ -23,8 +23,9 @@ from safetensors.torch import save_file
 from . import checkpoint
 from .borrowing import frozen
 from .classify.classifier import Classifier, create_classifier
+from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Subset
+from .data.imageset import ImageSet, Subset, names_digest
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
@@ -46,6 +47,7 @@ from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
+Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
 
 
 def bundled_generator() -> Path:
@@ -76,12 +78,22 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
     )  # fmt: skip
 
 
-def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
-    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
+def open_data(recipe: Recipe) -> RealData:
+    """Return the images that a recipe trains and measures on."""
+    return choose_images(load_data(recipe.data), recipe.evaluation, recipe.seed)
+
+
+def open_run(
+    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator
+) -> Training:  # fmt: skip
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
+
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs.
+    """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
-    data = load_data(recipe.data) if data is None else data
+    data = open_data(recipe) if data is None else data
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
@@ -89,7 +101,7 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     round_ = None
     if recipe.strategy != "none":
         device = str(PartialState().device)
-        artist = Artist(open_generator(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
+        artist = Artist(generators(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
         if strategy.needs_holdout:
             artist.check_guides(real.class_names)
         round_ = Round(
@@ -99,6 +111,7 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
+        evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, seed=recipe.seed,
     )  # fmt: skip
@@ -106,16 +119,19 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
 
 def run(
     recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
-    on_batch: Told | None = None, on_sample: Told | None = None,
+    on_batch: Told | None = None, on_sample: Told | None = None, generators: Generators = open_generator, page: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued."""
+    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
+
+    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    """
     finished = out / "summary.json"
     if finished.exists():
         _refuse_other_run(recipe, out)
-        if not (out / "report.html").exists():
+        if page and not (out / "report.html").exists():
             write_report(out)
         return dict(json.loads(finished.read_text(encoding="utf-8")))
-    training = open_run(recipe, out, data)
+    training = open_run(recipe, out, data, generators)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
     for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
         if on_epoch is not None:
@@ -123,7 +139,8 @@ def run(
     summary = summarise(recipe, training)
     save_file({k: v.contiguous() for k, v in training.classifier.state_dict().items()}, out / "classifier.safetensors")
     checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    write_report(out)
+    if page:
+        write_report(out)
     return summary
 
 
@@ -134,11 +151,14 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
         "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
-        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
+        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
+        "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "initial_weights": training.initial_weights, "real_images_digest": names_digest(training.real),
+        "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }  # fmt: skip
 

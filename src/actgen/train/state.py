@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +13,10 @@ from torch import Tensor
 
 from .. import checkpoint
 from ..classify.classifier import Classifier
-from ..data.imageset import ImageSet, Subset, to_pixels
+from ..data.evaluation import TEST
+from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
+from ..diffuse.weights import hash_networks
 from ..errors import UserError
 from ..records import Snapshot
 from ..synthesis import Round
@@ -35,6 +35,7 @@ class EpochStats:
     train_loss: float
     learning_rate: float
     test_accuracy: float | None
+    validation_accuracy: float | None
     holdout_accuracy: float | None
     per_class: dict[str, float] | None
     real_images: int
@@ -49,7 +50,9 @@ class EpochStats:
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
-    `budget` images are to be drawn in all, in the first part `until` of the epochs.
+    `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
+    measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
+    classifier before its first step.
     """
 
     classifier: Classifier
@@ -58,6 +61,7 @@ class Training:
     folder: Path
     held_out: ImageSet | None = None
     test: ImageSet | None = None
+    evaluated_on: str = TEST
     round: Round | None = None
     budget: int = 0
     until: float = 0.5
@@ -65,6 +69,7 @@ class Training:
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.initial_weights = hash_networks([self.classifier])
         self.accelerator = Accelerator(mixed_precision="no")
         options = self.options
         optimizer = torch.optim.SGD(self.classifier.parameters(), lr=options.learning_rate, momentum=0.9, nesterov=True,
@@ -84,10 +89,9 @@ class Training:
     @cached_property
     def inputs(self) -> dict[str, str]:
         """What has to stay the same while a run is stopped, besides its recipe: digests by name."""
-        images = json.dumps([list(self.real.class_names), list(self.real.keys), list(self.real.labels)])
         return {
             "generator": "" if self.round is None else self.round.artist.backbone.weights_hash,
-            "training images": hashlib.sha256(images.encode()).hexdigest(),
+            "training images": names_digest(self.real),
         }
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
