@@ -10,8 +10,8 @@ from .statistics import Interval
 
 NOTHING = "–"
 EXPLAINED = (
-    "Differences are paired by seed, in points; intervals by Student's t. Seconds are means of a run. The last column: seeds that "
-    "it takes to see a difference of half a point with a chance of 80%, by the spread found here."
+    "Differences are paired by seed, in points; intervals by Student's t. Seconds are means of a run. The last column: "
+    "seeds that it takes to see a difference of half a point with a chance of 80%, by the spread found here."
 )
 ONE_SEED = "One seed proves nothing: its difference may be noise, and there is no interval."
 
