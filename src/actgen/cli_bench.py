@@ -62,7 +62,7 @@ def bench(
         failed = run_all(jobs, out, count, bars.show)
     if len(failed) < len(jobs):
         console.print(escape(write_comparison(out)))
-    console.print(f"in {escape(str(out))}: results.jsonl, table.md")
+    console.print(f"in {escape(str(out))}: results.jsonl, table.md, bench.html")
     if failed:
         console.print(f"{len(failed)} of {len(jobs)} runs failed; see failures.jsonl there. The same command tries them again.")
         raise typer.Exit(1)

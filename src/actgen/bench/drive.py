@@ -3,7 +3,7 @@
 OUT/runs/RECIPE/ARM/BUDGET/SEED/   a run, with result.json when it is finished
 OUT/results.jsonl                  a line a run
 OUT/failures.jsonl                 runs of the last call that failed, with what happened
-OUT/table.md                       arms side by side
+OUT/table.md  bench.html  *.png    arms side by side
 OUT/logs/                          what the processes printed
 """
 
@@ -19,6 +19,7 @@ from .. import checkpoint
 from ..errors import UserError, refuse_file
 from ..recipe import Recipe, build_recipe, flat
 from .fairness import refuse_unfair
+from .page import write_bench_page, write_figures
 from .plan import Job
 from .pool import Event, run_jobs
 from .rows import RESULT, RESULTS, Row, gather, order, read_rows, write_rows
@@ -59,6 +60,8 @@ def write_comparison(out: Path) -> str:
     refuse_unfair(rows)
     table = make_table(rows)
     checkpoint.write_text(out / "table.md", table)
+    write_figures(out, rows)
+    write_bench_page(out, rows)
     return table
 
 

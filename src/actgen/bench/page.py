@@ -22,11 +22,11 @@ from .words import caption, headline, lead, remarks
 
 Draw = Callable[[Look], Figure]
 PARTS = {
-    "arms": ("Gain by arm", "Bars: mean paired difference to real only. Lines: 95% intervals by Student's t. Dots: single seeds."),
+    "arms": ("Gain by arm", "Bars: mean paired difference to real only. Lines: 95% intervals (Student's t). Dots: seeds."),
     "gain": ("Gain against number of images", "95% intervals. In small panels, the other arms are grey."),
     "cost": ("Gain against cost", "Time of a run, training and generation; 95% intervals."),
-    "epochs": ("Accuracy by epoch", "Mean over the seeds with its 95% interval, at the largest budget; dashed: real only. The axis "
-               "does not start at zero, and early epochs are cut off."),
+    "epochs": ("Accuracy by epoch", "Mean over the seeds with its 95% interval, at the largest budget; dashed: real only. The "
+               "axis does not start at zero, and early epochs are cut off."),
 }  # fmt: skip
 """The figures: title, and what is to be known of it."""
 

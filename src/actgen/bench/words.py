@@ -43,26 +43,24 @@ def remarks(compared: Sequence[Comparison], rows: Sequence[Row]) -> Iterator[str
     arms = [one for one in compared if one.gain is not None]
     above = [one for one in arms if (interval := one.interval) is not None and interval.low > 0]
     if len(arms) > 1:
-        yield f"{len(above)} of {len(arms)} comparisons have an interval that lies above 0. Of twenty arms that do nothing, one " \
-              "has an interval that misses 0 by chance."  # fmt: skip
+        yield f"Intervals that lie above 0: {len(above)} of {len(arms)}. Of twenty arms that do nothing, one misses 0 by chance."
     base = next((one for one in compared if one.arm == BASE), None)
     if (first := lead(compared)) is not None and base is not None and first.images:
         usual, spent = base.train_seconds, first.train_seconds + first.generation_seconds
-        yield f"A run of {first.arm} took {duration(spent)}, one of {arm_name(BASE)} {duration(usual)}: {spent / usual:.1f} times as long."
+        times = f"{spent / usual:.1f} times as long"
+        yield f"A run of {first.arm} took {duration(spent)}, one of {arm_name(BASE)} {duration(usual)}: {times}."
 
 
 def _equal(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what was checked to be the same (`fairness.differences`)."""
     steps, real = rows[0]["optimizer_steps"], rows[0].get("real_images")
-    images = f" and the same {whole(real)} real images" if real else ""
-    yield f"Every run took {whole(steps)} optimiser steps; arms of a seed share their initial weights{images}, held-out ones included."
+    images = f" and the same {whole(real)} real images, held-out ones included" if real else ""
+    yield f"Every run took {whole(steps)} optimiser steps; the arms of a seed share their initial weights{images}."
 
 
 def caption(figure: str, compared: Sequence[Comparison]) -> str:
     """Return what a figure's picture shows, for those who do not see it."""
-    ends = "; ".join(
-        f"{one.arm} at {one.budget:g}: {points(one.gain)} ({interval_words(one.interval)})"
-        for one in compared
-        if one.gain is not None
+    paired = [one for one in compared if one.gain is not None]
+    return f"{figure}: " + "; ".join(
+        f"{one.arm} at {one.budget:g}: {points(one.gain)} ({interval_words(one.interval)})" for one in paired
     )
-    return f"{figure}: {ends}"

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from .look import Look
 
@@ -76,11 +77,13 @@ def to_svg(figure: Figure) -> str:
 
 
 def to_png(figure: Figure, look: Look, scale: float = 2) -> bytes:
-    """Return `figure` as a PNG on the paper of `look`, `scale` pixels to a CSS pixel."""
-    buffer = io.BytesIO()
+    """Return `figure` as a PNG of 256 colours on the paper of `look`, `scale` pixels to a CSS pixel."""
+    drawn, small = io.BytesIO(), io.BytesIO()
     with _rendering():
-        figure.savefig(buffer, format="png", dpi=96 * scale, facecolor=look.paper, metadata={"Software": None})
-    return buffer.getvalue()
+        figure.savefig(drawn, format="png", dpi=96 * scale, facecolor=look.paper)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 @contextmanager
