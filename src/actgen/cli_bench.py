@@ -61,7 +61,7 @@ def bench(
     with BenchBars(console, len(jobs), len(jobs) - len(unfinished(jobs, out)), count) as bars:
         failed = run_all(jobs, out, count, bars.show)
     if len(failed) < len(jobs):
-        console.print(escape(write_comparison(out)))
+        console.print(escape(write_comparison(out, anew=False)))
     console.print(f"in {escape(str(out))}: results.jsonl, table.md, bench.html")
     if failed:
         console.print(f"{len(failed)} of {len(jobs)} runs failed; see failures.jsonl there. The same command tries them again.")
@@ -88,6 +88,14 @@ def _plan(
 def _default_out(jobs: list[Job], evaluate: str) -> Path:
     names = "+".join(dict.fromkeys(job.name for job in jobs))
     return Path("runs") / "bench" / (names if evaluate == "test" else f"{names}-{evaluate}")
+
+
+def report_bench(folder: Path) -> None:
+    """Write table, figures and page of a bench again, from its results.jsonl alone."""
+    from .bench.drive import PAGE, write_comparison
+
+    write_comparison(folder)
+    console.print(f"page: {escape(str(folder / PAGE))}")
 
 
 def _print_table(path: Path) -> None:

@@ -10,7 +10,7 @@ OUT/logs/                          what the processes printed
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from typing import Any
 from .. import checkpoint
 from ..errors import UserError, refuse_file
 from ..recipe import Recipe, build_recipe, flat
+from ..report.html import write_page
 from .fairness import refuse_unfair
-from .page import write_bench_page, write_figures
+from .page import render, write_figures
 from .plan import Job
 from .pool import Event, run_jobs
 from .rows import RESULT, RESULTS, Row, gather, order, read_rows, write_rows
 from .table import make_table
 
-FAILURES = "failures.jsonl"
+FAILURES, PAGE = "failures.jsonl", "bench.html"
 
 
 def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
@@ -35,13 +36,13 @@ def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[
     failed: list[Event] = []
     with _alone(out):
         rows = {_path(row): row for row in gather(out)}
-        write_rows(out / RESULTS, rows.values())
+        _write_results(out, rows.values())
         _write_failures(out, failed)
         with closing(run_jobs(missing, out, processes)) as events:
             for event in events:
                 if event.row is not None:
                     rows[_path(event.row)] = event.row
-                    write_rows(out / RESULTS, sorted(rows.values(), key=order))
+                    _write_results(out, rows.values())
                 elif event.kind == "failed":
                     failed.append(event)
                     _write_failures(out, failed)
@@ -54,14 +55,18 @@ def unfinished(jobs: Sequence[Job], out: Path) -> list[Job]:
     return [job for job in jobs if not (job.folder(out) / RESULT).exists()]
 
 
-def write_comparison(out: Path) -> str:
-    """Write what follows from results.jsonl beside it and return the table; `UserError` if it would not be fair."""
+def write_comparison(out: Path, anew: bool = True) -> str:
+    """Write what follows from results.jsonl beside it and return the table; `UserError` if it would not be fair.
+
+    Unless `anew`, a page that is younger than the results is left as it is.
+    """
     rows = read_rows(out / RESULTS)
     refuse_unfair(rows)
-    table = make_table(rows)
-    checkpoint.write_text(out / "table.md", table)
-    write_figures(out, rows)
-    write_bench_page(out, rows)
+    table, page = make_table(rows), out / PAGE
+    if anew or not page.exists() or page.stat().st_mtime_ns < (out / RESULTS).stat().st_mtime_ns:
+        checkpoint.write_text(out / "table.md", table)
+        write_figures(out, rows)
+        write_page(page, render(rows))
     return table
 
 
@@ -84,6 +89,13 @@ def _changed(held: Recipe, wanted: Recipe) -> Iterator[str]:
 
 def _path(row: Row) -> tuple[Any, ...]:
     return row["recipe"], row["arm"], row["budget"], row["seed"]
+
+
+def _write_results(out: Path, rows: Iterable[Row]) -> None:
+    """Write results.jsonl, unless it says so already."""
+    path, ordered = out / RESULTS, sorted(rows, key=order)
+    if ordered and not (path.exists() and read_rows(path) == ordered):
+        write_rows(path, ordered)
 
 
 def _write_failures(out: Path, failed: Sequence[Event]) -> None:

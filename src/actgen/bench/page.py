@@ -1,4 +1,4 @@
-"""A bench -> one self-contained page, `bench.html`, and its figures as PNG files."""
+"""A bench -> one self-contained page, and its figures as PNG files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ..checkpoint import write_bytes
 from ..report.canvas import to_png
-from ..report.html import document, write_page
+from ..report.html import document
 from ..report.look import LIGHT, LOOKS, Look
 from ..report.markup import Markup, join, name, tag
 from ..report.pictures import uri
@@ -37,11 +37,6 @@ def write_figures(out: Path, rows: Sequence[Row]) -> None:
         prefix = "" if len(by_recipe(rows)) == 1 else f"{recipe}-"
         for figure, draw in drawings(part).items():
             write_bytes(out / f"{prefix}{figure}.png", to_png(draw(LIGHT), LIGHT))
-
-
-def write_bench_page(out: Path, rows: Sequence[Row]) -> Path:
-    """Write OUT/bench.html and return its path."""
-    return write_page(out / "bench.html", render(rows))
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -87,7 +82,7 @@ def _recipe(recipe: str, rows: Sequence[Row]) -> Markup:
 def _results(compared: Sequence[Comparison], measured: str) -> Markup:
     titles, first = heads(measured), lead(compared)
     rows = [tag("tr", *_cells(titles, cells(one)), class_="lead" if one is first else "") for one in compared]
-    return join(table(titles, rows), *(tag("p", note, class_="note") for note in notes(compared)))
+    return join(table(titles, rows, "long"), *(tag("p", note.replace("`", ""), class_="note") for note in notes(compared)))
 
 
 def _cells(titles: Sequence[str], values: Sequence[str]) -> list[Markup]:

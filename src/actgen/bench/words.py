@@ -43,7 +43,7 @@ def remarks(compared: Sequence[Comparison], rows: Sequence[Row]) -> Iterator[str
     arms = [one for one in compared if one.gain is not None]
     above = [one for one in arms if (interval := one.interval) is not None and interval.low > 0]
     if len(arms) > 1:
-        yield f"Intervals that lie above 0: {len(above)} of {len(arms)}. Of twenty arms that do nothing, one misses 0 by chance."
+        yield f"Intervals above 0: {len(above)} of {len(arms)}. Of twenty arms that do nothing, one misses 0 by chance."
     base = next((one for one in compared if one.arm == BASE), None)
     if (first := lead(compared)) is not None and base is not None and first.images:
         usual, spent = base.train_seconds, first.train_seconds + first.generation_seconds

@@ -127,10 +127,11 @@ def configuration(arms: Sequence[RunView]) -> Markup:
     return section("What was run", tag("dl", *facts), *recipes)
 
 
-def table(head: Sequence[str], rows: Sequence[Markup]) -> Markup:
-    """Return a table: titles of its columns, and rows made of cells."""
+def table(head: Sequence[str], rows: Sequence[Markup], kind: str = "") -> Markup:
+    """Return a table: titles of its columns, and rows made of cells; `kind` is a class of the style sheet."""
     titles = [tag("th", title, scope="col") for title in head]
-    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows))
+    attributes = {"class_": kind} if kind else {}
+    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), **attributes)
 
 
 def _figure(draw: Callable[[Look], Figure], alt: str) -> Markup:
