@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from .cli_bench import bench, report_bench
 from .errors import UserError
 
 
@@ -31,6 +32,8 @@ app = typer.Typer(
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
 console = Console(highlight=False, emoji=False, soft_wrap=True)
+
+app.command()(bench)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
 _DATA = (
@@ -207,12 +210,17 @@ def finetune(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run or a demo.")]) -> None:
-    """Write report.html of a run or a demo again."""
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run, a demo or a bench.")]) -> None:
+    """Write the page of a run or a demo again, or the table, figures and page of a bench."""
     from .report.html import write_report
 
+    if (folder / "results.jsonl").is_file():
+        report_bench(folder)
+        return
     if not (folder / "summary.json").is_file():
-        raise UserError(f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train or demo.")
+        raise UserError(
+            f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train, demo or bench."
+        )
     console.print(f"page: {escape(str(write_report(folder)))}")
 
 

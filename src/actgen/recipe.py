@@ -17,6 +17,7 @@ import tomli_w
 from .class_prompts import Prompts
 from .classify.classifier import Model
 from .classify.mining import Mining
+from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
 from .errors import UserError
 from .presets import PRESETS, Drawing
@@ -61,6 +62,7 @@ class Recipe:
     images: int = 0
     prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
     loading: Loading = field(default_factory=Loading)
@@ -82,7 +84,7 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {setting!r}: write it as a.b=value, for example training.batch_size=32.")
-        _put(tree, key.strip(), _value(text.strip()))
+        _put(tree, key.strip(), parse_value(text.strip()))
     for key, value in (flags or {}).items():
         if value is not None:
             _put(tree, key, value)
@@ -115,6 +117,16 @@ def to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
+def flat(tree: Any, where: str = "") -> dict[str, Any]:
+    """Return a recipe, a part of one, or a tree of settings as dotted keys and values; the opposite of `fill`."""
+    parts = vars(tree) if dataclasses.is_dataclass(tree) else tree
+    found: dict[str, Any] = {}
+    for key, value in parts.items():
+        nested = dataclasses.is_dataclass(value) or isinstance(value, Mapping)
+        found |= flat(value, f"{where}{key}.") if nested else {where + key: value}
+    return found
+
+
 def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +134,8 @@ def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
         raise UserError(f"{what} {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one.") from error
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Return the TOML value that `text` is, or else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -174,7 +187,8 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**62), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
-    "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
+    "evaluation.fraction": (0.001, 0.9), "evaluation.most": (1, 1e9), "training.epochs": (1, 1e6),
+    "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
     "training.min_learning_rate": (0, 1e3), "training.warmup_epochs": (0, 1e6), "training.clip_norm": (0, 1e9),

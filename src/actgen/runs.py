@@ -26,8 +26,9 @@ from .class_prompts import worded
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT
 from .copying import Copyist
+from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Renamed, Subset
+from .data.imageset import ImageSet, Renamed, Subset, names_digest
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
@@ -52,6 +53,7 @@ from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
+Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
 
 
 def bundled_generator() -> Path:
@@ -82,13 +84,12 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
 
 
 def open_artist(
-    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str]
+    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str], generators: Generators
 ) -> Draws:  # fmt: skip
     """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
     if recipe.strategy == Oversample.name:
         return Copyist(classifier.image_size)
-    backbone = open_generator(recipe.generator, class_names, str(PartialState().device), recipe.loading)
-    artist = Artist(backbone, recipe.drawing)
+    artist = Artist(generators(recipe.generator, class_names, str(PartialState().device), recipe.loading), recipe.drawing)
     if STRATEGIES[recipe.strategy].mining is not None:
         artist.check_guides(class_names, prompts)
     return artist
@@ -97,20 +98,22 @@ def open_artist(
 def open_data(recipe: Recipe) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
     data = load_data(recipe.data)
-    names = recipe.prompts.names(data.train.class_names)
+    names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
+    train = balanced(data.train, recipe.images) if recipe.images else data.train
+    data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
 
     def named(images: ImageSet) -> ImageSet:
         return images if names == tuple(images.class_names) else Renamed(images, names)
 
-    train = balanced(data.train, recipe.images) if recipe.images else data.train
-    return replace(data, train=named(train), test=None if data.test is None else named(data.test),
-                   prompts=recipe.prompts.of(data.train.class_names))  # fmt: skip
+    return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
 
 
-def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
+def open_run(
+    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator
+) -> Training:  # fmt: skip
     """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
 
-    `data` is what `open_data` returned, if the caller keeps it for many runs.
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs.
     """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
@@ -124,13 +127,14 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     round_ = None
     if recipe.strategy != "none":
         round_ = Round(
-            artist=open_artist(recipe, real.class_names, classifier, data.prompts), strategy=strategy,
+            artist=open_artist(recipe, real.class_names, classifier, data.prompts, generators), strategy=strategy,
             store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
             prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
+        evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, seed=recipe.seed, data_note=data.note,
     )  # fmt: skip
@@ -138,16 +142,19 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
 
 def run(
     recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
-    on_batch: Told | None = None, on_sample: Told | None = None,
+    on_batch: Told | None = None, on_sample: Told | None = None, generators: Generators = open_generator, page: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued."""
+    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
+
+    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    """
     finished = out / "summary.json"
     if finished.exists():
         _refuse_other_run(recipe, out)
-        if not (out / "report.html").exists():
+        if page and not (out / "report.html").exists():
             write_report(out)
         return dict(json.loads(finished.read_text(encoding="utf-8")))
-    training = open_run(recipe, out, data)
+    training = open_run(recipe, out, data, generators)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
     if training.mining is not None and training.mining.pool == CROSS_FIT:
         training.cross_fitted = cross_fit(training, training.mining)
@@ -157,7 +164,8 @@ def run(
     summary = summarise(recipe, training)
     save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
     checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    write_report(out)
+    if page:
+        write_report(out)
     return summary
 
 
@@ -169,11 +177,14 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
         "data_note": training.data_note,
         "generator": facts.get("generator") or None, "generator_hash": facts.get("generator_hash") or None,
-        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
+        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
+        "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "initial_weights": training.initial_weights, "real_images_digest": names_digest(training.real),
+        "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }  # fmt: skip
 

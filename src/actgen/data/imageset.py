@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,6 +107,12 @@ class Renamed:
     def image(self, index: int) -> Image.Image:
         """Return the parent's image `index`."""
         return self.parent.image(index)
+
+
+def names_digest(images: ImageSet) -> str:
+    """Return sha256 over class names, keys and labels: the same images in the same order have the same digest."""
+    names = json.dumps([list(images.class_names), list(images.keys), list(images.labels)])
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:

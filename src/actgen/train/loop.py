@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..classify.evaluate import Predictions, predict, predict_pixels
+from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
 from ..errors import UserError
 from ..records import Progress
@@ -34,6 +35,7 @@ def fit(
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
     before = _prepare(training, on_sample)
+    validated = training.evaluated_on == VALIDATION
     for epoch in range(training.start, training.options.epochs):
         began = time.perf_counter()
         mixture = training.mixture(epoch)
@@ -45,7 +47,8 @@ def fit(
         refusals = len(training.round.artist.refused) if training.round is not None else 0
         holdout = _generate(training, epoch, on_sample) if epoch < training.generating else None
         stats = EpochStats(
-            epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
+            epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=None if validated else accuracy,
+            validation_accuracy=accuracy if validated else None, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
             drawn_so_far=len(training.snapshot), optimizer_steps=steps, train_seconds=round(trained - began, 3),
             generation_seconds=round(time.perf_counter() - tested + before, 3) if epoch < training.generating else 0.0,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +14,10 @@ from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions
 from ..classify.mining import CROSS_FIT, TRAINING, Mining
 from ..data.crop import Crop
-from ..data.imageset import ImageSet, Subset, to_pixels
+from ..data.evaluation import TEST
+from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
+from ..diffuse.weights import hash_networks
 from ..errors import UserError
 from ..records import Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
@@ -43,6 +43,7 @@ class EpochStats:
     train_loss: float
     learning_rate: float
     test_accuracy: float | None
+    validation_accuracy: float | None
     holdout_accuracy: float | None
     per_class: dict[str, float] | None
     real_images: int
@@ -58,7 +59,9 @@ class EpochStats:
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
-    `budget` images are to be drawn in all, in the first part `until` of the epochs.
+    `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
+    measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
+    classifier before its first step.
     """
 
     classifier: Classifier
@@ -67,6 +70,7 @@ class Training:
     folder: Path
     held_out: ImageSet | None = None
     test: ImageSet | None = None
+    evaluated_on: str = TEST
     round: Round | None = None
     budget: int = 0
     until: float = 0.5
@@ -75,6 +79,7 @@ class Training:
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.initial_weights = hash_networks([self.classifier])
         options = self.options
         self.accelerator = open_accelerator(options.precision)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
@@ -103,10 +108,9 @@ class Training:
     @cached_property
     def inputs(self) -> dict[str, str]:
         """What has to stay the same while a run is stopped, besides its recipe: digests by name."""
-        images = json.dumps([list(self.real.class_names), list(self.real.keys), list(self.real.labels)])
         return {
             "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
-            "training images": hashlib.sha256(images.encode()).hexdigest(),
+            "training images": names_digest(self.real),
         }
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
