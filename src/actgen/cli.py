@@ -35,7 +35,8 @@ console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
 
-Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
+_OUT = "Folder of the run; the same command on the same folder continues it."
+Out = Annotated[Path, typer.Option(help=_OUT)]
 _DATA = (
     "fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME or hf:FOLDER, or a folder of "
     "class folders (with or without train/ and test/ or val/)."
@@ -70,7 +71,7 @@ def demo(
 
 @app.command()
 def train(
-    out: Out,
+    out: Annotated[Path | None, typer.Option(help=f"{_OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
     model: ModelName = None,
     generator: GeneratorName = None,
@@ -90,6 +91,7 @@ def train(
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
              "generation.budget": budget, "seed": seed}  # fmt: skip
     full = build_recipe(recipe, settings or [], flags)
+    out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     if dry_run:
         show_estimate(console, full, estimate(full, out))
         return

@@ -95,9 +95,9 @@ def open_artist(
     return artist
 
 
-def open_data(recipe: Recipe) -> RealData:
+def open_data(recipe: Recipe, load: Callable[[str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
-    data = load_data(recipe.data)
+    data = load(recipe.data)
     names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
     train = balanced(data.train, recipe.images) if recipe.images else data.train
     data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..seeding import derive, permutation
@@ -39,8 +39,9 @@ def choose_images(data: RealData, evaluation: Evaluation, seed: int) -> RealData
     if evaluation.on == TEST:
         return data
     if evaluation.source:
-        return RealData(data.spec, data.train, others(load_data(evaluation.source).train, data.train, evaluation.most))
-    return RealData(data.spec, *hold_out(data.train, evaluation.fraction, derive(seed, "validation")))
+        return replace(data, test=others(load_data(evaluation.source).train, data.train, evaluation.most))
+    train, test = hold_out(data.train, evaluation.fraction, derive(seed, "validation"))
+    return replace(data, train=train, test=test)
 
 
 def others(images: ImageSet, without: ImageSet, most: int) -> Subset:
