@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from actgen.bench.worker import _data
 from actgen.cli import app
+from actgen.data.evaluation import Evaluation
 from actgen.data.idx import FASHION_MNIST_CLASSES as FASHION_MNIST
 from actgen.data.sources import READERS
 from actgen.errors import UserError
@@ -128,6 +131,18 @@ def test_the_dry_run_of_a_bundled_recipe_needs_nothing_but_its_name(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_bench_trains_on_the_images_and_prompts_of_the_recipe() -> None:
+    recipe = build_recipe(Path("fashion-mnist-500"), ["prompts.classes.coat=a {warm coat}"])
+    for seed in (0, 1):  # the second comes from the memory
+        opened = _data(replace(recipe, seed=seed))
+        assert opened.train.keys == open_data(recipe).train.keys
+        assert opened.prompts["warm coat"] == "a warm coat"
+    validated = replace(recipe, evaluation=Evaluation(on="validation"))
+    parts = [_data(replace(validated, seed=seed)) for seed in (0, 1)]
+    assert parts[0].train.keys != parts[1].train.keys
+    assert all(set(part.train.keys) < set(open_data(recipe).train.keys) for part in parts)
+
+
 # what a recipe costs
 
 
@@ -149,11 +164,11 @@ def test_the_documentation_has_the_figures_of_the_dry_run(name: str) -> None:
 
 
 def test_the_closed_recipe_and_its_generator_take_the_same_images(tmp_path: Path) -> None:
-    spec = write_idx(tmp_path / "data", FASHION_MNIST)
+    spec = write_idx(tmp_path / "data")
     out = tmp_path / "generator"
-    command = ["finetune", "--from-scratch", "tiny", "--data", spec, "--images", "30", "--out", str(out)]
+    command = ["finetune", "--from-scratch", "tiny", "--data", spec, "--images", "6", "--out", str(out)]
     done = CliRunner().invoke(app, [*command, "--steps", "2", "--autoencoder-steps", "2"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     facts = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    assert facts["images"] == 30
-    assert f"--data {spec} --images 30 " in facts["command"]
+    assert facts["images"] == 6
+    assert f"--data {spec} --images 6 " in facts["command"]
