@@ -50,4 +50,4 @@ def refuse_leaks(chain: Chain, snapshot: Snapshot, count: int, digest: str) -> N
         named = ", ".join(f"{leak.key} is {leak.test_key}" for leak in leaks[:_NAMED])
         more = f" and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
         raise UserError(f"{snapshot.folder} holds {len(leaks)} image(s) too near to test images: {named}{more}. Accuracy would "
-                        "be measured on what was trained on: take them out, or start a new run with another --out.")  # fmt: skip
+                        "be measured on what was trained on. Take them out, or start a new run: another --out.")  # fmt: skip
