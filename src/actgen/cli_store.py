@@ -17,7 +17,7 @@ console = Console(highlight=False, emoji=False, soft_wrap=True)
 def leaks(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
     data: Annotated[str, typer.Option(help="The data whose test images must not be in the store, as for train.")],
-    distance: Annotated[float, typer.Option(help="Images nearer than this are the same; see filters.leakage_distance.")] = 0.13,
+    distance: Annotated[float, typer.Option(help="Images nearer than this are the same; see filters.leakage_distance.")] = 0.1,
 ) -> None:  # fmt: skip
     """List stored images that are too near to a test image; exit code 2 if there are any, 0 if there are none."""
     from .checking import check_leaks

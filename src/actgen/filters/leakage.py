@@ -43,10 +43,12 @@ def refuse_leaks(chain: Chain, snapshot: Snapshot, count: int, digest: str) -> N
     digest now.
     """
     guard = next((one for one in chain.filters if isinstance(one, Leakage)), None)
-    if guard is None or len(snapshot) == 0:
+    if guard is None:
         return
-    known = count <= len(snapshot) and digest_of_files(snapshot, count) == digest
-    if leaks := list(find_leaks(snapshot, guard.album, guard.distance, count if known else 0)):
+    first = count if count <= len(snapshot) and digest_of_files(snapshot, count) == digest else 0
+    if first == len(snapshot):
+        return
+    if leaks := list(find_leaks(snapshot, guard.album, guard.distance, first)):
         named = ", ".join(f"{leak.key} is {leak.test_key}" for leak in leaks[:_NAMED])
         more = f" and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
         raise UserError(f"{snapshot.folder} holds {len(leaks)} image(s) too near to test images: {named}{more}. Accuracy would "

@@ -30,9 +30,9 @@ class Filters:
     """
 
     leakage: bool = True
-    leakage_distance: float = 0.13
+    leakage_distance: float = 0.1
     duplicates: bool = False
-    duplicates_distance: float = 0.13
+    duplicates_distance: float = 0.1
     emptiness: float = 1.0
     sharpness: float = 0.0
     consistency: str = OFF

@@ -22,8 +22,9 @@ from ..data.imageset import ImageSet, fit_square
 SIDE = 16
 WIDTH = 647  # numbers that describe a picture: 2 x 15 x 15, 2 colours x 2 x 7 x 7, and the floor
 LOOKS = ("", "mirrored", "within a border", "within a border, mirrored")
-_FRAMED = 14  # with a black border of one pixel: MNIST's 28 pixels as its reader pads them to 32
-_FLOOR = 21.0  # one grey level in every difference: flat pictures are alike
+_COLOUR = 0.5  # weight of colour, which compression keeps less well
+_FLOOR = 100.0  # what all pictures have in common: those with differences of a few grey levels at most are alike
+_LARGE = 4 * SIDE
 _TOGETHER = 256
 
 
@@ -81,25 +82,39 @@ class Album:
         self._vectors = grown
 
 
-def thumbnails(images: Sequence[Image.Image], side: int = SIDE) -> Tensor:
-    """Return [B, 3, side, side]: the centre squares of pictures, luminance and the two colours in grey levels."""
-    small = [np.asarray(fit_square(image.convert("RGB"), side).convert("YCbCr"), dtype=np.float32) for image in images]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
+def thumbnails(images: Sequence[Image.Image]) -> Tensor:
+    """Return [B, 3, 16, 16]: the centre squares of pictures, luminance and the two colours in grey levels.
+
+    They are not rounded: rounding alone would tell one clear sky from another.
+    """
+    bands = [band.convert("F") for image in images for band in _reduced(image).convert("YCbCr").split()]
+    return torch.from_numpy(np.stack([np.asarray(fit_square(band, SIDE)) for band in bands])).view(-1, 3, SIDE, SIDE)
 
 
 def describe(thumbnails_B3SS: Tensor) -> Tensor:
     """Return the vectors [B, D] of length 1 that describe thumbnails."""
     light, colour = thumbnails_B3SS[:, :1], F.avg_pool2d(thumbnails_B3SS[:, 1:], 2)
     floor = torch.full((len(thumbnails_B3SS), 1), _FLOOR)
-    return F.normalize(torch.cat([*_differences(light), *_differences(colour), floor], dim=1))
+    return F.normalize(torch.cat([*_differences(light), *_differences(_COLOUR * colour), floor], dim=1))
 
 
 def look_at(images: Sequence[Image.Image]) -> Tensor:
     """Return [B, L, D]: the descriptions of pictures as they are and in the other looks in which a copy may hide."""
-    plain = thumbnails(images)
-    black = torch.tensor([0.0, 128.0, 128.0]).view(1, 3, 1, 1)
-    framed = F.pad(thumbnails(images, _FRAMED) - black, (1, 1, 1, 1)) + black
+    plain, framed = thumbnails(images), thumbnails([_framed(image) for image in images])
     return torch.stack([describe(view) for view in (plain, plain.flip(3), framed, framed.flip(3))], dim=1)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Return a large picture at a size that is quick to work with."""
+    image = image.convert("RGB")
+    return image if min(image.size) <= _LARGE else fit_square(image, _LARGE)
+
+
+def _framed(image: Image.Image) -> Image.Image:
+    """Return the picture as MNIST's reader does it: 28 pixels within a black border of 2."""
+    frame = Image.new("RGB", (32, 32))
+    frame.paste(fit_square(image.convert("RGB"), 28), (2, 2))
+    return frame
 
 
 def _differences(images_BCSS: Tensor) -> Iterator[Tensor]:
