@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..errors import UserError
 from ..records import Sample
 
 LEDGER = "refused.jsonl"
+Row = Mapping[str, Any]
 
 
 class Ledger:
@@ -86,6 +87,16 @@ def read_ledger(folder: Path) -> Iterator[dict[str, Any]]:
                 f"{path}, line {number}: not an object with key and after. Restore the line or remove it."
             ) from error
         yield {**row, "key": key}
+
+
+def in_order(stored: Iterable[Row], refused: Iterable[Row]) -> Iterator[Row]:
+    """Yield the lines of a manifest and of its ledger in the order in which their images were drawn."""
+    waiting = list(refused)[::-1]
+    for number, row in enumerate(stored):
+        while waiting and waiting[-1]["after"] <= number:
+            yield waiting.pop()
+        yield row
+    yield from waiting[::-1]
 
 
 def picture_path(folder: Path, key: str) -> Path:
