@@ -48,6 +48,7 @@ class Ledger:
         line = _line(row)
         if self._torn:
             self._rewrite()
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
