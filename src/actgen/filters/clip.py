@@ -48,15 +48,19 @@ class ClipConsistency:
         """Return what CLIP gives to the prompts of the K classes, [K]."""
         seen = self._processor(images=[image], return_tensors="pt").to(self.device)
         features = _pooled(self._clip.get_image_features(**seen))
-        alike = torch.nn.functional.normalize(features) @ self._prompts.T
+        alike = torch.nn.functional.normalize(features) @ self._features_KD.T
         found: Tensor = (self._clip.logit_scale.exp() * alike)[0].softmax(dim=0).cpu()
         return found
 
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts of the K classes."""
+        return [class_prompt(name) for name in self.class_names]
+
     @cached_property
-    def _prompts(self) -> Tensor:
+    def _features_KD(self) -> Tensor:
         """Unit text features of the class prompts, [K, D]."""
-        prompts = [class_prompt(name) for name in self.class_names]
-        told = self._processor(text=prompts, return_tensors="pt", padding=True, truncation=True).to(self.device)
+        told = self._processor(text=self.prompts, return_tensors="pt", padding=True, truncation=True).to(self.device)
         with torch.no_grad():
             return torch.nn.functional.normalize(_pooled(self._clip.get_text_features(**told)))
 
