@@ -69,6 +69,15 @@ def test_a_torn_last_line_is_no_line(tmp_path: Path, cut: int) -> None:
     assert path.read_bytes() == whole
 
 
+def test_the_same_refusal_again_changes_nothing(tmp_path: Path) -> None:
+    ledger = filled(tmp_path)
+    before = tree(tmp_path)
+    ledger.add(make_sample("r000-00001", shade=9), {**FACTS, "after": 9})
+    Ledger(tmp_path, pictures=True).add(make_sample("r000-00001", shade=9), {**FACTS, "after": 9})
+    assert tree(tmp_path) == before
+    assert len(ledger) == 3
+
+
 def test_lines_that_were_lost_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds 3 refusals, but 4 were written"):
         filled(tmp_path).keep(4)

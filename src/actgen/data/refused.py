@@ -31,14 +31,17 @@ class Ledger:
         self.folder, self.pictures = Path(folder), pictures
         self.path = self.folder / LEDGER
         self.rows: list[dict[str, Any]] = list(read_ledger(self.folder))
+        self._keys = {row["key"] for row in self.rows}
         self._torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
-        """Write a refusal; its picture first, if it is kept."""
+        """Write a refusal, its picture first if it is kept; one that is there is left as it is."""
         request = sample.request
+        if request.key in self._keys:
+            return
         row = {**vars(request), "guides": list(request.guides),
                "source": None if request.source is None else vars(request.source), **facts}  # fmt: skip
         if self.pictures:
@@ -54,6 +57,7 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(json.loads(line))
+        self._keys.add(request.key)
 
     def keep(self, count: int) -> None:
         """Forget all but the first `count` refusals, and their pictures; `UserError` if there are fewer."""
@@ -61,6 +65,7 @@ class Ledger:
             raise UserError(f"{self.path} holds {len(self.rows)} refusals, but {count} were written: lines were lost. Put them "
                             "back, or remove the run's checkpoints folder to start it again.")  # fmt: skip
         late, self.rows = self.rows[count:], self.rows[:count]
+        self._keys = {row["key"] for row in self.rows}
         for row in late:
             picture_path(self.folder, row["key"]).unlink(missing_ok=True)
         if late or self._torn:
