@@ -189,8 +189,9 @@ def main() -> None:
     chosen = permutation(len(data.test.labels), 0, "copies")[: given.copies]
     real = permutation(len(data.train.labels), 0, "train")[: given.train]
     print(f"# Distances to the nearest test image, threshold {THRESHOLD}\n")
-    print(f"    python benchmarks/leakage.py --data {given.data} --copies {given.copies} --train {given.train} "
-          f"--drawn {given.drawn}\n\nFashion-MNIST, {len(album)} test images.\n")  # fmt: skip
+    named = "idx:DIR" if given.data.startswith("idx:") else given.data
+    print(f"    python benchmarks/leakage.py --data {named} --copies {given.copies} --train {given.train} "
+          f"--drawn {given.drawn}\n\n{len(album)} test images.\n")  # fmt: skip
     print(*copies_table(album, data.test, chosen), "", sep="\n", flush=True)
     kinds = {"real training images": distances(album, [data.train.image(i) for i in real])}
     for name, guided in (("drawn from class prompts", False), ("drawn with training images as guides", True)):
