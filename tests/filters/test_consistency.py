@@ -8,15 +8,15 @@ import torch
 from actgen.classify.classifier import Classifier, create_classifier
 from actgen.classify.evaluate import predict_pixels
 from actgen.data.imageset import stack_pixels
+from actgen.data.store import Store
 from actgen.errors import UserError
 from actgen.filters.base import View
 from actgen.filters.chain import Chain
 from actgen.filters.consistency import Consistency, loaded, moved
 from actgen.filters.options import Filters
-from actgen.records import Snapshot
 from tests.filters.parts import picture, sample_of
 
-EMPTY = Snapshot(folder=".", rows=())
+EMPTY = Store("nowhere").snapshot()
 
 
 def classifier(seed: int) -> Classifier:

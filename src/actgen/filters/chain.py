@@ -65,6 +65,8 @@ class Chain:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state_dict` returned."""
         self._average = dict(state)
+        self._stored.clear()
+        self._seen = 0
 
     def _catch_up(self, snapshot: Snapshot) -> None:
         """Describe what was stored before this process began, or since it was set back."""

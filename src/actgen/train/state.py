@@ -216,14 +216,14 @@ def restore(training: Training) -> None:
     """Continue from the checkpoint, if there is one; images drawn after it are set aside, to be drawn again."""
     path = training.folder / "checkpoints" / "last.pt"
     state = checkpoint.load(path)
-    _refuse_leaks(training, state)
-    images = 0 if state is None else _restore(training, path, state)
+    images, refused, checked = (0, 0, "") if state is None else _restore(training, path, state)
     if training.round is not None:
-        training.round.store.keep(images)
-        if training.round.ledger is not None:
-            training.round.ledger.keep(0 if state is None else int(state["refused"]))
         if training.round.filters is not None:
             training.round.filters.load_state_dict({} if state is None else state["filters"])
+            refuse_leaks(training.round.filters, training.round.store.snapshot(), images, checked)
+        training.round.store.keep(images)
+        if training.round.ledger is not None:
+            training.round.ledger.keep(refused)
         if training.round.files is not None:
             training.round.files.forget_from(training.start)
         training.snapshot = training.round.store.snapshot()
@@ -231,8 +231,8 @@ def restore(training: Training) -> None:
         checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
 
 
-def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
-    """Load the state and return how many images had been drawn."""
+def _restore(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
+    """Load the state; return how many images had been stored and refused, and the digest of the stored ones."""
     try:
         _refuse_other_inputs(training, state["inputs"])
         training.classifier.load_state_dict(state["model"])
@@ -246,19 +246,12 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
             training.round.artist.bank.load_state_dict(state["bank"])
         if training.running is not None:
             training.running.load_state_dict(state["running"])
-        return int(state["images"])
+        state["filters"] = dict(state["filters"])
+        return int(state["images"]), int(state["refused"]), str(state["checked"])
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
-
-
-def _refuse_leaks(training: Training, state: dict[str, Any] | None) -> None:
-    """Raise `UserError` if test images are in the store; what passed the guard before the checkpoint is only compared."""
-    if training.round is None or training.round.filters is None:
-        return
-    count, digest = (0, "") if state is None else (int(state.get("images", 0)), str(state.get("checked", "")))
-    refuse_leaks(training.round.filters, training.round.store.snapshot(), count, digest)
 
 
 def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
