@@ -13,6 +13,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from .cli_bench import bench, report_bench
+from .cli_store import store
 from .errors import UserError
 
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
+app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)

@@ -85,6 +85,10 @@ class RunBars:
 def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
     """Print what a run measured and where its page is."""
     console.print(_table({summary["strategy"]: summary}))
+    if refused := {name: one["drawn"] - one["kept"] for name, one in ((summary["filters"] or {}).get("filters") or {}).items()
+                   if one["drawn"] > one["kept"]}:  # fmt: skip
+        reasons = ", ".join(f"{name} {count}" for name, count in refused.items())
+        console.print(f"drawn and refused: {reasons}; the reasons are in {escape(str(out / 'refused.jsonl'))}")
     console.print(f"page: {escape(str(out / 'report.html'))}")
 
 

@@ -20,6 +20,7 @@ from .classify.mining import Mining
 from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
 from .errors import UserError
+from .filters.options import Filters
 from .presets import PRESETS, Drawing
 from .shipped import find_recipe
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
@@ -67,6 +68,7 @@ class Recipe:
     generation: Generation = field(default_factory=Generation)
     loading: Loading = field(default_factory=Loading)
     drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
+    filters: Filters = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
         _check_ranges(self)

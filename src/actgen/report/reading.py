@@ -54,6 +54,16 @@ class Summary:
     optimizer_steps: int | None
     train_seconds: float
     generation_seconds: float
+    filters: Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedRow:
+    """One line of the ledger of refusals; `image` is None where the picture was not kept."""
+
+    class_name: str
+    reason: str
+    image: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,7 @@ class RunView:
     epochs: tuple[EpochRow, ...]
     summary: Summary
     samples: tuple[SampleRow, ...]
+    refused: tuple[RefusedRow, ...]
     previews: Mapping[str, Path]
     unread: int
 
@@ -89,6 +100,7 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
     own = {**read_object(folder / "summary.json"), **(result or {})}
     stats = read_objects(folder / "stats.jsonl")
     manifest = read_objects(folder / "store" / "metadata.jsonl")
+    ledger = read_objects(folder / "refused.jsonl")
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png"))}
@@ -98,8 +110,9 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
         epochs=epochs,
         summary=_summary(own, epochs),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
+        refused=tuple(_refused(record, folder / "set_aside" / "refused") for record in ledger if record),
         previews=previews,
-        unread=sum(not record for record in stats + manifest),
+        unread=sum(not record for record in stats + manifest + ledger),
     )
 
 
@@ -159,6 +172,17 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
         optimizer_steps=as_count(record.get("optimizer_steps", epochs[-1].optimizer_steps if epochs else None)),
         train_seconds=sum(row.train_seconds for row in epochs) if train is None else train,
         generation_seconds=sum(row.generation_seconds for row in epochs) if generation is None else generation,
+        filters=as_object(record.get("filters")),
+    )
+
+
+def _refused(record: Record, folder: Path) -> RefusedRow:
+    image = folder / f"{as_text(record.get('key'))}.png"
+    inside = image.is_file() and image.resolve().is_relative_to(folder.resolve())
+    return RefusedRow(
+        class_name=as_text(record.get("class_name", record.get("label"))),
+        reason=as_text(record.get("reason")),
+        image=image if inside else None,
     )
 
 
