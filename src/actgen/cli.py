@@ -9,10 +9,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from .errors import UserError
+from .plain import for_terminal
 
 
 class _Commands(TyperGroup):
@@ -33,12 +33,16 @@ app = typer.Typer(
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
+_MOST = 10_000_000
 _DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
+OnBadImage = Annotated[
+    str | None, typer.Option(help="An image file that cannot be read: refuse (default), or skip and count it.")
+]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; --dry-run prints a complete one.")]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
 
@@ -64,6 +68,7 @@ def demo(
 def train(
     out: Out,
     data: DataSpec = None,
+    on_bad_image: OnBadImage = None,
     model: ModelName = None,
     generator: GeneratorName = None,
     strategy: Annotated[str | None, typer.Option(help="none, text-only or actgen.")] = None,
@@ -80,7 +85,7 @@ def train(
     from .runs import estimate, run
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
-             "generation.budget": budget, "seed": seed}  # fmt: skip
+             "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     full = build_recipe(recipe, settings or [], flags)
     if dry_run:
         show_estimate(console, full, estimate(full, out))
@@ -100,7 +105,9 @@ def train(
 def generate(
     out: Annotated[Path, typer.Option(help="Store to draw into.")],
     classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
-    count: Annotated[int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1)] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1, max=_MOST)
+    ] = None,
     from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to draw again.")] = None,
     key: Annotated[list[str] | None, typer.Option(help="Image of that store, as in metadata.jsonl. May be repeated.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data of that store's run are now, if they have moved.")] = None,
@@ -150,7 +157,7 @@ def _draw_classes(classes: str, count: int, generator: str, seed: int, settings:
     with Bar(console, "drawing", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
-    console.print(f"{count} images in {escape(str(out))}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
+    console.print(f"{count} images in {for_terminal(out)}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
 
 
 def _draw_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
@@ -173,14 +180,18 @@ def finetune(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
     autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    on_bad_image: OnBadImage = None,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after minutes.")] = False,
 ) -> None:  # fmt: skip
     """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
-    from .cli_show import Bar
+    from .cli_show import Bar, left_out
     from .data.sources import load_data
     from .finetune.scratch import from_scratch as start
 
-    training = start(load_data(data).train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
+    images = load_data(data, on_bad_image or "refuse")
+    if images.left_out:
+        console.print(left_out(len(images.left_out), images.left_out[0]))
+    training = start(images.train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
                      seed=seed, source=data, compile=compile)  # fmt: skip
     bars: dict[str, Bar] = {}
     try:
@@ -194,7 +205,7 @@ def finetune(
     finally:
         for bar in bars.values():
             bar.__exit__()
-    console.print(f"generator in {escape(str(out))}")
+    console.print(f"generator in {for_terminal(out)}")
 
 
 @app.command()
@@ -204,12 +215,12 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run or a dem
 
     if not (folder / "summary.json").is_file():
         raise UserError(f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train or demo.")
-    console.print(f"page: {escape(str(write_report(folder)))}")
+    console.print(f"page: {for_terminal(write_report(folder))}")
 
 
 def main() -> None:
     """Run the command line; `UserError` and what the system refuses become a message on stderr and exit code 2."""
-    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
+    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
     try:
         app()
     except UserError as error:
@@ -221,5 +232,6 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(message)}")
+    plain = "\n".join(for_terminal(line) for line in message.split("\n"))
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)

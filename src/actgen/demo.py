@@ -13,11 +13,10 @@ from .data.sources import load_data
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import Told, open_run, run
+from .runs import SHOWN, Told, open_run, run
 from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
-_SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 
 
 def run_demo(
@@ -28,7 +27,7 @@ def run_demo(
     refuse_file(out)
     if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
         raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
-    data = load_data(recipe.data)
+    data = load_data(recipe.data, recipe.on_bad_image)
     if not (out / "summary.json").exists():  # opens all that any arm needs, so what is wrong is found before the first trains
         open_run(replace(recipe, strategy="actgen"), out / "arms" / "actgen", data)
     arms: dict[str, dict[str, Any]] = {}
@@ -37,7 +36,7 @@ def run_demo(
             replace(recipe, strategy=arm), out / "arms" / arm, data=data, on_batch=on_batch, on_sample=on_sample,
             on_epoch=lambda stats, arm=arm: on_epoch(arm, stats),  # type: ignore[misc]
         )  # fmt: skip
-        arms[arm] = {key: summary[key] for key in _SHOWN}
+        arms[arm] = {key: summary[key] for key in SHOWN}
         yield arm, arms[arm]
     facts = {"arms": arms, "seed": recipe.seed, "data": recipe.data, "generator": recipe.generator}
     checkpoint.write_text(out / "summary.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -87,7 +87,7 @@ class Revisit:
     def real(self) -> ImageSet:
         """The run's training images."""
         try:
-            return load_data(self._spec).train
+            return load_data(self._spec, self.recipe.on_bad_image).train
         except UserError as error:
             raise UserError(f"{error} The run was trained on these; if they have moved, give --data.") from error
 

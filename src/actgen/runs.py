@@ -35,6 +35,7 @@ from .diffuse.loading import Loading
 from .drawing import Artist
 from .errors import UserError, refuse_file
 from .memory import peak_gib
+from .plain import brief, read_text
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
@@ -46,6 +47,8 @@ from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
+SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
+"""What is shown of every finished run."""
 
 
 def bundled_generator() -> Path:
@@ -61,8 +64,9 @@ def open_generator(
         return Backbone.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
-        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers "
-                        "folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out FOLDER.")  # fmt: skip
+        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {brief(unknown[0])}. Give --generator a "
+                        "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out "
+                        "FOLDER.")  # fmt: skip
     backbone = Backbone.from_pretrained(str(bundled_generator()), device=device, loading=loading)
     backbone.name = BUNDLED
     return backbone
@@ -81,7 +85,7 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
-    data = load_data(recipe.data) if data is None else data
+    data = load_data(recipe.data, recipe.on_bad_image) if data is None else data
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
@@ -100,7 +104,7 @@ def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Trainin
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed,
+        until=generation.until, seed=recipe.seed, left_out=data.left_out,
     )  # fmt: skip
 
 
@@ -114,7 +118,7 @@ def run(
         _refuse_other_run(recipe, out)
         if not (out / "report.html").exists():
             write_report(out)
-        return dict(json.loads(finished.read_text(encoding="utf-8")))
+        return _read_summary(finished)
     training = open_run(recipe, out, data)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
     for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
@@ -127,6 +131,17 @@ def run(
     return summary
 
 
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(read_text(path))
+        if summary.keys() >= {"strategy", *SHOWN}:
+            return dict(summary)
+        reason = "lacks what a finished run measured"
+    except (ValueError, RecursionError, AttributeError):
+        reason = "is not the JSON object that a finished run wrote"
+    raise UserError(f"{path} {reason}. Put it back, or remove it: the same command writes it again.")
+
+
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
@@ -135,6 +150,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
         "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
+        "left_out_images": len(training.left_out), "left_out_first": training.left_out[0] if training.left_out else None,
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
@@ -145,13 +161,14 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will do: images, steps and the seconds that a short measurement predicts."""
+    """What a run will do: images, steps and the seconds that a short measurement predicts; which files it cannot use."""
 
     images: int
     rounds: int
     optimizer_steps: int
     train_seconds: float
     generation_seconds: float
+    left_out: tuple[str, ...]
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
@@ -163,7 +180,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     drawing = _drawing_seconds(training) if images else 0.0
-    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing)
+    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing, training.left_out)
 
 
 def _planned_steps(training: Training) -> int:
@@ -232,7 +249,7 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:
     refuse_file(out)
     held = out / "recipe.toml"
-    if held.exists() and held.read_text(encoding="utf-8") != to_toml(recipe):
+    if held.exists() and held.read_text(encoding="utf-8", errors="replace") != to_toml(recipe):
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
     if out.is_dir() and not held.exists() and any(out.iterdir()):

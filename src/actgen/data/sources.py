@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import UserError
-from .folder import FolderImages, check_images, printable, read_folder_split, sub_folders
+from ..plain import brief, visible
+from .bad_images import BadImages
+from .folder import FolderImages, check_images, read_folder_split, sub_folders
 from .idx import read_idx_split
 from .imageset import ArrayImages, ImageSet
+from .names import kept, printable
 
 BUNDLED = "fashion-mnist-mini"
 ALLOWED = f"Allowed: {BUNDLED} (bundled), idx:DIR (MNIST's format), or the path of a folder of class folders."
@@ -19,39 +23,59 @@ _TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is 
 
 @dataclass(frozen=True)
 class RealData:
-    """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote."""
+    """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
+
+    `left_out`: the files of both splits that could not be used, with the reasons.
+    """
 
     spec: str
     train: ImageSet
     test: ImageSet | None
+    left_out: tuple[str, ...] = ()
 
 
-def load_data(spec: str) -> RealData:
+def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
     """Return the real data that `spec` names: "fashion-mnist-mini", "idx:DIR", or the path of a folder.
 
     A folder holds one sub-folder per class, or `train/` with these inside and perhaps one of `test/`, `val/`, `valid/`
     and `validation/` with the same classes. Every image of a folder is read once (see `check_images`).
-    Raises UserError for anything that cannot be trained on.
+    Raises UserError for anything that cannot be trained on; with `on_bad_image` "skip", image files that cannot be used are
+    left out instead, as long as enough remain of every class.
     """
+    bad = BadImages(on_bad_image)
     try:
-        train, test = _load(spec)
+        train, test = _load(spec, bad)
         _check_classes(spec, train)
-        for images in (train, test):
-            if isinstance(images, FolderImages):
-                check_images(images)
+        train, test = _checked(train, bad), None if test is None else _checked(test, bad)
     except OSError as error:
         where = printable(str(error.filename or spec))
         raise UserError(f"cannot read {where}: {error.strerror}. Check that it exists and that you may read it, "
                         "or give other data.") from error  # fmt: skip
-    return RealData(spec, train, test)
+    if bad.found:
+        _check_left(spec, train, test, bad)
+    return RealData(spec, train, test, tuple(bad.found))
 
 
-def _load(spec: str) -> tuple[ImageSet, ImageSet | None]:
+def _checked(images: ImageSet, bad: BadImages) -> ImageSet:
+    return check_images(images, bad) if isinstance(images, FolderImages) else images
+
+
+def _check_left(spec: str, train: ImageSet, test: ImageSet | None, bad: BadImages) -> None:
+    """Check again what is left when bad files are out."""
+    try:
+        _check_classes(spec, train)
+        if test is not None and not test.labels:
+            raise UserError(f"{printable(spec)} has no test images left.")
+    except UserError as error:
+        raise UserError(f"{len(bad.found)} image files were left out, and {error}\nThe first: {bad.found[0]}") from error
+
+
+def _load(spec: str, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
     if spec == BUNDLED:
         return _load_bundled(_ASSETS / BUNDLED)
     if spec.startswith("idx:"):
         return _load_idx(_folder(spec, spec.removeprefix("idx:")))
-    return _load_folder(_folder(spec, spec))
+    return _load_folder(_folder(spec, spec), bad)
 
 
 def _folder(spec: str, text: str) -> Path:
@@ -60,7 +84,7 @@ def _folder(spec: str, text: str) -> Path:
         return path
     if text.strip() and path.exists():
         raise UserError(f"{printable(spec)} is a file, not a folder. Unpack it first if it is an archive.\n{ALLOWED}")
-    raise UserError(f"there is no data set and no folder called {printable(spec)!r}.\n{ALLOWED}")
+    raise UserError(f"there is no data set and no folder called {brief(kept(spec))}.\n{ALLOWED}")
 
 
 def _load_bundled(folder: Path) -> tuple[ArrayImages, ArrayImages]:
@@ -78,10 +102,10 @@ def _load_idx(folder: Path) -> tuple[ArrayImages, ArrayImages]:
     return train, replace(test, class_names=train.class_names)
 
 
-def _load_folder(root: Path) -> tuple[ImageSet, ImageSet | None]:
+def _load_folder(root: Path, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
     train_folder, test_folder = _split_folders(root)
-    train = read_folder_split(train_folder, "train", root)
-    test = read_folder_split(test_folder, "test", root) if test_folder else None
+    train = read_folder_split(train_folder, "train", root, bad)
+    test = read_folder_split(test_folder, "test", root, bad) if test_folder else None
     if test_folder and test and test.class_names != train.class_names:
         raise UserError(f"{printable(train_folder)} and {printable(test_folder)} must have the same class folders; "
                         + _difference(train.class_names, test.class_names, test_folder.name))  # fmt: skip
@@ -96,7 +120,7 @@ def _split_folders(root: Path) -> tuple[Path, Path | None]:
     names = {name.lower(): name for name in sub_folders(root)}
     only_splits = names.keys() <= {"train", *_TEST_FOLDERS}
     if names and only_splits and "train" not in names:
-        raise UserError(f"{printable(root)} has {' and '.join(names.values())}, but no train folder. Add one, "
+        raise UserError(f"{printable(root)} has {' and '.join(map(visible, names.values()))}, but no train folder. Add one, "
                         "or give a folder of class folders.")  # fmt: skip
     if not names and any(root.glob("*-ubyte*")):
         raise UserError(f"{printable(root)} has no class folders, but files in MNIST's format: "
@@ -115,15 +139,17 @@ def _difference(train: Sequence[str], test: Sequence[str], test_name: str) -> st
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(visible, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _check_classes(spec: str, images: ImageSet) -> None:
     """Raise UserError unless there are two classes or more, with two training images or more in each."""
     names, labels = images.class_names, list(images.labels)
     if len(names) < 2:
-        raise UserError(f"{printable(spec)} has only one class, {names[0]}. A classifier needs two or more: "
+        raise UserError(f"{printable(spec)} has only one class, {visible(names[0])}. A classifier needs two or more: "
                         "add a folder for another class.")  # fmt: skip
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{printable(spec)} has more than one class called {_listed(twice)}. Give each a name of its own.")
     counts = [0] * len(names)
     for label in labels:
         counts[label] += 1

@@ -49,7 +49,8 @@ class EpochStats:
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
-    `budget` images are to be drawn in all, in the first part `until` of the epochs.
+    `budget` images are to be drawn in all, in the first part `until` of the epochs. `left_out`: image files of the data that
+    could not be used.
     """
 
     classifier: Classifier
@@ -62,6 +63,7 @@ class Training:
     budget: int = 0
     until: float = 0.5
     seed: int = 0
+    left_out: tuple[str, ...] = ()
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
