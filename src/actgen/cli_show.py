@@ -121,7 +121,7 @@ def show_redrawn(console: Console, drawn: Sequence[Redrawn], out: Path) -> None:
 
 def _comparison(one: Redrawn) -> str:
     if one.differs is None:
-        return "differs; by how much cannot be told, since the stored image is gone or of another size"
+        return "differs; by how much cannot be told, since the stored image is gone, damaged or of another size"
     levels, pixels = one.differs
     return f"differs by at most {levels} of 255 grey levels, in {pixels} pixels" if pixels else "identical"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import re
@@ -53,10 +55,15 @@ def test_the_page_reaches_for_nothing_outside(folder: Path) -> None:
         assert all((attributes.get(name) or "data:").startswith("data:") for name in ("src", "srcset", "href"))
 
 
-def test_the_policy_forbids_all_but_inline_styles_and_data_pictures(folder: Path) -> None:
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    metas = [attributes for element, attributes in Elements(written(folder)).seen if element == "meta"]
-    assert {"http-equiv": "Content-Security-Policy", "content": policy} in metas
+def test_the_policy_forbids_all_but_its_own_sheet_and_data_pictures(folder: Path) -> None:
+    page = written(folder)
+    (sheet,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    seen = Elements(page).seen
+    assert seen[2] == ("meta", {"charset": "utf-8"})
+    assert seen[3] == ("meta", {"http-equiv": "Content-Security-Policy", "content": policy})  # before anything it governs
+    assert not [element for element, attributes in seen if "style" in attributes]
 
 
 def test_every_class_is_there_as_text_only(folder: Path) -> None:
