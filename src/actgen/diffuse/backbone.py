@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..borrowing import borrowed
 from ..errors import UserError
+from ..plain import brief
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
 
@@ -227,9 +228,9 @@ class Backbone:
             try:
                 if not Path(name).is_dir() and "/" not in name:
                     raise ValueError(name)
-                made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype)
-            except (OSError, ValueError) as error:
-                raise UserError(f"drawing.text.decoder = {name!r}: allowed are full, half, or the folder or id of an "
+                made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype, use_safetensors=True)
+            except Exception as error:
+                raise UserError(f"drawing.text.decoder = {brief(name)}: allowed are full, half, or the folder or id of an "
                                 "AutoencoderTiny (such as madebyollin/taesd).") from error  # fmt: skip
             self._decoders[key] = made.to(self.device).eval().requires_grad_(False)
         return self._decoders[key]
