@@ -14,13 +14,13 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from ..classify.evaluate import Predictions, predict, predict_pixels
 from ..data.mixture import Mixture
-from ..errors import UserError
 from ..records import Progress
 from ..seeding import derive, generator, permutation
+from .finite import gradient_norm, refuse_not_finite
+from .loading import batches
 from .options import TrainingOptions
 from .schedule import learning_rate, schedule_position
 from .state import EpochStats, Training, restore, save
@@ -63,8 +63,7 @@ def train_epoch(
     nominal = steps_per_epoch(options, training.total_real, training.total_real)
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
-    loader = DataLoader(mixture, batch_size=options.batch_size, sampler=order, num_workers=options.workers,
-                        generator=generator(seed, "loader", epoch))  # fmt: skip
+    loader = batches(mixture, order, options.batch_size, options.workers, generator(seed, "loader", epoch))
     training.model.train()
     losses, rate = 0.0, 0.0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -73,24 +72,27 @@ def train_epoch(
             position = schedule_position(epoch, number, steps, nominal)
             rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
             images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
-            losses += _step(training, images.to(device), labels.to(device), rate)
+            losses += _step(training, images.to(device), labels.to(device), rate, (epoch, number))
             if on_batch is not None:
                 on_batch(number + 1, steps)
-    if not math.isfinite(losses):
-        raise UserError(
-            f"the training loss is not finite in epoch {epoch}: lower training.learning_rate, now {options.learning_rate:g}."
-        )
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, rate: float) -> float:
+def _step(training: Training, images: Tensor, labels: Tensor, rate: float, at: tuple[int, int]) -> float:
+    """Take one optimiser step, the `at`th (epoch, number); return its loss."""
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing)
-    training.optimizer.zero_grad(set_to_none=True)
-    training.accelerator.backward(loss)
+
+    def part(images: Tensor, labels: Tensor, share: float) -> Tensor:
+        loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing) * share
+        training.accelerator.backward(loss)
+        return loss.detach()
+
+    loss = float(sum(training.micro_batches.run(part, images, labels, training.optimizer.zero_grad)))
+    refuse_not_finite(training, "loss", loss, at)
+    refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
     training.optimizer.step()
-    return float(loss.detach())
+    return loss
 
 
 def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:

@@ -20,6 +20,7 @@ from ..data.mixture import CACHE_BYTES, Mixture
 from ..errors import UserError
 from ..records import Snapshot
 from ..synthesis import Round
+from .microbatch import MicroBatches
 from .options import TrainingOptions
 from .schedule import generating_epochs, round_budgets
 
@@ -75,6 +76,7 @@ class Training:
         self.total_real = len(self.real.labels)
         self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
         self.budgets = round_budgets(self.budget, self.generating)
+        self.micro_batches = MicroBatches()
         self.snapshot = Snapshot(folder=".", rows=())
         self._pixels: dict[str, Tensor] = {}
 
