@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from .errors import UserError
-from .plain import for_terminal
+from .plain import for_terminal, shortened
 
 
 class _Commands(TyperGroup):
@@ -232,6 +232,6 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    plain = "\n".join(for_terminal(line) for line in message.split("\n"))
+    plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)

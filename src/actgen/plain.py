@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.markup import escape
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format (direction marks), half a pair, line and paragraph ends
 _JOINERS = "\u200c\u200d"  # format too, but words and emoji are spelled with them
+_SURROGATES = re.compile("[\ud800-\udfff]")
 LONGEST = 120
 LARGEST_TEXT = 2**20
 
@@ -30,7 +32,7 @@ def is_hidden(letter: str) -> bool:
 
 def is_storable(text: str) -> bool:
     """Whether a file can hold `text`: no half of a surrogate pair (bytes of a name that are not UTF-8), no NUL."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return "\0" not in text and (text.isascii() or not _SURROGATES.search(text))
 
 
 def shown(name: str) -> str:
@@ -44,7 +46,12 @@ def brief(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, or a value of thousands of levels
         return f"a {type(value).__name__} too large to show"
-    return visible(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}")
+    return visible(shortened(text, LONGEST))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most about `most` characters: the middle of a longer one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 4 :]}"
 
 
 def read_text(path: Path) -> str:
@@ -60,6 +67,12 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an exception of others says, short and visible; its type if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return visible(shortened(lines[0], 200)) if lines else type(error).__name__
 
 
 def _escaped(letter: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,6 +55,20 @@ def _open(path: Path) -> Image.Image:
         image.close()
         raise Image.DecompressionBombError
     return image
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Keep C libraries from writing to stderr what is wrong with a file (libtiff does); we say it ourselves."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def guarded(read: Callable[[Path], _Read], path: Path) -> _Read:

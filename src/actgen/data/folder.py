@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..errors import UserError
 from .bad_images import BadImages
-from .decoding import decode, guarded, read_image, verify
+from .decoding import decode, guarded, read_image, silenced, verify
 from .names import kept, printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -110,7 +110,7 @@ def check_images(images: FolderImages, bad: BadImages | None = None, decode_limi
             return str(error)
         return ""
 
-    with ThreadPoolExecutor() as pool:
+    with silenced(), ThreadPoolExecutor() as pool:
         problems = list(pool.map(problem, images.paths))
     bad.meet([text for text in problems if text])
     return images if not any(problems) else _without(images, [not text for text in problems])

@@ -13,6 +13,7 @@ LIBRARIES = ("diffusers", "transformers", "stable_diffusion")  # the last one: o
 UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Formats of weights that can run code when they are opened."""
 INDEX = "model_index.json"
+MOST_LAYERS, LARGEST = 1000, 1e7
 
 
 def check_contents(folder: Path) -> None:
@@ -26,22 +27,46 @@ def check_contents(folder: Path) -> None:
                             "give one without.")  # fmt: skip
     for part in parts:
         _refuse_unsafe(folder / part, name)
+        if (config := folder / part / "config.json").is_file():
+            _refuse_endless(config, _read(config))
 
 
 def _read_index(path: Path) -> dict[str, Any]:
-    reason = "names no pipeline class"
+    index = _read(path)
+    if not isinstance(index.get("_class_name"), str | list):
+        raise _wrong(path, "names no pipeline class")
+    return index
+
+
+def _read(path: Path) -> dict[str, Any]:
+    reason = "is not a JSON object"
     try:
-        index = json.loads(read_text(path))
-        if isinstance(index, dict) and isinstance(index.get("_class_name"), str | list):
-            return index
+        tree = json.loads(read_text(path))
+        if isinstance(tree, dict):
+            return tree
     except RecursionError:
         reason = "is nested too deeply"
     except json.JSONDecodeError as error:
         reason = f"is not JSON ({error})"
     except ValueError as error:
         reason = str(error)
-    raise UserError(f"cannot load the generator {visible(str(path.parent))}: its {INDEX} {reason}. Put back the file, or "
-                    "give another folder.")  # fmt: skip
+    raise _wrong(path, reason)
+
+
+def _refuse_endless(path: Path, tree: Any, name: str = "") -> None:
+    """Raise `UserError` for numbers with which a network would be built for ever."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            _refuse_endless(path, value, str(key))
+    elif isinstance(tree, list):
+        for value in tree:
+            _refuse_endless(path, value, name)
+    elif isinstance(tree, int | float) and not abs(tree) <= (MOST_LAYERS if "layers" in name else LARGEST):
+        raise _wrong(path, f"says {shown(name)} = {brief(tree)}")
+
+
+def _wrong(path: Path, reason: str) -> UserError:
+    return UserError(f"cannot load the generator: {visible(str(path))} {reason}. Put back the file, or give another folder.")
 
 
 def _is_known(value: list[Any]) -> bool:

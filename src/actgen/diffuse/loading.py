@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..plain import brief, visible
+from ..plain import brief, first_line, visible
 from .contents import check_contents
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -112,23 +113,24 @@ def _load(path_or_id: str, dtype: torch.dtype) -> Any:
 
     logging.disable_progress_bar()
     text_logging.disable_progress_bar()
+    told = logging.get_verbosity(), text_logging.get_verbosity()
+    logging.set_verbosity(CRITICAL)  # what is wrong is in the exception
+    text_logging.set_verbosity(CRITICAL)
     try:
         return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
     except Exception as error:  # what damaged configurations and weights raise has no end
         here = ", ".join(["bundled", *local_generators()][:6])
-        raise UserError(f"cannot load the generator {brief(path_or_id)}: {_first_line(error)}\n"
+        raise UserError(f"cannot load the generator {brief(path_or_id)}: {first_line(error)}\n"
                         f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
                         "(needs the network once).") from error  # fmt: skip
+    finally:
+        logging.set_verbosity(told[0])
+        text_logging.set_verbosity(told[1])
 
 
 def _load_lora(pipeline: Any, lora: str) -> None:
     try:
         pipeline.load_lora_weights(lora, use_safetensors=True)  # else formats that run code would be tried
     except Exception as error:
-        raise UserError(f"loading.lora = {brief(lora)} cannot be loaded: {_first_line(error)} Give a folder or "
+        raise UserError(f"loading.lora = {brief(lora)} cannot be loaded: {first_line(error)} Give a folder or "
                         ".safetensors file of LoRA weights for this generator, or a hub id.") from error  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return visible(text.splitlines()[0][:200]) if text else type(error).__name__
