@@ -50,7 +50,7 @@ from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.denoise import denoise
 from actgen.diffuse.loading import Loading
 from actgen.guides.bank import MemoryBank
-from actgen.opening import Opener
+from actgen.opening import Kind, Opener
 from actgen.presets import PRESETS, Drawing
 from actgen.prompts import class_prompt
 from actgen.records import Request
@@ -227,7 +227,7 @@ def peaks(pipeline: Any, classifier: Classifier, case: Case, batch: int) -> dict
         stack.enter_context(gauge.watching())  # first, to see the VAE cast to float32
         stack.enter_context(backbone.borrowed())
         gauge.take()
-        opened = opener.open([request(number) for number in range(batch)], case.forces)
+        opened = opener.open([request(number) for number in range(batch)], Kind(case.forces, 1.0))
         found["open"] = gauge.take()
         for step in denoise(backbone, opened.walk, opened.batch, free_guidance=case.drawing.free_guidance,
                             guides=opened.guides, attention_resolution=opened.attention_resolution):  # fmt: skip

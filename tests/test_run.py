@@ -217,6 +217,7 @@ def test_another_generator_is_refused_at_the_continuation(finished: Path, recipe
     before = tree(finished)
     training = open_run(recipe, finished)
     assert training.round is not None
+    assert isinstance(training.round.artist, Artist)
     training.round.artist.backbone.weights_hash = "another"
     with pytest.raises(UserError, match="the generator changed since"):
         next(iter(fit(training)))

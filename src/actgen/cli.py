@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from .cli_bench import bench, report_bench
 from .errors import UserError
 from .plain import for_terminal, shortened
 
@@ -32,18 +33,23 @@ app = typer.Typer(
 )  # fmt: skip
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
+app.command()(bench)
+
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
 _MOST = 10_000_000
-_DATA = "fashion-mnist-mini, idx:DIR, or a folder of class folders (with or without train/ and test/ or val/)."
+_DATA = (
+    "fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME or hf:FOLDER, or a folder of "
+    "class folders (with or without train/ and test/ or val/)."
+)
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any timm model.")]
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
-OnBadImage = Annotated[
-    str | None, typer.Option(help="An image file that cannot be read: refuse (default), or skip and count it.")
+OnBadImage = Annotated[str | None, typer.Option(help="Image files that cannot be read: refuse (default), or skip and count.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
 ]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="TOML file; --dry-run prints a complete one.")]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
 
 
@@ -178,6 +184,7 @@ def finetune(
     data: Annotated[str, typer.Option(help=_DATA)],
     from_scratch: Annotated[str, typer.Option("--from-scratch", help="Architecture to train from nothing: tiny (32 pixels).")],
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
+    images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
     autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     on_bad_image: OnBadImage = None,
@@ -186,13 +193,15 @@ def finetune(
     """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
     from .cli_show import Bar, left_out
     from .data.sources import load_data
+    from .data.splits import balanced
     from .finetune.scratch import from_scratch as start
 
-    images = load_data(data, on_bad_image or "refuse")
-    if images.left_out:
-        console.print(left_out(len(images.left_out), images.left_out[0]))
-    training = start(images.train, out, architecture=from_scratch, steps=steps, autoencoder_steps=autoencoder_steps,
-                     seed=seed, source=data, compile=compile)  # fmt: skip
+    given = load_data(data, on_bad_image or "refuse")
+    if given.left_out:
+        console.print(left_out(len(given.left_out), given.left_out[0]))
+    training = start(balanced(given.train, images) if images else given.train, out, architecture=from_scratch, steps=steps,
+                     autoencoder_steps=autoencoder_steps, seed=seed, compile=compile,
+                     source=f"{data} --images {images}" if images else data)  # fmt: skip
     bars: dict[str, Bar] = {}
     try:
         for progress in training:
@@ -209,12 +218,17 @@ def finetune(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a run or a demo.")]) -> None:
-    """Write report.html of a run or a demo again."""
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a run, a demo or a bench.")]) -> None:
+    """Write the page of a run or a demo again, or the table, figures and page of a bench."""
     from .report.html import write_report
 
+    if (folder / "results.jsonl").is_file():
+        report_bench(folder)
+        return
     if not (folder / "summary.json").is_file():
-        raise UserError(f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train or demo.")
+        raise UserError(
+            f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train, demo or bench."
+        )
     console.print(f"page: {for_terminal(write_report(folder))}")
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint
-from .data.sources import load_data
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import SHOWN, Told, open_run, run
+from .runs import SHOWN, Told, open_data, open_run, run
 from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
@@ -27,7 +26,7 @@ def run_demo(
     refuse_file(out)
     if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
         raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
-    data = load_data(recipe.data, recipe.on_bad_image)
+    data = open_data(recipe)
     if not (out / "summary.json").exists():  # opens all that any arm needs, so what is wrong is found before the first trains
         open_run(replace(recipe, strategy="actgen"), out / "arms" / "actgen", data)
     arms: dict[str, dict[str, Any]] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from .errors import UserError
 from .guides.bank import MemoryBank
 from .guides.image import unit_range
 from .memory import is_out_of_memory
-from .opening import GuideImage, Opener, make_own_walk, map_resolution
+from .opening import GuideImage, Kind, Opener, make_own_walk, map_resolution
 from .presets import PRESETS, Drawing
 from .prompts import class_prompt, class_words
 from .records import Request, Sample
@@ -38,6 +39,25 @@ class Refusal:
 
 class OutOfMemory(UserError):
     """A single image does not fit."""
+
+
+class Draws(Protocol):
+    """What a round asks of whoever draws: `Artist`, or `Copyist` for the control that draws nothing new."""
+
+    drawing: Drawing
+    bank: MemoryBank
+    refused: list[Refusal]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a picture depends on beside its request and the drawing."""
+        ...
+
+    def draw(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
+    ) -> Iterator[Sample]:  # fmt: skip
+        """Yield a sample for every request but the refused ones."""
+        ...
 
 
 class Artist:
@@ -62,8 +82,16 @@ class Artist:
         """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
         return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
-    def check_guides(self, class_names: Sequence[str]) -> None:
-        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.backbone.facts
+
+    def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
+        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
+
+        `prompts`: those of classes with another than the usual, by name.
+        """
         image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
         if image.mask != "none":
             if image.token >= length:
@@ -71,7 +99,7 @@ class Artist:
                                 f"0 to {length - 1}, or -1 to find the class words.")  # fmt: skip
             map_resolution(self.backbone, self.drawing)
             for name in class_names:
-                self.backbone.token_positions(class_prompt(name), class_words(name))
+                self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
 
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
@@ -81,53 +109,53 @@ class Artist:
         `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
         """
         opener = Opener(self.backbone, self.drawing, self.bank, guide_image, classifier)
-        groups: dict[tuple[str, ...], list[Request]] = {}
+        groups: dict[Kind, list[Request]] = {}
         for request in requests:
-            groups.setdefault(opener.forces(request), []).append(request)
-        for forces, waiting in groups.items():
+            groups.setdefault(opener.kind(request), []).append(request)
+        for kind, waiting in groups.items():
             while waiting:
-                drawn = self._draw_batch(opener, waiting[: self.batch_size], forces)
+                drawn = self._draw_batch(opener, waiting[: self.batch_size], kind)
                 waiting = waiting[len(drawn) :]
-                yield from self._whole(opener, drawn, forces)
+                yield from self._whole(opener, drawn, kind)
 
-    def _whole(self, opener: Opener, drawn: list[Sample], forces: tuple[str, ...]) -> Iterator[Sample]:
+    def _whole(self, opener: Opener, drawn: list[Sample], kind: Kind) -> Iterator[Sample]:
         """Yield the pictures; broken ones are drawn again once in higher precision, and refused if that does not help."""
         for sample in drawn:
             reason, higher = flaw(sample), _HIGHER.get(self.backbone.dtype)
             if reason and higher is not None:
-                sample, reason = self._once_more(opener, sample, forces, reason, higher)
+                sample, reason = self._once_more(opener, sample, kind, reason, higher)
             if reason:
                 self.refused.append(Refusal(sample.request.key, reason))
             else:
                 yield sample
 
     def _once_more(
-        self, opener: Opener, broken: Sample, forces: tuple[str, ...], reason: str, dtype: torch.dtype
+        self, opener: Opener, broken: Sample, kind: Kind, reason: str, dtype: torch.dtype
     ) -> tuple[Sample, str]:  # fmt: skip
         """Return the picture drawn again in `dtype`, and what is still wrong with it."""
         name = str(dtype).removeprefix("torch.")
         try:
-            (again,) = self._draw_batch(opener, [broken.request], forces, dtype)
+            (again,) = self._draw_batch(opener, [broken.request], kind, dtype)
         except OutOfMemory:
             return broken, f"{reason}; does not fit into memory in {name}"
         still = flaw(again)
         return replace(again, redrawn=reason), f"{reason}; {still} in {name}" if still else ""
 
     def _draw_batch(
-        self, opener: Opener, requests: Sequence[Request], forces: tuple[str, ...], dtype: torch.dtype | None = None
+        self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None = None
     ) -> list[Sample]:  # fmt: skip
         """Draw requests, or as many of the first as memory allows."""
         while True:
             try:
-                return self._try_batch(opener, requests, forces, dtype)
+                return self._try_batch(opener, requests, kind, dtype)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if len(requests) == 1:
                     raise OutOfMemory(
                         f"one image of {self.backbone.image_size} pixels does not fit into memory with the guides "
-                        f"{', '.join(forces) or 'none'}. Try --set loading.gradient_checkpointing=true, loading.dtype=float16, "
-                        'loading.offload=true, or drawing.text.decoder="half".'
+                        f"{', '.join(kind.forces) or 'none'}. Try --set loading.gradient_checkpointing=true, "
+                        'loading.dtype=float16, loading.offload=true, or drawing.text.decoder="half".'
                     ) from error
             requests = requests[: len(requests) // 2]  # outside of the except block, which keeps the failed batch alive
             self.batch_size = len(requests)
@@ -135,12 +163,12 @@ class Artist:
                 torch.cuda.empty_cache()
 
     def _try_batch(
-        self, opener: Opener, requests: Sequence[Request], forces: tuple[str, ...], dtype: torch.dtype | None
+        self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None
     ) -> list[Sample]:  # fmt: skip
         began = time.perf_counter()
         drawing = self.drawing
         with self.backbone.borrowed(dtype):
-            opened = opener.open(requests, forces)
+            opened = opener.open(requests, kind)
             latents = opened.batch.latents_BCHW
             for step in denoise(self.backbone, opened.walk, opened.batch, free_guidance=drawing.free_guidance,
                                 guides=opened.guides, attention_resolution=opened.attention_resolution):  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from .class_prompts import worded
 from .data.store import Store, refuse_other_folder
 from .drawing import Artist
 from .errors import UserError
@@ -36,7 +37,8 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     device = str(PartialState().device)
     artist = Artist(open_generator(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
     store = Store(out)
-    requests = TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed)
+    requests = worded(TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed),
+                      recipe.prompts.of(class_names))  # fmt: skip
     facts = {"guidance": asdict(recipe.drawing), **artist.backbone.facts, "classifier_accuracy": None,
              "guide_probability": None, "probability": None}  # fmt: skip
     missing = _missing(store, requests, facts)

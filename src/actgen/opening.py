@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from .diffuse.denoise import Batch, Guide
 from .diffuse.schedulers import make_walk, scheduler_name
 from .diffuse.walk import Walk
 from .guides.bank import MemoryBank
+from .guides.entropy import BoundEntropy
 from .guides.image import BoundImage
 from .guides.text import BoundText
 from .noises import Noises, open_noises
@@ -41,6 +43,23 @@ class Opened:
     attention_resolution: int | None
 
 
+class Kind(NamedTuple):
+    """What the images of one batch share: the forces that act on them, and how much of the walk they take."""
+
+    forces: tuple[str, ...]
+    strength: float
+
+    @property
+    def pulls(self) -> bool:
+        """Whether a real image guides the drawing."""
+        return "image" in self.forces or "whole-image" in self.forces
+
+    @property
+    def sees_source(self) -> bool:
+        """Whether the drawing starts from a real image or is guided by one."""
+        return self.pulls or self.strength < 1.0
+
+
 @dataclass
 class Opener:
     """Opens batches of one drawing session: a backbone, its settings, what the guides look at.
@@ -59,6 +78,8 @@ class Opener:
     def forces(self, request: Request) -> tuple[str, ...]:
         """Return the guides of a request that can act: a loss needs gradient steps, repulsion something to repel from."""
         idle = set() if self.drawing.text.until > 0 else {"contrastive", "adversarial"}
+        if not (self.drawing.entropy.scale and self.drawing.entropy.until):
+            idle.add("entropy")
         if not self.bank.count(request.label):
             idle.add("contrastive")
         return tuple(guide for guide in request.guides if guide not in idle)
@@ -68,35 +89,54 @@ class Opener:
         """How many pictures pass the VAE at once."""
         return max(1, PIXELS_TOGETHER // self.backbone.image_size**2)
 
-    def open(self, requests: Sequence[Request], forces: tuple[str, ...]) -> Opened:
-        """Open requests that share their acting guides."""
+    def kind(self, request: Request) -> Kind:
+        """Return what requests must share to be drawn in one batch."""
+        return Kind(self.forces(request), request.strength)
+
+    def open(self, requests: Sequence[Request], kind: Kind) -> Opened:
+        """Open requests of one kind."""
         noises = open_noises([request.seed for request in requests], self.backbone.latent_shape)
         walk = make_own_walk(self.backbone, self.drawing)
-        image = self._bind_image(requests, walk, noises) if "image" in forces else None
-        text = self._bind_text(requests, forces, len(walk))
-        masked = image is not None and self.drawing.image.mask != "none"
+        source = self._sources(requests, noises) if kind.sees_source else None
+        first = walk.first(kind.strength)
+        image = self._bind_image(requests, walk, noises, source, kind) if source is not None and kind.pulls else None
+        guides = (self._bind_text(requests, kind.forces, len(walk)), self._bind_entropy(walk, kind), image)
+        masked = image is not None and image.options.mask != "none"
         return Opened(
-            walk, self._batch(requests, noises, walk), [guide for guide in (image, text) if guide is not None], image,
+            walk, self._batch(requests, noises, walk, source if first else None, first),
+            [guide for guide in guides if guide is not None], image,
             map_resolution(self.backbone, self.drawing) if masked else None,
         )  # fmt: skip
 
-    def _batch(self, requests: Sequence[Request], noises: Noises, walk: Walk) -> Batch:
+    def _batch(
+        self, requests: Sequence[Request], noises: Noises, walk: Walk, source: Tensor | None, first: int
+    ) -> Batch:  # fmt: skip
         device = self.backbone.device
         noisy, nothing = walk.uses_noise(), torch.zeros((), device=device)
         return Batch(
             self.backbone.encode_text([request.prompt for request in requests]), noises.sample.to(device),
-            lambda index: noises.at(index).to(device) if noisy else nothing,
+            lambda index: noises.at(index).to(device) if noisy else nothing, source, first,
         )  # fmt: skip
 
-    def _bind_image(self, requests: Sequence[Request], walk: Walk, noises: Noises) -> BoundImage:
-        assert self.guide_image is not None, "a request with an image guide needs a resolver for its source"
-        backbone = self.backbone
-        pictures = [fit_square(self.guide_image(request), backbone.image_size) for request in requests]
+    def _sources(self, requests: Sequence[Request], noises: Noises) -> Tensor:
+        """Return the clean latents of the requests' real images."""
+        assert self.guide_image is not None, "a request that starts from a real image needs a resolver for its source"
+        pictures = [fit_square(self.guide_image(request), self.backbone.image_size) for request in requests]
         pixels = stack_pixels(pictures).float() / 127.5 - 1.0
-        tokens = [backbone.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
         pairs = zip(pixels.split(self.together), noises.vae.split(self.together), strict=True)
-        clean = torch.cat([backbone.encode_image(some, noise) for some, noise in pairs])
-        return BoundImage(self.drawing.image, walk, clean, noises.guide.to(clean), tokens)
+        return torch.cat([self.backbone.encode_image(some, noise) for some, noise in pairs])
+
+    def _bind_image(
+        self, requests: Sequence[Request], walk: Walk, noises: Noises, clean: Tensor, kind: Kind
+    ) -> BoundImage:  # fmt: skip
+        options = self.drawing.image if "image" in kind.forces else replace(self.drawing.image, mask="none")
+        tokens = [self.backbone.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
+        return BoundImage(options, walk, clean, noises.guide.to(clean), tokens, walk.first(kind.strength))
+
+    def _bind_entropy(self, walk: Walk, kind: Kind) -> BoundEntropy | None:
+        if "entropy" not in kind.forces:
+            return None
+        return BoundEntropy(self.drawing.entropy, walk, self._logits, self.together)
 
     def _bind_text(self, requests: Sequence[Request], forces: tuple[str, ...], steps: int) -> BoundText | None:
         if not {"contrastive", "adversarial"} & set(forces):

@@ -11,6 +11,7 @@ from typing import Any
 from .diffuse.denoise import FreeGuidance
 from .diffuse.schedulers import AUTO, NAMES
 from .errors import UserError
+from .guides.entropy import EntropyGuidance
 from .guides.image import ImageGuidance
 from .guides.text import TextGuidance
 
@@ -37,6 +38,7 @@ class Drawing:
     batch_size: int = 32
     image: ImageGuidance = field(default_factory=ImageGuidance)
     text: TextGuidance = field(default_factory=TextGuidance)
+    entropy: EntropyGuidance = field(default_factory=EntropyGuidance)
 
     def __post_init__(self) -> None:
         if self.previous not in PREVIOUS:

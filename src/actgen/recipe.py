@@ -10,26 +10,23 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import tomli_w
 
+from .class_prompts import Prompts
+from .classify.classifier import Model
+from .classify.mining import Mining
 from .data.bad_images import ON_BAD_IMAGE
+from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
 from .errors import UserError
 from .plain import LONGEST, brief, is_storable, read_text, shown, visible
 from .presets import PRESETS, Drawing
-from .train.options import EPOCH_LENGTHS, TrainingOptions
+from .shipped import find_recipe
+from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 BUNDLED = "bundled"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """The classifier: a timm name or actgen/small-cnn. `image_size` 0: the model's own, or the data's if smaller."""
-
-    name: str = "actgen/small-cnn"
-    image_size: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,8 @@ class Generation:
 class Recipe:
     """Everything that a run depends on besides the data and the generator's weights.
 
-    `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
+    `images`: train on so many of the training images only, as evenly over the classes as can be and the same for every seed;
+    0 for all. `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
     """
 
     data: str = "fashion-mnist-mini"
@@ -63,7 +61,11 @@ class Recipe:
     strategy: str = "actgen"
     seed: int = 0
     on_bad_image: str = "refuse"
+    mining: Mining = field(default_factory=Mining)
+    images: int = 0
+    prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
     loading: Loading = field(default_factory=Loading)
@@ -74,18 +76,23 @@ class Recipe:
 
 
 def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys)."""
+    """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
+
+    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file.
+    """
     tree: dict[str, Any] = {}
     if path is not None:
-        tree = _read(path)
+        tree = _read(find_recipe(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise UserError(f"--set {brief(setting)}: write it as a.b=value, for example training.batch_size=32.")
-        _put(tree, key.strip(), _value(text.strip()))
+        _put(tree, key.strip(), parse_value(text.strip()))
     for key, value in (flags or {}).items():
         if value is not None:
             _put(tree, key, value)
+    if isinstance(tree.get("prompts"), str):
+        tree["prompts"] = _read(Path(tree["prompts"]), "prompts =")
     generation = tree.get("generation", {})
     preset = generation.get("preset") if isinstance(generation, dict) else None
     if preset is None:
@@ -114,17 +121,27 @@ def to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def flat(tree: Any, where: str = "") -> dict[str, Any]:
+    """Return a recipe, a part of one, or a tree of settings as dotted keys and values; the opposite of `fill`."""
+    parts = vars(tree) if dataclasses.is_dataclass(tree) else tree
+    found: dict[str, Any] = {}
+    for key, value in parts.items():
+        nested = dataclasses.is_dataclass(value) or isinstance(value, Mapping)
+        found |= flat(value, f"{where}{key}.") if nested else {where + key: value}
+    return found
+
+
+def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of too many digits
         reason = "is nested too deeply" if isinstance(error, RecursionError) else visible(str(error))
-        raise UserError(f"--recipe {visible(str(path))}: {reason}. Give a TOML file; `actgen train --dry-run` prints a "
-                        "complete one.") from error  # fmt: skip
+        raise UserError(f"{what} {visible(str(path))}: {reason}. Give a TOML file; `actgen train --dry-run` prints a complete "
+                        "one.") from error  # fmt: skip
 
 
-def _value(text: str) -> Any:
-    """Return what TOML reads in `text`, or the text itself."""
+def parse_value(text: str) -> Any:
+    """Return the TOML value that `text` is, or else the text itself."""
     try:
         read = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
@@ -161,7 +178,11 @@ def fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
     return dataclasses.replace(part, **changes)
 
 
-def _typed(value: Any, kind: type, name: str) -> Any:
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in value.values()):
+            raise UserError(f'{name}: it is a table of names and texts; write it as [{name}] with lines "name" = "text".')
+        return {key: _typed(part, str, f"{name}.{shown(key)}") for key, part in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -177,10 +198,17 @@ def _typed(value: Any, kind: type, name: str) -> Any:
 
 _LARGEST_WHOLE = 2**62
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, _LARGEST_WHOLE), "model.image_size": (0, 4096), "training.epochs": (1, 1e6), "training.batch_size": (2, 1e6),
+    "seed": (0, _LARGEST_WHOLE), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
+    "evaluation.fraction": (0.001, 0.9), "evaluation.most": (1, 1e9), "training.epochs": (1, 1e6),
+    "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
-    "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "generation.budget": (0, 100),
+    "training.min_learning_rate": (0, 1e3), "training.warmup_epochs": (0, 1e6), "training.clip_norm": (0, 1e9),
+    "training.ema_decay": (0, 0.999999), "training.optimizer.momentum": (0, 0.9999), "training.optimizer.beta1": (0, 0.9999),
+    "training.optimizer.beta2": (0, 0.999999), "training.optimizer.eps": (0, 1), "training.loss.gamma": (0, 100),
+    "training.mixing.mixup": (0, 100), "training.mixing.cutmix": (0, 100), "training.mixing.probability": (0, 1),
+    "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "training.augment.randaugment": (0, 10),
+    "training.augment.magnitude": (0, 30), "training.augment.crop": (0.01, 1), "generation.budget": (0, 100),
     "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
     "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
     "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
@@ -197,9 +225,11 @@ def _check_ranges(recipe: Recipe) -> None:
             value = getattr(value, part)
         if not low <= value <= high:
             raise UserError(f"{key} = {brief(value)}: allowed is {low:g} to {high:g}.")
-    if recipe.training.epoch_length not in EPOCH_LENGTHS:
-        raise UserError(
-            f"training.epoch_length = {brief(recipe.training.epoch_length)}: allowed are {', '.join(EPOCH_LENGTHS)}."
-        )
+    for key, allowed in (("epoch_length", EPOCH_LENGTHS), ("precision", PRECISIONS)):
+        if (value := getattr(recipe.training, key)) not in allowed:
+            raise UserError(f"training.{key} = {brief(value)}: allowed are {', '.join(allowed)}.")
+    if recipe.training.warmup_fraction > 0.9:
+        raise UserError(f"training.warmup_epochs = {recipe.training.warmup_epochs:g} of {recipe.training.epochs} epochs leaves "
+                        "too little after the warm-up: allowed is up to nine tenths of the epochs.")  # fmt: skip
     if recipe.on_bad_image not in ON_BAD_IMAGE:
         raise UserError(f"on_bad_image = {brief(recipe.on_bad_image)}: allowed are {', '.join(ON_BAD_IMAGE)}.")

@@ -11,6 +11,10 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+# What may bend a drawing: the attended part of the source image, all of it; distance from what was drawn before; doubt of the
+# classifier: its loss (through the text) or the entropy of its prediction (in the latents).
+FORCES = ("image", "whole-image", "contrastive", "adversarial", "entropy")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -23,7 +27,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A held-out image that the classifier got wrong.
+    """A real image of which the classifier has something to learn: one that it got wrong, or one high in the mined order.
 
     `loss` is the cross entropy in nats; `probability` the classifier's probability of the true label.
     """
@@ -37,7 +41,9 @@ class Mistake:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training stands: `epoch` (0-based, just finished) of `epochs`; `accuracy` on the held-out images in [0, 1]."""
+    """Where a training stands: `epoch` (0-based, just finished; -1 before the first) of `epochs`; `accuracy` on the images
+    that were looked at, in [0, 1].
+    """
 
     epoch: int
     epochs: int
@@ -49,7 +55,8 @@ class Request:
     """An image to be drawn. With the generator's weights, the drawing settings and what its guides look at (the source
     image, the bank and the classifier of that round) it is enough to draw the same image again.
 
-    `guides` names the forces that are on: "image", "contrastive", "adversarial"; none of them is plain text-to-image.
+    `guides` names the forces that are on, of `FORCES`; none of them is plain text-to-image. `strength` below 1 starts from the
+    source image, noised, and takes that share of the steps (image-to-image); 1 starts from noise.
     """
 
     key: str
@@ -61,6 +68,12 @@ class Request:
     round: int
     source: Source | None = None
     guides: tuple[str, ...] = ()
+    strength: float = 1.0
+
+    @property
+    def sees_source(self) -> bool:
+        """Whether the drawing starts from its source image or is guided by it."""
+        return self.strength < 1.0 or "image" in self.guides or "whole-image" in self.guides
 
 
 @dataclass(frozen=True, kw_only=True)

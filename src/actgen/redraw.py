@@ -25,7 +25,7 @@ from .diffuse.loading import Loading
 from .drawing import Artist
 from .errors import UserError
 from .guides.bank import MemoryBank
-from .opening import Opener
+from .opening import Kind, Opener
 from .presets import Drawing
 from .recipe import fill
 from .records import Request, Sample, Source
@@ -34,6 +34,7 @@ from .runs import open_generator
 from .synthesis import look_at_classifier
 
 Row = Mapping[str, Any]
+_LATER = ("strength",)  # not in lines of earlier versions
 _LINE = ("key", "file_name", "sha256", "label", "class_name", "prompt", "seed", "strategy", "round", "guides", "source")
 _FACTS = ("guidance", "generator", "generator_hash")
 
@@ -82,7 +83,8 @@ def request_of(row: Row) -> Request:
         raise UserError(f"{row['key']}: its source is {row['source']!r}, not an object with split, index and key. Restore the "
                         "line in the manifest.") from error  # fmt: skip
     named = ("key", "label", "class_name", "prompt", "seed", "strategy", "round")
-    return Request(**{name: row[name] for name in named}, source=source, guides=tuple(row["guides"]))
+    return Request(**{name: row[name] for name in named}, source=source, guides=tuple(row["guides"]),
+                   strength=float(row.get("strength", 1.0)))  # fmt: skip
 
 
 def drawing_of(row: Row) -> Drawing:
@@ -141,9 +143,9 @@ def _split(backbone: Backbone, run: Revisit, rows: Sequence[Row]) -> Iterator[Se
     for label in run.labels_before(rows[0]["round"]):
         bank.add(label, torch.zeros(1))  # here it only counts that something is there
     opener = Opener(backbone, drawing, bank)
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[Kind, list[Row]] = {}
     for row in rows:
-        groups.setdefault(opener.forces(request_of(row)), []).append(row)
+        groups.setdefault(opener.kind(request_of(row)), []).append(row)
     for group in groups.values():
         for start in range(0, len(group), drawing.batch_size):
             yield group[start : start + drawing.batch_size]
@@ -180,7 +182,7 @@ def _draw(backbone: Backbone, batch: Sequence[Row], run: Revisit) -> Iterator[Sa
 
 
 def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
-    again = store.add(sample, {name: value for name, value in row.items() if name not in _LINE})
+    again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER)})
     same = again["sha256"] == row["sha256"]
     return Redrawn(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
 

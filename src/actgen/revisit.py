@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from PIL import Image
 from .classify.classifier import Classifier
 from .data.imageset import ImageSet
 from .data.rounds import RoundFiles
-from .data.sources import load_data
 from .errors import UserError
 from .guides.bank import MemoryBank
 from .presets import Drawing
 from .recipe import Recipe, build_recipe
 from .records import Request
-from .runs import open_classifier
+from .runs import open_classifier, open_data
 from .synthesis import look_at_classifier
 
 
@@ -36,10 +36,10 @@ class Revisit:
 
     def check(self, request: Request, drawing: Drawing) -> None:
         """Raise `UserError` if something is missing that the request's guides look at."""
-        if request.guides and not (self.folder / "recipe.toml").is_file():
+        if (request.guides or request.sees_source) and not (self.folder / "recipe.toml").is_file():
             raise UserError(f"{request.key} was drawn with guides, which look at what its run kept, but {self.folder} holds no "
                             "recipe.toml. Give the store inside the folder of the run.")  # fmt: skip
-        if "image" in request.guides:
+        if request.sees_source:
             self._index(request)
         if look_at_classifier(request.guides, drawing):
             _refuse_missing(self.files.classifier_path(request.round), request)
@@ -70,7 +70,8 @@ class Revisit:
 
     def classifier(self, number: int) -> Classifier:
         """Return the opponent of round `number`."""
-        classifier = open_classifier(self.recipe, self.real)
+        untrained = replace(self.recipe, model=replace(self.recipe.model, pretrained=False, checkpoint=""))
+        classifier = open_classifier(untrained, self.real)
         try:
             classifier.load_state_dict(self.files.classifier(number))
         except RuntimeError as error:
@@ -87,7 +88,7 @@ class Revisit:
     def real(self) -> ImageSet:
         """The run's training images."""
         try:
-            return load_data(self._spec, self.recipe.on_bad_image).train
+            return open_data(replace(self.recipe, data=self._spec)).train
         except UserError as error:
             raise UserError(f"{error} The run was trained on these; if they have moved, give --data.") from error
 

@@ -11,7 +11,7 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -22,17 +22,21 @@ from safetensors.torch import save_file
 
 from . import checkpoint
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier, create_classifier
+from .classify.mining import CROSS_FIT, HOLDOUT
+from .copying import Copyist
+from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Subset
+from .data.imageset import ImageSet, Renamed, Subset, names_digest
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
-from .data.splits import hold_out
+from .data.splits import balanced, hold_out
 from .data.store import Previews, Store
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
-from .drawing import Artist
+from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
 from .memory import peak_gib
 from .plain import brief, read_text
@@ -40,13 +44,17 @@ from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
 from .seeding import derive
-from .strategies import create_strategy
+from .strategies import STRATEGIES, create_strategy
+from .strategies.base import BEFORE
+from .strategies.oversample import Oversample
 from .synthesis import Round
+from .train.crossfit import cross_fit
 from .train.loop import fit, steps_per_epoch, train_epoch
 from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
+Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 """What is shown of every finished run."""
 
@@ -73,61 +81,95 @@ def open_generator(
 
 
 def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
-    """Return the untrained classifier of a run on `real`."""
+    """Return the classifier of a run on `real`, as it is before the training."""
     return create_classifier(
-        recipe.model.name, len(real.class_names), data_size=_typical_size(real), image_size=recipe.model.image_size,
-        seed=derive(recipe.seed, "classifier"),
+        recipe.model, len(real.class_names), data_size=_typical_size(real), seed=derive(recipe.seed, "classifier"),
     )  # fmt: skip
 
 
-def open_run(recipe: Recipe, out: Path, data: RealData | None = None) -> Training:
-    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run."""
+def open_artist(
+    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str], generators: Generators
+) -> Draws:  # fmt: skip
+    """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
+    if recipe.strategy == Oversample.name:
+        return Copyist(classifier.image_size)
+    artist = Artist(generators(recipe.generator, class_names, str(PartialState().device), recipe.loading), recipe.drawing)
+    if STRATEGIES[recipe.strategy].mining is not None:
+        artist.check_guides(class_names, prompts)
+    return artist
+
+
+def open_data(recipe: Recipe) -> RealData:
+    """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
+    data = load_data(recipe.data, recipe.on_bad_image)
+    names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
+    train = balanced(data.train, recipe.images) if recipe.images else data.train
+    data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
+
+    def named(images: ImageSet) -> ImageSet:
+        return images if names == tuple(images.class_names) else Renamed(images, names)
+
+    return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
+
+
+def open_run(
+    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator
+) -> Training:  # fmt: skip
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
+
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs.
+    """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
-    data = load_data(recipe.data, recipe.on_bad_image) if data is None else data
+    data = open_data(recipe) if data is None else data
     real = data.train
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
-    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if strategy.needs_holdout else None
+    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
+    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
     round_ = None
     if recipe.strategy != "none":
-        device = str(PartialState().device)
-        artist = Artist(open_generator(recipe.generator, real.class_names, device, recipe.loading), recipe.drawing)
-        if strategy.needs_holdout:
-            artist.check_guides(real.class_names)
         round_ = Round(
-            artist=artist, strategy=strategy, store=Store(out / "store"), holdout=held_out or Subset(real, ()),
-            seed=recipe.seed, previews=Previews(out / "previews", generation.previews),
+            artist=open_artist(recipe, real.class_names, classifier, data.prompts, generators), strategy=strategy,
+            store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
+            prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
+        evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed, left_out=data.left_out,
+        until=generation.until, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
     )  # fmt: skip
 
 
 def run(
     recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
-    on_batch: Told | None = None, on_sample: Told | None = None,
+    on_batch: Told | None = None, on_sample: Told | None = None, generators: Generators = open_generator, page: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
-    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued."""
+    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
+
+    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    """
     finished = out / "summary.json"
     if finished.exists():
         _refuse_other_run(recipe, out)
-        if not (out / "report.html").exists():
+        if page and not (out / "report.html").exists():
             write_report(out)
         return _read_summary(finished)
-    training = open_run(recipe, out, data)
+    training = open_run(recipe, out, data, generators)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+    if training.mining is not None and training.mining.pool == CROSS_FIT:
+        training.cross_fitted = cross_fit(training, training.mining)
     for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
         if on_epoch is not None:
             on_epoch(stats)
     summary = summarise(recipe, training)
-    save_file({k: v.contiguous() for k, v in training.classifier.state_dict().items()}, out / "classifier.safetensors")
+    save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
     checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    write_report(out)
+    if page:
+        write_report(out)
     return summary
 
 
@@ -145,16 +187,20 @@ def _read_summary(path: Path) -> dict[str, Any]:
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
-    backbone = training.round.artist.backbone if training.round is not None else None
+    facts = training.round.artist.facts if training.round is not None else {}
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
-        "generator": recipe.generator if backbone else None, "generator_hash": backbone.weights_hash if backbone else None,
-        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"], "per_class": last["per_class"],
-        "left_out_images": len(training.left_out), "left_out_first": training.left_out[0] if training.left_out else None,
+        "data_note": training.data_note, "left_out_images": len(training.left_out),
+        "left_out_first": training.left_out[0] if training.left_out else None,
+        "generator": facts.get("generator") or None, "generator_hash": facts.get("generator_hash") or None,
+        "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
+        "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "initial_weights": training.initial_weights, "real_images_digest": names_digest(training.real),
+        "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }  # fmt: skip
 
@@ -192,7 +238,7 @@ def _planned_steps(training: Training) -> int:
 
 def _seconds_a_step(trial: Training) -> float:
     few = Subset(trial.real, tuple(range(trial.total_real)))
-    mixture = Mixture(few, size=trial.classifier.image_size)
+    mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
     train_epoch(trial, 0, mixture, None)
     began = time.perf_counter()
     steps = train_epoch(trial, 0, mixture, None)[2]
@@ -203,11 +249,13 @@ def _drawing_seconds(training: Training) -> float:
     """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
-    artist = Artist(round_.artist.backbone, round_.artist.drawing)  # with a memory of its own
+    artist = round_.artist
+    if isinstance(artist, Artist):
+        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
     most = min(artist.drawing.batch_size, 16)
-    kinds: dict[tuple[str, ...], list[Request]] = {}
+    kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):
-        kinds.setdefault(request.guides, []).append(request)
+        kinds.setdefault((request.guides, request.strength), []).append(request)
 
     def draw(requests: list[Request]) -> list[Sample]:
         with frozen(classifier):
@@ -220,16 +268,19 @@ def _drawing_seconds(training: Training) -> float:
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:
-    """Return what the rounds would ask for if every held-out image was a mistake."""
+    """Return what the rounds would ask for if every image that they look at was a mistake."""
     mistakes = [
-        Mistake(source=Source(split="holdout", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
-        for i, (key, label) in enumerate(zip(round_.holdout.keys, round_.holdout.labels, strict=True))
+        Mistake(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
+        for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))
     ]
     names, epochs = training.real.class_names, training.options.epochs
+    budgets = {-1: training.budget} if round_.strategy.when == BEFORE else dict(enumerate(training.budgets))
     return [
         request
-        for epoch, budget in enumerate(training.budgets)
-        for request in round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed)
+        for epoch, budget in budgets.items()
+        for request in worded(
+            round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed), round_.prompts
+        )
     ]
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
 
 from .borrowing import frozen
+from .class_prompts import worded
 from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
-from .classify.mining import misclassified
+from .classify.mining import Mining, mine
 from .data.imageset import ImageSet, fit_square, stack_pixels
 from .data.rounds import RoundFiles
 from .data.store import Previews, Store
-from .drawing import Artist
+from .drawing import Draws
 from .presets import Drawing
-from .records import Progress, Request, Sample, Snapshot
+from .records import Mistake, Progress, Request, Sample, Snapshot
 from .strategies.base import Strategy
 
 
@@ -24,15 +25,18 @@ from .strategies.base import Strategy
 class Round:
     """Everything that a round of generation needs and that stays the same from round to round.
 
-    Call it after an epoch with the classifier; it returns the store's new snapshot. `holdout` are real images that the
-    classifier has not trained on. `files` keeps what the guides looked at, for drawing an image again.
+    Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
+    at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
+    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again.
     """
 
-    artist: Artist
+    artist: Draws
     strategy: Strategy
     store: Store
-    holdout: ImageSet
+    pool: ImageSet
+    mining: Mining = field(default_factory=Mining)
     seed: int = 0
+    prompts: Mapping[str, str] = field(default_factory=dict)
     previews: Previews | None = None
     files: RoundFiles | None = None
 
@@ -46,8 +50,8 @@ class Round:
         """
         seen = self.look(classifier) if seen is None else seen
         progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
-        mistakes = [] if seen is None else misclassified(seen, self.holdout.keys)
-        requests = self.strategy.plan(mistakes, self.holdout.class_names, budget, progress, self.seed)
+        mistakes = self.mine(seen)
+        requests = worded(self.strategy.plan(mistakes, self.pool.class_names, budget, progress, self.seed), self.prompts)
         doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
         if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in requests):
             self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent
@@ -62,13 +66,23 @@ class Round:
         return self.store.snapshot()
 
     def look(self, classifier: Classifier) -> Predictions | None:
-        """Return the predictions for the held-out images; None if the strategy does without them."""
-        return predict(classifier, self.holdout) if self.strategy.needs_holdout else None
+        """Return the predictions for the pool; None if the strategy does without them."""
+        return None if self.strategy.mining is None else predict(classifier, self.pool)
+
+    def mine(self, seen: Predictions | None) -> list[Mistake]:
+        """Return the images of the pool that are to be drawn anew."""
+        return [] if seen is None or self.mines is None else mine(seen, self.pool.keys, self.mines)
+
+    @property
+    def mines(self) -> Mining | None:
+        """How the round chooses among the real images: `mining` over what the strategy says; None if it does without."""
+        own = self.strategy.mining
+        return own if own is None else self.mining.over(own)
 
     def guide_image(self, request: Request) -> Image.Image:
-        """Return the held-out image that a request names."""
+        """Return the real image that a request names."""
         assert request.source is not None
-        return self.holdout.image(request.source.index)
+        return self.pool.image(request.source.index)
 
     def _remember(self, guided: list[Sample], number: int) -> None:
         """Let the bank grow: at the end of a round, so that an image does not depend on its batch."""
@@ -78,11 +92,11 @@ class Round:
             self.artist.bank.add(sample.request.label, sample.latents)
 
     def _keep(self, sample: Sample, classifier: Classifier, progress: Progress, doubted: dict[str, float]) -> None:
-        request, backbone = sample.request, self.artist.backbone
+        request = sample.request
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])
         probability = predict_pixels(classifier, pixels).softmax(dim=1)[0, request.label]
         facts = {
-            "guidance": asdict(self.artist.drawing), **backbone.facts, "redrawn": sample.redrawn,
+            "guidance": asdict(self.artist.drawing), **self.artist.facts, "redrawn": sample.redrawn,
             "classifier_accuracy": None if progress.accuracy is None else round(100 * progress.accuracy, 3),
             "guide_probability": None if request.source is None else doubted.get(request.source.key),
             "probability": float(probability), "seconds": round(sample.seconds, 4),
@@ -95,4 +109,5 @@ class Round:
 def look_at_classifier(guides: Sequence[str], drawing: Drawing) -> bool:
     """Whether a request's guides need the classifier: as the opponent, or for its features."""
     in_features = drawing.text.contrast_in == "features"
-    return drawing.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))
+    by_text = drawing.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))
+    return by_text or "entropy" in guides

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actgen.data.imageset import ArrayImages, ImageSet
-from actgen.data.splits import hold_out
+from actgen.data.splits import balanced, hold_out
 from actgen.errors import UserError
 
 COUNTS = (2, 3, 10, 101)
@@ -78,3 +78,28 @@ def test_fractions_outside_0_and_1_are_refused(fraction: float) -> None:
 def test_a_class_too_small_to_cut_is_named(count: int) -> None:
     with pytest.raises(UserError, match=f"class 1 has {count} images"):
         hold_out(images((4, count)), 0.5, seed=0)
+
+
+# a part with as many of each class
+
+
+def test_a_balanced_part_is_even_and_in_order() -> None:
+    parent = images((30, 10, 20))
+    part = balanced(parent, 20)
+    assert sorted(Counter(part.labels).values()) == [6, 7, 7]
+    assert list(part.indices) == sorted(set(part.indices))
+    assert Counter(balanced(parent, 45).labels)[1] == 10  # all there are; the others make up for it
+    assert balanced(parent, 60).indices == tuple(range(60))
+
+
+def test_a_smaller_balanced_part_is_in_a_larger_one_and_none_is_random() -> None:
+    parent = images((30, 30))
+    parts = [set(balanced(parent, count).keys) for count in (10, 20, 40)]
+    assert parts[0] < parts[1] < parts[2]
+    assert set(balanced(parent, 20).keys) == parts[1]
+
+
+@pytest.mark.parametrize("count", [-1, 3, 61])
+def test_a_part_that_cannot_be_is_refused(count: int) -> None:
+    with pytest.raises(UserError, match=f"images = {count}: these data have 60 training images in 2 classes, .* 4 to 60"):
+        balanced(images((30, 30)), count)

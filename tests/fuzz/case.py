@@ -66,7 +66,8 @@ def judge(case: Case, root: Path) -> str:
             assert not errors, f"{case.name}: accepted, but says {errors!r}"
             return SKIPPED if "left out" in output else ACCEPTED
         assert errors.startswith("actgen: "), f"{case.name}: {errors!r}"
-        assert len(errors.strip().splitlines()) <= 2 and len(errors) < 2000, f"{case.name}: not short: {errors!r}"
+        assert len(errors.strip().splitlines()) <= 2, f"{case.name}: more than two lines: {errors!r}"
+        assert len(errors) < 2000, f"{case.name}: not short: {errors!r}"
         assert not outside, f"{case.name}: refused, but changed {sorted(outside)}"
         return ACCEPTED if case.passed and case.passed in errors else REFUSED
     finally:

@@ -59,7 +59,8 @@ def _shape(*sizes: int, data: bytes = b"") -> bytes:
 def by_hand() -> dict[str, dict[str, bytes | None]]:
     bomb = gzip.compress(_shape(8, 8, 8, data=bytes(2**26)), 1)
     images: dict[str, bytes] = {
-        "empty": b"", "no shape": _shape(), "floats": b"\0\0\x0d\x03" + bytes(100), "lies": _shape(2**32 - 1, 2**32 - 1, 2**32 - 1),
+        "empty": b"", "no shape": _shape(), "floats": b"\0\0\x0d\x03" + bytes(100),
+        "lies": _shape(2**32 - 1, 2**32 - 1, 2**32 - 1),
         "wraps around": _shape(2**32 - 1, 2**32 - 1, 2, 2**31), "255 dimensions": _shape(*[2] * 255), "flat": _shape(8, 0, 8),
         "none": _shape(0, 8, 8), "one dimension": _shape(512, data=bytes(512)), "too long": _shape(8, 8, 8, data=bytes(513)),
         "text": b"not an idx file", "more than memory": _shape(2**31, 1, 1),

@@ -43,7 +43,8 @@ def pictures() -> dict[str, bytes]:
         "lossless.webp": _encoded(rgb, "WEBP", lossless=True), "one.gif": _encoded(rgb, "GIF"),
         "animated.gif": _encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
         "animated.png": _encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]),
-        "rgb.bmp": _encoded(rgb, "BMP"), "raw.tif": _encoded(rgb, "TIFF"), "lzw.tif": _encoded(rgb, "TIFF", compression="tiff_lzw"),
+        "rgb.bmp": _encoded(rgb, "BMP"), "raw.tif": _encoded(rgb, "TIFF"),
+        "lzw.tif": _encoded(rgb, "TIFF", compression="tiff_lzw"),
         "deflate.tif": _encoded(rgb, "TIFF", compression="tiff_adobe_deflate"), "grey16.tif": _encoded(grey16, "TIFF"),
         "jpeg.tif": _encoded(rgb, "TIFF", compression="jpeg"),
     }  # fmt: skip
@@ -76,7 +77,10 @@ def _bytes(name: str, data: bytes) -> Callable[[Path], object]:
 
 
 def cases() -> Iterator[Case]:
-    """Yield damaged pictures, every other one to be skipped (in dry runs, which train a little), then what was written by hand, both ways."""
+    """Yield damaged pictures, every other one to be skipped, then what was written by hand, both ways.
+
+    The former are in dry runs, which train a little and write nothing; the latter train to the end.
+    """
     number = 0
     for name, data in pictures().items():
         yield _case(f"{name} whole", _bytes(name, data), "refuse")
@@ -115,9 +119,11 @@ def by_hand() -> dict[str, Callable[[Path], object]]:
         "bomb.png": _bytes("a.png", _png_header(60_000, 60_000)), "bomb.gif": _bytes("a.gif", gif_bomb),
         "huge.png": _bytes("a.png", _png_header(2**31 - 1, 2**31 - 1)), "flat.png": _bytes("a.png", _png_header(0, 5)),
         "bomb.bmp": _bytes("a.bmp", good["rgb.bmp"][:18] + struct.pack("<ii", 30_000, -30_000) + good["rgb.bmp"][26:]),
-        "short.png": _bytes("a.png", _png_header(400, 400)), "riff": _bytes("a.webp", b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(40)),
+        "short.png": _bytes("a.png", _png_header(400, 400)),
+        "riff": _bytes("a.webp", b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(40)),
         "float.tif": _bytes("a.tif", _encoded(Image.fromarray(np.ones((4, 4), dtype=np.float32)), "TIFF")),
-        "link out": _link("a.png", "/etc/hostname"), "link to nothing": _link("a.png", "nothing"), "loop": _link("a.png", "a.png"),
+        "link out": _link("a.png", "/etc/hostname"), "link to nothing": _link("a.png", "nothing"),
+        "loop": _link("a.png", "a.png"),
         "link to a folder": _link("more", "../dog"), "device": _link("a.png", "/dev/zero"),
         "pipe": lambda folder: os.mkfifo(folder / "a.png"),
         "name of escapes": _bytes("\x1b[31m\u202e\n<b>.png", b"x"), "name of bytes": _bytes(os.fsdecode(b"\xff\xfe.png"), b"x"),

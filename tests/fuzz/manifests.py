@@ -28,8 +28,8 @@ def cases(manifest: bytes) -> Iterator[Case]:
     key = str(rows[0]["key"])
     for number, path in enumerate(leaves(rows[0])):
         for value in (NASTY[number % len(NASTY)], NASTY[(3 * number + 1) % len(NASTY)]):
-            lines = json.dumps(replaced(rows[0], path, value)) + "\n" + json.dumps(rows[1]) + "\n"
-            yield _case(f"{'.'.join(map(str, path))} = {str(value)[:20]!r}", lines.encode(), key)
+            both = json.dumps(replaced(rows[0], path, value)) + "\n" + json.dumps(rows[1]) + "\n"
+            yield _case(f"{'.'.join(map(str, path))} = {str(value)[:20]!r}", both.encode(), key)
     for missing in rows[0]:
         yield _case(f"without {missing}", (json.dumps({k: v for k, v in rows[0].items() if k != missing}) + "\n").encode(), key)
     for seed in range(BYTES_ROUNDS):
@@ -50,7 +50,8 @@ def by_hand(row: dict[str, Any]) -> dict[str, bytes]:
     )
     return {
         "empty": b"", "nul": b"\0\n", "torn": text.encode(), "array": b"[]\n", "number": b"1\n", "deep": b"[" * 100_000 + b"\n",
-        "deep object": b'{"key": ' * 50_000 + b"\n", "many digits": b'{"key": ' + b"9" * 5000 + b"}\n", "twice": (text + "\n").encode() * 2,
+        "deep object": b'{"key": ' * 50_000 + b"\n", "many digits": b'{"key": ' + b"9" * 5000 + b"}\n",
+        "twice": (text + "\n").encode() * 2,
         "utf-16": (text + "\n").encode("utf-16"), "byte order mark": b"\xef\xbb\xbf" + text.encode() + b"\n",
         "half a pair": text.replace('"prompt": "', '"prompt": "\\ud800').encode() + b"\n", "large": b" " * (2**20 + 1) + b"\n",
         "same names": text[:-1].encode() + b', "label": 0, "label": "x"}\n', "blank line": b"\n" + text.encode() + b"\n",

@@ -55,6 +55,7 @@ def by_hand() -> dict[str, bytes]:
         "large": b"# " + b"x" * (2**20 + 1), "long key": b"x" * 100_000 + b" = 1\n", "escapes": b'"\\u001b[31m" = 1\n',
         "right to left": '"\u202eepochs" = 3\n'.encode(), "half a pair": b'data = "\\ud800"\n', "json": b'{"seed": 1}',
         "date": b"seed = 1979-05-27T07:32:00Z\n", "nan": b"[drawing]\neta = nan\n", "inf": b"[drawing.image]\noffset = inf\n",
-        "array of tables": b"[[training]]\nepochs = 1\n", "part as value": b"training = 3\n", "value as part": b"[seed]\nx = 1\n",
+        "array of tables": b"[[training]]\nepochs = 1\n",
+        "part as value": b"training = 3\n", "value as part": b"[seed]\nx = 1\n",
         "picture": b"\x89PNG\r\n\x1a\n", "unterminated": b'data = """abc', "carriage returns": b"seed = 1\r\r\n",
     }  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 from actgen.errors import UserError
 from actgen.report import plots
+from actgen.report.canvas import to_svg
 from actgen.report.html import write_report
 from actgen.report.reading import read_arms, read_run
 from actgen.report.words import headline, remarks
@@ -179,7 +180,7 @@ def test_a_demo_without_its_runs_still_has_its_result(tmp_path: Path) -> None:
 
 def test_figures_are_svg_text(tmp_path: Path) -> None:
     figure = plots.accuracy_figure(read_arms(make_demo(tmp_path / "demo")))
-    assert "real only" in plots.to_svg(figure)
+    assert "real only" in to_svg(figure)
 
 
 def test_of_many_classes_those_that_changed_most_are_drawn() -> None:

@@ -8,13 +8,16 @@ import pytest
 
 from actgen.errors import UserError
 from actgen.prompts import class_prompt
-from actgen.records import Mistake, Progress, Request, Source
+from actgen.records import FORCES, Mistake, Progress, Request, Source
 from actgen.strategies import STRATEGIES, create_strategy
+from actgen.strategies.base import TIMES
 from actgen.train.schedule import generating_epochs
 
 CLASSES = ("coat", "ankle_boot", "bag")
 EPOCHS = 20
-GUIDES = {"image", "contrastive", "adversarial"}
+GUIDES = set(FORCES)
+UNMINED = {"none", "text-only", "class-conditional"}
+UNGUIDED = {"none", "text-only", "class-conditional", "deliberate-practice"}  # need no mistake to draw from
 
 MISTAKES = [
     Mistake(
@@ -39,7 +42,8 @@ each_strategy = pytest.mark.parametrize("name", STRATEGIES)
 def test_the_name_finds_it(name: str) -> None:
     strategy = create_strategy(name)
     assert strategy.name == name
-    assert strategy.needs_holdout == (name == "actgen")
+    assert (strategy.mining is None) == (name in UNMINED)
+    assert strategy.when in TIMES
 
 
 @each_strategy
@@ -72,7 +76,8 @@ def test_every_request_is_whole(name: str) -> None:
         assert request.prompt == class_prompt(request.class_name)
         assert set(request.guides) <= GUIDES
         assert 0 <= request.seed < 2**63
-        if request.guides:
+        assert 0 <= request.strength <= 1
+        if request.sees_source:
             assert request.source is not None
         if request.source is not None:
             assert request.label == sources[request.source].label
@@ -85,14 +90,38 @@ def test_text_only_balances_the_classes() -> None:
     assert all(request.guides == () and request.source is None for request in plan("text-only", 50))
 
 
-def test_actgen_without_a_mistake_draws_nothing() -> None:
-    assert plan("actgen", 10, mistakes=[]) == []
+@each_strategy
+def test_without_a_mistake_there_is_nothing_to_vary(name: str) -> None:
+    assert len(plan(name, 10, mistakes=[])) == (10 if name in UNGUIDED - {"none"} else 0)
 
 
-def test_actgen_uses_every_mistake_before_it_repeats_one() -> None:
-    keys = [request.source.key for request in plan("actgen", 20) if request.source is not None]
-    assert len(set(keys[:7])) == 7
+@each_strategy
+def test_all_mistakes_are_used_before_one_is_repeated(name: str) -> None:
+    keys = [request.source.key for request in plan(name, 20) if request.source is not None]
+    assert len(set(keys[:7])) == len(keys[:7])
     assert keys[7:14] == keys[:7]
+
+
+def test_the_ladder_differs_in_its_forces_only() -> None:
+    rungs = [plan(name, 200, epoch=8) for name in ("image-guided", "attentive", "attentive+contrastive", "actgen")]
+    for rung in rungs[1:]:
+        assert [(one.key, one.seed, one.source) for one in rung] == [(one.key, one.seed, one.source) for one in rungs[0]]
+    for name, requests in zip(("image-guided", "attentive", "attentive+contrastive", "actgen"), rungs, strict=True):
+        forces = set().union(*(request.guides for request in requests))
+        assert forces == {"image-guided": {"whole-image"}, "attentive": {"image"},
+                          "attentive+contrastive": {"image", "contrastive"},
+                          "actgen": {"image", "contrastive", "adversarial"}}[name]  # fmt: skip
+
+
+def test_the_curriculum_of_strengths_rises_from_near_real_to_free() -> None:
+    strengths = [plan("curriculum", 1, epoch)[0].strength for epoch in range(EPOCHS // 2)]
+    assert strengths == sorted(strengths)
+    assert strengths[0] == pytest.approx(0.3)
+    assert strengths[-1] == pytest.approx(1.0)
+
+
+def test_a_round_before_the_training_has_keys_of_its_own() -> None:
+    assert not {r.key for r in plan("class-conditional", 9, epoch=-1)} & {r.key for r in plan("class-conditional", 9, epoch=0)}
 
 
 @pytest.mark.parametrize("epoch", range(EPOCHS // 2))
@@ -114,7 +143,7 @@ def test_the_ends_of_the_curriculum_are_exact() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match="'random' is unknown; allowed: none, text-only, actgen"):
+    with pytest.raises(UserError, match="'random' is unknown; allowed: none, oversample, text-only, "):
         create_strategy("random")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,11 @@ from torch.nn import functional as F
 from ..borrowing import frozen
 from ..errors import UserError
 from .small_cnn import SmallCNN
+from .stem import STEMS, shrink_stem
+from .weights import load_weights
 
 SMALL_CNN = "actgen/small-cnn"
+FREEZES = ("none", "backbone")
 
 
 class Classifier(nn.Module):
@@ -30,6 +35,31 @@ class Classifier(nn.Module):
         self.model, self.image_size = model, image_size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+        self._head_only = False
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer; `UserError` if the model does not show it."""
+        model: Any = self.model
+        head = model.head if isinstance(model, SmallCNN) else getattr(model, "get_classifier", lambda: None)()
+        if not isinstance(head, nn.Module) or not any(True for _ in head.parameters()):
+            raise UserError(f"a {type(model).__name__} does not show its last layer. Use a timm model or {SMALL_CNN}, without "
+                            'model.checkpoint and with model.freeze = "none".')  # fmt: skip
+        return head
+
+    def freeze_backbone(self) -> None:
+        """Let only the last layer learn; all else stays as it is, statistics of batch norms too."""
+        head = self.head
+        self.model.requires_grad_(False)
+        head.requires_grad_(True)
+        self._head_only = True
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode; a frozen backbone stays in eval mode."""
+        super().train(mode)
+        if self._head_only:
+            self.model.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, K]."""
@@ -53,39 +83,99 @@ class Classifier(nn.Module):
         return normal.contiguous(memory_format=torch.channels_last)
 
 
-def create_classifier(name: str, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0) -> Classifier:
-    """Return an untrained classifier: any timm name, or `actgen/small-cnn`.
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The classifier: a timm name or actgen/small-cnn, what its weights are at the start, and which of them learn.
 
-    `image_size` 0 chooses the model's own size, or the data's (rounded up to 32) where that is smaller and the model allows it.
-    The initial weights are a function of `seed`.
+    `image_size` 0: the model's own, or the data's (rounded up to 32) where that is smaller and the model allows it.
+    `pretrained`: timm's published weights, from the hub or its cache. `checkpoint`: weights from a .safetensors file of timm or
+    of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last layer learns.
+    `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al. 2016), for timm
+    models that have it.
     """
+
+    name: str = SMALL_CNN
+    image_size: int = 0
+    pretrained: bool = False
+    checkpoint: str = ""
+    freeze: str = "none"
+    stem: str = "published"
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("freeze", FREEZES), ("stem", STEMS)):
+            if (value := getattr(self, key)) not in allowed:
+                raise UserError(f"model.{key} = {value!r}: allowed are {', '.join(allowed)}.")
+        if self.pretrained and self.checkpoint:
+            raise UserError("model.pretrained and model.checkpoint both say where the weights come from. Give one of them.")
+        if self.pretrained and (self.stem != "published" or self.name == SMALL_CNN):
+            what = f"model.stem = {self.stem!r}" if self.name != SMALL_CNN else SMALL_CNN
+            raise UserError(f"model.pretrained: there are no published weights for {what}. Give model.checkpoint, or neither.")
+        if self.name == SMALL_CNN and (self.stem != "published" or self.drop_path):
+            raise UserError(f"{SMALL_CNN} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
+
+
+def create_classifier(
+    model: str | Model, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0
+) -> Classifier:  # fmt: skip
+    """Return a classifier for `classes` classes and images of about `data_size` pixels: any timm name, or `actgen/small-cnn`.
+
+    A `Model` says more than a name; `image_size` belongs to a name. The initial weights are a function of `seed`.
+    """
+    wanted = Model(name=model, image_size=image_size) if isinstance(model, str) else model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name == SMALL_CNN:
-            return Classifier(SmallCNN(classes), image_size or 32, (0.5,) * 3, (0.5,) * 3)
-        return _from_timm(name, classes, data_size, image_size)
+        if wanted.name == SMALL_CNN:
+            classifier = Classifier(SmallCNN(classes), wanted.image_size or 32, (0.5,) * 3, (0.5,) * 3)
+        else:
+            classifier = _from_timm(wanted, classes, data_size)
+    if wanted.checkpoint:
+        load_weights(classifier.model, classifier.head, Path(wanted.checkpoint).expanduser())
+    if wanted.freeze == "backbone":
+        classifier.freeze_backbone()
+    return classifier
 
 
-def _from_timm(name: str, classes: int, data_size: int, image_size: int) -> Classifier:
+def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
     import timm
 
-    native = _published(name)
+    name, native = wanted.name, _published(wanted.name)
     if native is None:
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:3]) or "resnet18, vit_small_patch16_224"
         raise UserError(f"--model {name!r} is unknown. Give {SMALL_CNN} or a timm name (like {near}).")
     own = int(native.input_size[-1])
-    size = image_size or min(own, max(32, -(-data_size // 32) * 32))
-    sized = {"img_size": size} if native.fixed_input_size else {}
+    size = wanted.image_size or min(own, max(32, -(-data_size // 32) * 32))
+    more: dict[str, Any] = {"img_size": size} if native.fixed_input_size else {}
+    if wanted.drop_path:
+        more["drop_path_rate"] = wanted.drop_path
     try:
-        model = timm.create_model(name, pretrained=False, num_classes=classes, **sized)
+        model = _made(name, wanted.pretrained, num_classes=classes, **more)
+        if wanted.stem == "cifar":
+            shrink_stem(model, name)
         classifier = Classifier(model.to(memory_format=torch.channels_last), size, native.mean, native.std)
         with torch.no_grad(), frozen(classifier):
             classifier(torch.zeros(1, 3, size, size))
+    except UserError:
+        raise
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"--model {name} cannot be made for {size}-pixel images ({reason}). "
                         f"Give --set model.image_size={own}, the model's own size.") from error  # fmt: skip
     return classifier
+
+
+def _made(name: str, pretrained: bool, **more: Any) -> nn.Module:
+    import timm
+
+    if not pretrained:
+        return cast(nn.Module, timm.create_model(name, pretrained=False, **more))
+    try:
+        return cast(nn.Module, timm.create_model(name, pretrained=True, **more))
+    except Exception as error:  # what a hub that is not there raises has no end
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"model.pretrained: the published weights of {name} could not be had ({type(error).__name__}: "
+                        f"{reason}). Download its model.safetensors from the hub on a machine with a network and give "
+                        "--set model.checkpoint=PATH instead.") from error  # fmt: skip
 
 
 def _published(name: str) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..borrowing import frozen
 from ..data.imageset import ImageSet, to_pixels
@@ -16,10 +17,20 @@ from .classifier import Classifier
 
 @dataclass(frozen=True)
 class Predictions:
-    """`logits_NK` and `labels_N` of a set of images, in its order."""
+    """`logits_NK` and `labels_N` of a set of images, in its order.
+
+    `running_N`: the images' running losses in a training, NaN for those it has not seen, where there are any.
+    """
 
     logits_NK: Tensor
     labels_N: Tensor
+    running_N: Tensor | None = None
+
+    @property
+    def losses_N(self) -> Tensor:
+        """Cross entropies in nats; of images in a training their running losses."""
+        losses = F.cross_entropy(self.logits_NK, self.labels_N, reduction="none")
+        return losses if self.running_N is None else torch.where(self.running_N.isnan(), losses, self.running_N)
 
     @property
     def predicted_N(self) -> Tensor:

@@ -25,6 +25,10 @@ LARGEST = 2**31
 _MAGIC = b"\x00\x00\x08"
 _HEADER = 4 + 4 * 255
 
+LAYOUT = (
+    "idx:DIR is a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte and the same two beginning with t10k, each "
+    "plain or .gz; those of Fashion-MNIST are at https://github.com/zalandoresearch/fashion-mnist."
+)
 FASHION_MNIST_CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
@@ -80,8 +84,7 @@ def _find(folder: Path, stem: str) -> Path:
     for suffix in ("", ".gz"):
         if (path := folder / (stem + suffix)).is_file():
             return path
-    raise UserError(f"{printable(folder)} has no {stem} or {stem}.gz. An IDX folder holds train-images-idx3-ubyte, "
-                    "train-labels-idx1-ubyte and the same two beginning with t10k.")  # fmt: skip
+    raise UserError(f"{printable(folder)} has no {stem} or {stem}.gz.\n{LAYOUT}")
 
 
 def _class_names(folder: Path, count: int) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +85,34 @@ class Subset:
     def image(self, index: int) -> Image.Image:
         """Return the chosen image `index`."""
         return self.parent.image(self.indices[index])
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A parent set whose classes are called otherwise."""
+
+    parent: ImageSet
+    class_names: tuple[str, ...]
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The parent's labels."""
+        return self.parent.labels
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The parent's keys."""
+        return self.parent.keys
+
+    def image(self, index: int) -> Image.Image:
+        """Return the parent's image `index`."""
+        return self.parent.image(index)
+
+
+def names_digest(images: ImageSet) -> str:
+    """Return sha256 over class names, keys and labels: the same images in the same order have the same digest."""
+    names = json.dumps([list(images.class_names), list(images.keys), list(images.labels)])
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def fit_square(image: Image.Image, size: int) -> Image.Image:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..records import Snapshot
+from .crop import Crop
 from .decoding import read_image
 from .imageset import ImageSet, fit_square
 
@@ -20,15 +21,19 @@ CACHE_BYTES = 1 << 30  # real images that take no more than this are best kept i
 class Mixture(Dataset[tuple[Tensor, int]]):
     """Items are (uint8 [3, S, S], label): first the real images, then those of the snapshot.
 
-    Real images are decoded on access, unless `cache` holds them (uint8 [N, 3, S, S], in the order of `real`).
+    Real images are decoded on access, unless `cache` holds them (uint8 [N, 3, S, S], in the order of `real`). With `crop` each
+    item is a random part of its image, and a cache is of no use; without, its centre square.
     """
 
-    def __init__(self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None) -> None:
+    def __init__(
+        self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None,
+        crop: Crop | None = None,
+    ) -> None:  # fmt: skip
         self.real, self.size, self._count = real, size, len(real.labels)
         self.rows = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)
         self.labels = [*real.labels, *(int(row["label"]) for row in self.rows)]
-        self.cache = cache
+        self.cache, self.crop = None if crop else cache, crop
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,7 +42,8 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         if index < self._count and self.cache is not None:
             return self.cache[index], self.labels[index]
         image = self.real.image(index) if index < self._count else self._generated(index - self._count)
-        array = np.array(fit_square(image, self.size), dtype=np.uint8)
+        fitted = self.crop(image, self.size, index) if self.crop else fit_square(image, self.size)
+        array = np.array(fitted, dtype=np.uint8)
         return torch.from_numpy(array).permute(2, 0, 1), self.labels[index]
 
     def _generated(self, number: int) -> Image.Image:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
 from ..plain import brief, visible
+from . import cifar, eurosat, imagenet
 from .bad_images import BadImages
 from .folder import FolderImages, check_images, read_folder_split, sub_folders
-from .idx import read_idx_split
+from .hub import read_hub
+from .idx import LAYOUT, read_idx_split
 from .imageset import ArrayImages, ImageSet
 from .names import kept, printable
 
 BUNDLED = "fashion-mnist-mini"
-ALLOWED = f"Allowed: {BUNDLED} (bundled), idx:DIR (MNIST's format), or the path of a folder of class folders."
+ALLOWED = (
+    f"Allowed: {BUNDLED} (bundled), idx:DIR (MNIST's format), cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME "
+    "(Hugging Face), or the path of a folder of class folders."
+)
 _ASSETS = Path(__file__).parents[1] / "assets"
 _TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is there is used
 
@@ -25,20 +31,24 @@ _TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is 
 class RealData:
     """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
 
-    `left_out`: the files of both splits that could not be used, with the reasons.
+    `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
+    usual. `left_out`: the files of both splits that could not be used, with the reasons.
     """
 
     spec: str
     train: ImageSet
     test: ImageSet | None
+    note: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
 
 def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
-    """Return the real data that `spec` names: "fashion-mnist-mini", "idx:DIR", or the path of a folder.
+    """Return the real data that `spec` names: "fashion-mnist-mini", PREFIX:DIR with a prefix of `READERS`, "hf:NAME" (see
+    `hub.read_hub`), or the path of a folder.
 
     A folder holds one sub-folder per class, or `train/` with these inside and perhaps one of `test/`, `val/`, `valid/`
-    and `validation/` with the same classes. Every image of a folder is read once (see `check_images`).
+    and `validation/` with the same classes. Every image file is read once (see `check_images`), but of ImageNet.
     Raises UserError for anything that cannot be trained on; with `on_bad_image` "skip", image files that cannot be used are
     left out instead, as long as enough remain of every class.
     """
@@ -46,14 +56,16 @@ def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
     try:
         train, test = _load(spec, bad)
         _check_classes(spec, train)
-        train, test = _checked(train, bad), None if test is None else _checked(test, bad)
+        if not spec.startswith("imagenet:"):  # over a million files, known to be whole
+            train, test = _checked(train, bad), None if test is None else _checked(test, bad)
     except OSError as error:
         where = printable(str(error.filename or spec))
         raise UserError(f"cannot read {where}: {error.strerror}. Check that it exists and that you may read it, "
                         "or give other data.") from error  # fmt: skip
     if bad.found:
         _check_left(spec, train, test, bad)
-    return RealData(spec, train, test, tuple(bad.found))
+    note = eurosat.NOTE if spec.startswith("eurosat:") else ""
+    return RealData(spec, train, test, note=note, left_out=tuple(bad.found))
 
 
 def _checked(images: ImageSet, bad: BadImages) -> ImageSet:
@@ -73,18 +85,23 @@ def _check_left(spec: str, train: ImageSet, test: ImageSet | None, bad: BadImage
 def _load(spec: str, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
     if spec == BUNDLED:
         return _load_bundled(_ASSETS / BUNDLED)
-    if spec.startswith("idx:"):
-        return _load_idx(_folder(spec, spec.removeprefix("idx:")))
+    prefix, colon, rest = spec.partition(":")
+    if colon and prefix == "hf":
+        return read_hub(rest)
+    if colon and prefix in READERS:
+        reader = READERS[prefix]
+        return reader.read(_folder(spec, rest, reader.layout))
     return _load_folder(_folder(spec, spec), bad)
 
 
-def _folder(spec: str, text: str) -> Path:
+def _folder(spec: str, text: str, layout: str = ALLOWED) -> Path:
     path = Path(text).expanduser() if text.startswith("~/") else Path(text)
     if text.strip() and path.is_dir():
         return path
     if text.strip() and path.exists():
-        raise UserError(f"{printable(spec)} is a file, not a folder. Unpack it first if it is an archive.\n{ALLOWED}")
-    raise UserError(f"there is no data set and no folder called {brief(kept(spec))}.\n{ALLOWED}")
+        raise UserError(f"{printable(spec)} is a file, not a folder. Unpack it first if it is an archive.\n{layout}")
+    what = "data set and no folder" if layout is ALLOWED else "folder"
+    raise UserError(f"there is no {what} called {brief(kept(text))}.\n{layout}")
 
 
 def _load_bundled(folder: Path) -> tuple[ArrayImages, ArrayImages]:
@@ -100,6 +117,22 @@ def _load_idx(folder: Path) -> tuple[ArrayImages, ArrayImages]:
         raise UserError(f"{printable(folder)}: the test labels go up to {highest}, but training has only the classes "
                         f"0 to {len(train.class_names) - 1}. Give files of one data set.")  # fmt: skip
     return train, replace(test, class_names=train.class_names)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format: what reads a folder of it, and what to say where there is none."""
+
+    read: Callable[[Path], tuple[ImageSet, ImageSet | None]]
+    layout: str
+
+
+READERS: dict[str, Reader] = {
+    "idx": Reader(_load_idx, LAYOUT),
+    **{name: Reader(partial(cifar.read_cifar, version=version), version.layout) for name, version in cifar.VERSIONS.items()},
+    "eurosat": Reader(eurosat.read_eurosat, eurosat.LAYOUT),
+    "imagenet": Reader(imagenet.read_imagenet, imagenet.LAYOUT),
+}
 
 
 def _load_folder(root: Path, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:

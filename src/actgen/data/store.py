@@ -55,6 +55,7 @@ class Store:
         row = {"key": request.key, "file_name": name, "sha256": digest, "label": request.label,
                "class_name": request.class_name, "prompt": request.prompt, "seed": request.seed,
                "strategy": request.strategy, "round": request.round, "guides": list(request.guides),
+               "strength": request.strength,
                "source": None if request.source is None else vars(request.source), **facts}  # fmt: skip
         write_bytes(self.folder / name, data)
         row = self._append(row)

@@ -19,12 +19,15 @@ from .walk import Walk
 class Batch:
     """What the loop starts from, for B images.
 
-    `latents_BCHW`: unit noise; `noise_at(i)`: the unit noise of step i, [B, C, H, W], asked for in order.
+    `latents_BCHW`: unit noise; `noise_at(i)`: the unit noise of step i, [B, C, H, W], asked for in order. Image-to-image starts
+    at step `first` from the clean latents `source_BCHW`, noised.
     """
 
     conditions: Conditions
     latents_BCHW: Tensor
     noise_at: Callable[[int], Tensor]
+    source_BCHW: Tensor | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ def denoise(
     With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
     found, also when the caller stops in the middle or a guide raises.
     """
-    x, text, last = walk.start * batch.latents_BCHW, batch.conditions.text_2BLD, None
+    x, text, last = walk.enter(batch.latents_BCHW, batch.source_BCHW, batch.first), batch.conditions.text_2BLD, None
     size = attention_resolution or 0
     layers = map_layers(backbone.unet, x.shape[-1], size) if size else []
-    for index, timestep in enumerate(walk.timesteps.to(x.device)):
+    timesteps = walk.timesteps.to(x.device)
+    for index in range(batch.first, len(walk)):
         graph = max((guide.gradient_halves(index) for guide in guides), default=0)
         listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
         with recording(layers, size) if listen else nullcontext() as recorder:
@@ -108,7 +112,7 @@ def denoise(
                 text = text.detach().requires_grad_(graph > 0)
                 told = replace(batch.conditions, text_2BLD=text)
                 scale = free_guidance.scale if backbone.is_told_the_scale else free_guidance.at(index, len(walk))
-                output = backbone.predict(x, timestep, told, scale, graph=graph, plain=not (listen or graph))
+                output = backbone.predict(x, timesteps[index], told, scale, graph=graph, plain=not (listen or graph))
                 x0 = walk.x0(x, output, index)
             attention = None if recorder is None else recorder.take(len(x))
             noise = batch.noise_at(index)

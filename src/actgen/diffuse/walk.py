@@ -44,15 +44,29 @@ class Walk:
             output = signal * x - noise * output
         return output if self.clip is None else output.clamp(-self.clip, self.clip)
 
+    def first(self, strength: float) -> int:
+        """Return the step that image-to-image of `strength` in (0, 1] begins with; 0, the noisiest, for 1 (SDEdit: Meng et al.
+        2022).
+        """
+        return len(self) - min(len(self), max(1, int(strength * len(self))))
+
+    def enter(self, noise: Tensor, x0: Tensor | None = None, index: int = 0) -> Tensor:
+        """Return what enters step `index`: noise alone, or a sample of q(x_t | x0) if a clean latent `x0` is known."""
+        if x0 is None:
+            return self.start * noise
+        alpha = float(self.alpha_bar[index])
+        noised: Tensor = alpha**0.5 * x0 + (1.0 - alpha) ** 0.5 * noise
+        return noised
+
     def advance(self, x: Tensor, x0: Tensor, noise: Tensor, index: int, last: Tensor | None = None) -> Tensor:
-        """Return x at the next timestep by (1); `last` is the x0 of the step before, if there was one."""
+        """Return x at the next timestep by (1); `last` is the x0 of the step before, None in a first step (x0 itself)."""
         weights = (self.x0_weight, self.x_weight, self.noise_weight, self.memory_weight)
         a, b, s, m = (float(weight[index]) for weight in weights)
         moved = a * x0 + b * x
         if s > 0:
             moved = moved + s * noise
-        if m and last is not None:
-            moved = moved + m * last
+        if m:
+            moved = moved + m * (x0 if last is None else last)
         return moved
 
     def uses_noise(self) -> bool:

@@ -65,13 +65,14 @@ class ImageGuidance:
 
 
 class BoundImage:
-    """`ImageGuidance` for the images of one batch: the guide trajectory and the mask so far."""
+    """`ImageGuidance` for the images of one batch: the guide trajectory, which starts at step `first`, and the mask so far."""
 
     def __init__(
-        self, options: ImageGuidance, walk: Walk, guide_BCHW: Tensor, noise_BCHW: Tensor, tokens: Sequence[Sequence[int]]
+        self, options: ImageGuidance, walk: Walk, guide_BCHW: Tensor, noise_BCHW: Tensor, tokens: Sequence[Sequence[int]],
+        first: int = 0,
     ) -> None:  # fmt: skip
         self.options, self.walk, self.guide = options, walk, guide_BCHW
-        self.trajectory = walk.start * noise_BCHW
+        self.trajectory = walk.enter(noise_BCHW, guide_BCHW if first else None, first)
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
         self.mask: Tensor | None = None
@@ -81,7 +82,7 @@ class BoundImage:
 
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
-        moves = index == 0 or index < self.options.mask_stop * len(self.walk)
+        moves = self.mask is None or index < self.options.mask_stop * len(self.walk)
         return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
 
     def gradient_halves(self, index: int) -> int:
@@ -91,7 +92,7 @@ class BoundImage:
     def bend(self, step: Step) -> Step:
         """Advance the guide by its own step and pull the proposed latents towards it by (1)."""
         last_step = step.index + 1 == len(self.walk)  # some schedulers stop a little before abar = 1; the guide is known
-        moved = self.walk.advance(self.trajectory, self.guide, step.noise, step.index, self.guide if step.index else None)
+        moved = self.walk.advance(self.trajectory, self.guide, step.noise, step.index, self.guide)
         self.trajectory = self.guide if last_step else moved
         gamma = self._gamma(step.index)
         if gamma <= self.options.negligible:

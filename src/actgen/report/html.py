@@ -22,9 +22,12 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: if `folder` holds neither a run nor a demo.
     """
-    target = folder / "report.html"
-    draft = folder / f".report-{os.getpid()}.html"
-    page = render(read_arms(folder))
+    return write_page(folder / "report.html", render(read_arms(folder)))
+
+
+def write_page(target: Path, page: str) -> Path:
+    """Write `page` to `target`, whole or not at all, and return its path."""
+    draft = target.with_name(f".{target.stem}-{os.getpid()}.html")
     try:
         draft.write_text(page, encoding="utf-8")
         draft.replace(target)
@@ -45,6 +48,11 @@ def render(arms: Sequence[RunView]) -> str:
         gallery(arms),
         sections.configuration(arms),
     )
+    return document(title, *body)
+
+
+def document(title: str, *body: str) -> str:
+    """Return a whole page."""
     page = tag("html", tag("head", *_head(title)), tag("body", tag("main", *body)), lang="en")
     return f"<!doctype html>\n{page}\n"
 

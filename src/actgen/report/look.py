@@ -14,6 +14,7 @@ class Look:
 
     media: str
     width: int
+    paper: str
     ink: str
     faint: str
     grid: str
@@ -30,17 +31,51 @@ class Look:
         return self.named.get(arm, self.others[position % len(self.others)])
 
 
+_OTHERS = (
+    (
+        "#7a4fa3",
+        "#3f7d3a",
+        "#a83a5b",
+        "#8a6d1f",
+        "#2f8f86",
+        "#5a6fc0",
+        "#b0552f",
+        "#6b7f1f",
+        "#93528a",
+        "#3d5a73",
+        "#7d5a4f",
+        "#1f7a4d",
+    ),
+    (
+        "#b493dc",
+        "#86c07f",
+        "#e58aa6",
+        "#d6bc62",
+        "#6fcfc5",
+        "#94a6f0",
+        "#ee9a77",
+        "#b5cb63",
+        "#d79ad0",
+        "#9ab7d0",
+        "#c9a393",
+        "#6fcf9f",
+    ),
+)
+"""On light and on dark paper."""
+
+
 def _look(dark: bool, phone: bool) -> Look:
     queries = ["(max-width: 640px)"] * phone + ["(prefers-color-scheme: dark)"] * dark
     named = ("#8f918f", "#e8a14f", "#62b6d6") if dark else ("#8b8d8a", "#c46a12", "#1a6f8f")
     return Look(
         media=" and ".join(queries),
         width=344 if phone else 880,
+        paper="#17181a" if dark else "#fbfaf7",
         ink="#e9e7e1" if dark else "#1d1e20",
         faint="#a8a7a1" if dark else "#62645f",
         grid="#37383b" if dark else "#e2dfd8",
         named=dict(zip(NAMED, named, strict=True)),
-        others=("#b493dc", "#86c07f", "#e58aa6") if dark else ("#7a4fa3", "#3f7d3a", "#a83a5b"),
+        others=_OTHERS[dark],
     )
 
 

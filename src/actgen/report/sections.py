@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.figure import Figure
 
 from . import plots
+from .canvas import to_svg
 from .look import LOOKS, Look
 from .markup import Markup, join, name, tag
 from .pictures import uri
@@ -36,7 +37,7 @@ def results(arms: Sequence[RunView]) -> Markup:
         "generation",
     )
     rows = [tag("tr", *_cells(head, arm, base), class_="lead" if arm is lead(arms) else "") for arm in arms]
-    return section("Result", _table(head, rows))
+    return section("Result", table(head, rows))
 
 
 def _cells(head: Sequence[str], arm: RunView, base: RunView | None) -> list[Markup]:
@@ -84,7 +85,7 @@ def classes(arms: Sequence[RunView]) -> Markup:
         parts.append(tag("p", note, class_="note"))
     head = ("class", *names, "change", "images drawn")
     rows = [_class_row(head, each, before, after, count) for each in {**before, **after, **count}]
-    return section("Accuracy by class", *parts, tag("details", tag("summary", "All numbers"), _table(head, rows)))
+    return section("Accuracy by class", *parts, tag("details", tag("summary", "All numbers"), table(head, rows)))
 
 
 def _two_sides(arms: Sequence[RunView]) -> tuple[Percents, Percents, tuple[str, str]]:
@@ -126,13 +127,15 @@ def configuration(arms: Sequence[RunView]) -> Markup:
     return section("What was run", tag("dl", *facts), *recipes)
 
 
-def _table(head: Sequence[str], rows: Sequence[Markup]) -> Markup:
+def table(head: Sequence[str], rows: Sequence[Markup], kind: str = "") -> Markup:
+    """Return a table: titles of its columns, and rows made of cells; `kind` is a class of the style sheet."""
     titles = [tag("th", title, scope="col") for title in head]
-    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows))
+    attributes = {"class_": kind} if kind else {}
+    return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), **attributes)
 
 
 def _figure(draw: Callable[[Look], Figure], alt: str) -> Markup:
     """Return one picture in four looks: the browser takes the one for its width and its light."""
-    drawn = [(look, uri("image/svg+xml", plots.to_svg(draw(look)).encode())) for look in LOOKS]
+    drawn = [(look, uri("image/svg+xml", to_svg(draw(look)).encode())) for look in LOOKS]
     sources = [tag("source", media=look.media, srcset=data) for look, data in drawn[:-1]]
     return tag("picture", *sources, tag("img", class_="plot", alt=alt, src=drawn[-1][1]))

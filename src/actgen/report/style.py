@@ -37,6 +37,9 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--faint); font-size: .8125rem; font-weight: 500; line-height: 1.3; vertical-align: bottom; }
 tbody th { min-width: 6.5em; font-weight: 500; }
 td { white-space: nowrap; }
+.long { font-size: .875rem; }
+.long th, .long td { padding-inline: .375rem; white-space: nowrap; }
+.long thead th { white-space: normal; }
 .lead th, .lead td { font-weight: 700; }
 .lead th { color: var(--accent); }
 
@@ -76,9 +79,11 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.5rem; 
 dt { color: var(--faint); }
 dd { margin: 0; overflow-wrap: anywhere; }
 
+@media (max-width: 980px) { .long { display: block; overflow-x: auto; } }
 @media (max-width: 760px) {
   thead { display: none; }
   tr { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: 0 1.25rem; padding: .75rem 0; }
+  .long tr { grid-template-columns: 1fr; }
   tr { border-bottom: 1px solid var(--line); }
   tbody tr:first-child { border-top: 1px solid var(--line); }
   th, td { padding: .125rem 0; border: 0; }

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from ..errors import UserError
 from .actgen import ActGen
+from .attentive import Attentive, AttentiveContrastive
 from .base import Strategy
+from .class_conditional import ClassConditional
+from .curriculum import Curriculum
+from .deliberate_practice import DeliberatePractice
+from .guided import Guided
+from .image_guided import ImageGuided
 from .none import RealOnly
+from .not_learned_early import NotLearnedEarly
+from .oversample import Oversample
+from .real_guidance import RealGuidance
 from .text_only import TextOnly
 
-STRATEGIES: dict[str, type[Strategy]] = {part.name: part for part in (RealOnly, TextOnly, ActGen)}
+STRATEGIES: dict[str, type[Strategy]] = {
+    "none": RealOnly, "oversample": Oversample, "text-only": TextOnly, "class-conditional": ClassConditional,
+    "real-guidance": RealGuidance, "image-guided": ImageGuided, "attentive": Attentive,
+    "attentive+contrastive": AttentiveContrastive, "actgen": ActGen, "deliberate-practice": DeliberatePractice,
+    "not-learned-early": NotLearnedEarly, "curriculum": Curriculum,
+}  # fmt: skip
 
 
 def create_strategy(name: str, *, curriculum: bool = True) -> Strategy:
-    """Return the strategy called `name`; `UserError` that lists the names if there is none. `curriculum`: see `actgen.py`."""
+    """Return the strategy called `name`; `UserError` that lists the names if there is none. `curriculum`: see `guided.py`."""
     if name not in STRATEGIES:
         raise UserError(f"--strategy {name!r} is unknown; allowed: {', '.join(STRATEGIES)}.")
-    return ActGen(curriculum) if name == ActGen.name else STRATEGIES[name]()
+    part = STRATEGIES[name]
+    return part(curriculum) if issubclass(part, Guided) else part()

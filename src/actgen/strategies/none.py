@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..records import Mistake, Progress, Request
+from .base import EVERY_EPOCH
 
 
 class RealOnly:
     """Draws nothing."""
 
     name = "none"
-    needs_holdout = False
+    mining = None
+    when = EVERY_EPOCH
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..records import Mistake, Progress, Request
-from ..seeding import permutation
-from .base import make_request
+from .base import EVERY_EPOCH, balanced_labels, make_request
 
 
 class TextOnly:
     """Draws every class equally often, without guides."""
 
     name = "text-only"
-    needs_holdout = False
+    mining = None
+    when = EVERY_EPOCH
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests; the classes left over in an uneven division are drawn by lot."""
-        classes = len(class_names)
-        lot = permutation(classes, seed, "text-only", progress.epoch)
-        labels = [lot[number % classes] for number in range(budget)]
+        labels = balanced_labels(len(class_names), budget, seed, "text-only", progress.epoch)
         return [make_request(self.name, progress, n, label, class_names, seed) for n, label in enumerate(labels)]

@@ -11,21 +11,32 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """`shift`: largest move in pixels, edges filled with black; `flip`: mirror half of the images; `erase`: chance that a
-    square of a quarter to half the side is blanked (Zhong et al. 2020).
+    """`shift`: largest move in pixels, edges filled with black; `flip`: mirror half of the images; `randaugment`: random
+    operations an image (Cubuk et al. 2020), each of strength `magnitude` of 30; `erase`: chance that a square of a quarter to
+    half the side is blanked (Zhong et al. 2020).
+
+    `crop` below 1, for photographs: a random part of each image of at least that share of its area and 3:4 to 4:3 sides
+    (Szegedy et al. 2015), cut from the original when it is read; `shift` is then best 0.
     """
 
     shift: int = 2
     flip: bool = True
     erase: float = 0.0
+    randaugment: int = 0
+    magnitude: float = 9.0
+    crop: float = 1.0
 
     def __call__(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """[B, 3, S, S] in [0, 1] -> the same shape."""
+        """[B, 3, S, S] in [0, 1] -> the same shape, on the same device; what is random is drawn on the CPU."""
         if self.shift:
             images = _shift(images, self.shift, rng)
         if self.flip:
-            mirrored = torch.rand(len(images), generator=rng) < 0.5
+            mirrored = (torch.rand(len(images), generator=rng) < 0.5).to(images.device)
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+        if self.randaugment:
+            from .randaugment import rand_augment  # torchvision takes a second to import
+
+            images = rand_augment(images, self.randaugment, self.magnitude, rng)
         return _erase(images, self.erase, rng) if self.erase else images
 
 
@@ -33,9 +44,9 @@ def _shift(images: Tensor, most: int, rng: torch.Generator) -> Tensor:
     batch, _, height, width = images.shape
     padded = F.pad(images, (most,) * 4)
     top, left = torch.randint(2 * most + 1, (2, batch, 1, 1), generator=rng)
-    rows = top + torch.arange(height).view(1, -1, 1)
-    columns = left + torch.arange(width).view(1, 1, -1)
-    picture = torch.arange(batch).view(-1, 1, 1)
+    rows = (top + torch.arange(height).view(1, -1, 1)).to(images.device)
+    columns = (left + torch.arange(width).view(1, 1, -1)).to(images.device)
+    picture = torch.arange(batch, device=images.device).view(-1, 1, 1)
     return padded.permute(0, 2, 3, 1)[picture, rows, columns].permute(0, 3, 1, 2)
 
 
@@ -45,4 +56,4 @@ def _erase(images: Tensor, chance: float, rng: torch.Generator) -> Tensor:
     side = (0.25 + 0.25 * size) * min(height, width)
     rows, columns = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
     inside = ((rows - y * height).abs() < side / 2) & ((columns - x * width).abs() < side / 2) & (hit < chance)
-    return images.masked_fill(inside.unsqueeze(1), 0.0)
+    return images.masked_fill(inside.unsqueeze(1).to(images.device), 0.0)

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class _Lost(Exception):
     """A data-loading process is gone."""
 
 
-def _iterate(loader: DataLoader[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+def _iterate(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over a loader; an error of a process is raised here, in words, and not as its traceback."""
     with _no_surprise():
         iterator = iter(loader)

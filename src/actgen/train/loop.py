@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import torch
@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..classify.evaluate import Predictions, predict, predict_pixels
+from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
 from ..records import Progress
 from ..seeding import derive, generator, permutation
+from ..strategies.base import BEFORE
 from .finite import gradient_norm, refuse_not_finite
 from .loading import batches
 from .options import TrainingOptions
@@ -32,6 +34,8 @@ def fit(
 ) -> Iterator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
+    before = _prepare(training, on_sample)
+    validated = training.evaluated_on == VALIDATION
     for epoch in range(training.start, training.options.epochs):
         began = time.perf_counter()
         mixture = training.mixture(epoch)
@@ -43,14 +47,16 @@ def fit(
         refusals = len(training.round.artist.refused) if training.round is not None else 0
         holdout = _generate(training, epoch, on_sample) if epoch < training.generating else None
         stats = EpochStats(
-            epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=accuracy, holdout_accuracy=holdout,
+            epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=None if validated else accuracy,
+            validation_accuracy=accuracy if validated else None, holdout_accuracy=holdout,
             per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
-            optimizer_steps=steps, train_seconds=round(trained - began, 3),
-            generation_seconds=round(time.perf_counter() - tested, 3) if epoch < training.generating else 0.0,
+            drawn_so_far=len(training.snapshot), optimizer_steps=steps, train_seconds=round(trained - began, 3),
+            generation_seconds=round(time.perf_counter() - tested + before, 3) if epoch < training.generating else 0.0,
             refused=[vars(one) for one in training.round.artist.refused[refusals:]] if training.round is not None else [],
         )  # fmt: skip
         training.stats.append(asdict(stats))
         save(training)
+        before = 0.0
         yield stats
 
 
@@ -64,35 +70,64 @@ def train_epoch(
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
     loader = batches(mixture, order, options.batch_size, options.workers, generator(seed, "loader", epoch))
+    classes = len(mixture.real.class_names)
     training.model.train()
     losses, rate = 0.0, 0.0
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
         for number, (pixels, labels) in enumerate(loader):
             position = schedule_position(epoch, number, steps, nominal)
-            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup)
-            images = options.augment(pixels.float() / 255, generator(seed, "augment", epoch, number))
-            losses += _step(training, images.to(device), labels.to(device), rate, (epoch, number))
+            rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup_fraction,
+                                 options.min_learning_rate)  # fmt: skip
+            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number))
+            images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
+            loss, logits = _step(training, images, targets, rate, (epoch, number))
+            losses += loss
+            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets)
+            if training.average is not None:
+                training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, labels: Tensor, rate: float, at: tuple[int, int]) -> float:
-    """Take one optimiser step, the `at`th (epoch, number); return its loss."""
+def _step(
+    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int]
+) -> tuple[float, Tensor]:  # fmt: skip
+    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it."""
+    options, accelerator = training.options, training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = rate
 
-    def part(images: Tensor, labels: Tensor, share: float) -> Tensor:
-        loss = F.cross_entropy(training.model(images), labels, label_smoothing=training.options.label_smoothing) * share
-        training.accelerator.backward(loss)
-        return loss.detach()
+    def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
+        with accelerator.autocast():
+            logits = training.model(images)
+            loss = options.loss(logits, targets, options.label_smoothing) * share
+        accelerator.backward(loss)
+        return float(loss.detach()), logits.detach()
 
-    loss = float(sum(training.micro_batches.run(part, images, labels, training.optimizer.zero_grad)))
+    parts = training.micro_batches.run(part, images, targets, training.optimizer.zero_grad)
+    loss = sum(loss for loss, _ in parts)
     refuse_not_finite(training, "loss", loss, at)
-    refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
+    if accelerator.scaler is None:  # which leaves out a step whose gradient overflowed
+        refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
+    if options.clip_norm:
+        accelerator.clip_grad_norm_(training.model.parameters(), options.clip_norm)
     training.optimizer.step()
-    return loss
+    return loss, torch.cat([logits for _, logits in parts])
+
+
+def _watch(
+    training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, targets: Tensor
+) -> None:  # fmt: skip
+    """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
+    if training.running is None:
+        return
+    rows, count = training.real_rows(epoch), len(mixture.real.labels)
+    real = [(place, rows[index]) for place, index in enumerate(order[: len(logits)]) if index < count]
+    places = torch.tensor([place for place, _ in real], dtype=torch.long)
+    losses = F.cross_entropy(logits.float().cpu()[places], targets.cpu()[places], reduction="none")
+    training.running.update([row for _, row in real], losses)
 
 
 def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
@@ -111,9 +146,9 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
         return None, None
     pixels = training.cached("test", training.test)
     if pixels is None:
-        seen = predict(training.classifier, training.test)
+        seen = predict(training.tested, training.test)
     else:
-        seen = Predictions(predict_pixels(training.classifier, pixels), torch.tensor(list(training.test.labels)))
+        seen = Predictions(predict_pixels(training.tested, pixels), torch.tensor(list(training.test.labels)))
     classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
@@ -121,7 +156,17 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
 def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> float | None:
     """Do the round of an epoch; return the accuracy on the held-out images in percent, if they were looked at."""
     assert training.round is not None
-    seen = training.round.look(training.classifier)
-    now = Progress(epoch=epoch, epochs=training.options.epochs)
-    training.snapshot = training.round(training.classifier, now, training.owed(epoch), on_sample, seen=seen)
-    return None if seen is None else round(100 * seen.accuracy, 4)
+    seen = training.look()
+    accuracy = None if seen is None else round(100 * seen.accuracy, 4)
+    now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
+    training.snapshot = training.round(training.classifier, now, owed, on_sample, seen=seen)
+    return accuracy
+
+
+def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> float:
+    """Do the round that comes before the training, if there is one; return the seconds it took."""
+    if training.start > 0 or training.round is None or training.round.strategy.when != BEFORE:
+        return 0.0
+    began = time.perf_counter()
+    _generate(training, -1, on_sample)
+    return time.perf_counter() - began

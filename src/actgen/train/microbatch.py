@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..memory import is_out_of_memory
 
+_Out = TypeVar("_Out")
 FEWEST = 2  # images in a part: BatchNorm needs two
 
 
@@ -24,8 +26,8 @@ class MicroBatches:
         self.parts = 1
 
     def run(
-        self, step: Callable[[Tensor, Tensor, float], Tensor], images: Tensor, targets: Tensor, begin: Callable[[], None]
-    ) -> list[Tensor]:  # fmt: skip
+        self, step: Callable[[Tensor, Tensor, float], _Out], images: Tensor, targets: Tensor, begin: Callable[[], None]
+    ) -> list[_Out]:  # fmt: skip
         """Return what `step(images, targets, share)` returns for each part; it is to add to the gradients.
 
         `begin` clears them before a first or a further try. `UserError` if not even `FEWEST` images fit.
@@ -45,6 +47,6 @@ class MicroBatches:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _try(self, step: Callable[[Tensor, Tensor, float], Tensor], images: Tensor, targets: Tensor) -> list[Tensor]:
+    def _try(self, step: Callable[[Tensor, Tensor, float], _Out], images: Tensor, targets: Tensor) -> list[_Out]:
         pairs = zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True)
         return [step(some, of, len(some) / len(images)) for some, of in pairs]

@@ -5,25 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .augment import Augmentation
+from .losses import Loss
+from .mixing import Mixing
+from .optimisers import OptimizerOptions
 
 EPOCH_LENGTHS = ("real", "grow")
+PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """The classifier's training: SGD with Nesterov momentum 0.9, warm-up and cosine.
+    """The classifier's training: unless changed, SGD with Nesterov momentum 0.9, warm-up and cosine.
 
-    `epoch_length`: "real" keeps the steps of an epoch at those of the real data, "grow" follows the grown set. `test_every`:
-    test accuracy is measured after every that many epochs, for the curves only. `workers`: data-loading processes.
+    `warmup`: fraction of the schedule, or `warmup_epochs` if above 0; the cosine ends at `min_learning_rate`. `clip_norm`:
+    largest norm of the gradient, 0 for any. `ema_decay`: keep a moving average of the weights, which is what is tested and
+    saved; 0 for none. `precision`: "bf16" or "fp16" for mixed precision. `epoch_length`: "real" keeps the steps of an epoch at
+    those of the real data, "grow" follows the grown set. `test_every`: test accuracy is measured after every that many epochs,
+    for the curves only. `workers`: data-loading processes.
     """
 
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 0.1
+    min_learning_rate: float = 0.0
     weight_decay: float = 5e-4
     warmup: float = 0.1
+    warmup_epochs: float = 0.0
     label_smoothing: float = 0.1
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    precision: str = "no"
     epoch_length: str = "real"
     test_every: int = 1
     workers: int = 0
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    loss: Loss = field(default_factory=Loss)
     augment: Augmentation = field(default_factory=Augmentation)
+    mixing: Mixing = field(default_factory=Mixing)
+
+    @property
+    def warmup_fraction(self) -> float:
+        """The part of the schedule in which the rate rises."""
+        return self.warmup_epochs / self.epochs if self.warmup_epochs else self.warmup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def generating_epochs(epochs: int, until: float) -> int:
@@ -18,6 +19,11 @@ def round_budgets(total: int, rounds: int) -> list[int]:
     return [share + (number < rest) for number in range(rounds)]
 
 
+def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
+    """Whether none of the last `patience` accuracies is above all before them; not before there are more than those."""
+    return len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])
+
+
 def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> float:
     """Return where step `number` of an epoch's `steps` stands in a schedule with `nominal` steps an epoch.
 
@@ -26,9 +32,9 @@ def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> floa
     return epoch * nominal + number * nominal / steps
 
 
-def learning_rate(step: float, total: int, peak: float, warmup: float) -> float:
-    """Return the rate at step `step` (0-based) of `total`: linear warm-up over a fraction, then cosine to zero."""
+def learning_rate(step: float, total: int, peak: float, warmup: float, final: float = 0.0) -> float:
+    """Return the rate at step `step` (0-based) of `total`: linear warm-up over a fraction, then cosine to `final`."""
     ramp = warmup * total
     if step < ramp:
         return peak * (step + 1) / (ramp + 1)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (step - ramp) / max(1.0, total - ramp)))
+    return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * (step - ramp) / max(1.0, total - ramp)))

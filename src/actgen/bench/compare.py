@@ -1,0 +1,88 @@
+"""Rows -> comparisons: what every arm gained over real images only, on the same seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from .arms import BASE
+from .rows import Row, accuracy, order
+from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """An arm at a budget. `accuracies` of its seeds in percent; `differences` to real only, in points, of the seeds that both
+    have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds.
+    """
+
+    recipe: str
+    arm: str
+    budget: float
+    accuracies: tuple[float, ...]
+    differences: tuple[float, ...] | None
+    images: float
+    train_seconds: float
+    generation_seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy in percent."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def gain(self) -> float | None:
+        """Mean paired difference in points."""
+        return statistics.fmean(self.differences) if self.differences else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Interval of Student's t around the gain."""
+        return t_interval(self.differences or ())
+
+    @property
+    def bootstrap(self) -> Interval | None:
+        """Bootstrap interval around the gain."""
+        return bootstrap_interval(self.differences or ())
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds that it takes to see half a point."""
+        return seeds_needed(self.differences or ())
+
+    @property
+    def per_thousand(self) -> float | None:
+        """Gain in points per 1,000 generated images."""
+        return None if self.gain is None or not self.images else 1000 * self.gain / self.images
+
+    @property
+    def per_second(self) -> float | None:
+        """Gain in points per second of generation."""
+        return (
+            None if self.gain is None or not self.images or not self.generation_seconds else self.gain / self.generation_seconds
+        )
+
+
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Return a comparison for every recipe, arm and budget, in the order of the rows."""
+    base = {(row["recipe"], row["seed"]): accuracy(row) for row in rows if row["arm"] == BASE}
+    groups = groupby(sorted(rows, key=order), key=lambda row: (row["recipe"], row["arm"], row["budget"]))
+    return [_compared(list(group), base) for _, group in groups]
+
+
+def _compared(group: Sequence[Row], base: dict[tuple[str, int], float]) -> Comparison:
+    first = group[0]
+    pairs = [(accuracy(row), base.get((row["recipe"], row["seed"]))) for row in group]
+    differences = tuple(own - real for own, real in pairs if real is not None)
+
+    def mean(value: Callable[[Row], float]) -> float:
+        return statistics.fmean(value(row) for row in group)
+
+    return Comparison(
+        recipe=first["recipe"], arm=first["arm"], budget=first["budget"], accuracies=tuple(own for own, _ in pairs),
+        differences=differences if first["arm"] != BASE else None, images=mean(lambda row: row["synthetic_images"]),
+        train_seconds=mean(lambda row: row["train_seconds"]),
+        generation_seconds=mean(lambda row: row["generation_seconds"]),
+    )  # fmt: skip
