@@ -21,8 +21,8 @@ def visible(text: str) -> str:
 
 
 def for_terminal(text: object) -> str:
-    """Return text from outside as Rich may print it: `visible`, and no markup."""
-    return escape(visible(str(text)))
+    """Return text from outside as Rich may print it before other text: `visible`, and no markup."""
+    return escape(f"{visible(str(text))} ")[:-1]  # a backslash at its end would be doubled
 
 
 def is_hidden(letter: str) -> bool:

@@ -39,7 +39,7 @@ from .diffuse.loading import Loading
 from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
 from .memory import peak_gib
-from .plain import brief, read_text
+from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
@@ -300,8 +300,17 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:
     refuse_file(out)
     held = out / "recipe.toml"
-    if held.exists() and held.read_text(encoding="utf-8", errors="replace") != to_toml(recipe):
+    if held.exists() and (text := held.read_text(encoding="utf-8", errors="replace")) != to_toml(recipe):
+        _refuse_missing_generator(recipe, out, text)
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
     if out.is_dir() and not held.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
+
+
+def _refuse_missing_generator(recipe: Recipe, out: Path, held: str) -> None:
+    """Raise `UserError` if a run's generator folder is gone: the preset that follows from it then makes another recipe."""
+    name = recipe.generator
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") != 1  # an id of the hub has one
+    if name != BUNDLED and is_path and f"generator = {json.dumps(name)}\n" in held and not Path(name).exists():
+        raise UserError(f"the generator {visible(name)} of the run in {out} is not there any more. Put it back to continue.")

@@ -23,7 +23,7 @@ from PIL import Image
 from ..checkpoint import write_bytes
 from ..errors import UserError, refuse_file
 from ..records import Sample, Snapshot
-from .manifest import parse_line
+from .lines import parse_line
 
 MANIFEST = "metadata.jsonl"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -213,7 +213,7 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
             training.average.module.load_state_dict(state["average"])
         if training.accelerator.scaler is not None:
             training.accelerator.scaler.load_state_dict(state["scaler"])
-        training.stats = state["stats"]
+        training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
         if training.round is not None:
             training.round.artist.bank.load_state_dict(state["bank"])
         if training.running is not None:
@@ -221,7 +221,7 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
         return int(state["images"])
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
 
 
