@@ -169,7 +169,7 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
 def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> SampleRow:
     key = as_text(record.get("key"))
     image = store / as_text(record.get("file_name"))
-    inside = image.is_file() and _inside(image, store)
+    inside = _inside(image, store) and image.is_file()
     return SampleRow(
         class_name=as_text(record.get("class_name", record.get("label"))),
         strategy=as_text(record.get("strategy")),
@@ -192,6 +192,7 @@ def _own(folder: Path, name: str) -> Path:
 def _inside(path: Path, folder: Path) -> bool:
     """Whether `path` lies in `folder` when its links are followed: a page shows nothing from elsewhere."""
     try:
+        path.exists()  # OSError for a name that is too long
         return path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a loop of links
         return False
