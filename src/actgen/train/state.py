@@ -206,7 +206,7 @@ def restore(training: Training) -> None:
 def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
     """Load the state and return how many images had been drawn."""
     try:
-        _refuse_other_inputs(training, state["inputs"])
+        _refuse_other_inputs(training, dict(state["inputs"]))
         training.classifier.load_state_dict(state["model"])
         training.optimizer.load_state_dict(state["optimizer"])
         if training.average is not None:
