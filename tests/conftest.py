@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
@@ -20,6 +21,9 @@ from actgen.data.sources import load_data
 from actgen.finetune.scratch import from_scratch
 from actgen.recipe import Recipe, build_recipe
 from actgen.records import Request, Sample
+
+settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
+settings.load_profile("same every time")
 
 CLASSES = ("zero", "one", "two", "three")
 TRAIN_IMAGES, TEST_IMAGES = 30, 10  # of each class

@@ -30,6 +30,6 @@ def test_every_module_is_in_the_tree() -> None:
 def test_every_file_in_the_tree_exists() -> None:
     tree = README.partition("## Where things are")[2].partition("## ")[0]
     there = {path.name for path in ROOT.joinpath("src").rglob("*.py")} | {
-        p.name for p in ROOT.joinpath("benchmarks").glob("*.py")
+        p.name for folder in ("benchmarks", "tools") for p in ROOT.joinpath(folder).glob("*.py")
     }
     assert set(re.findall(r"\b(\w+\.py)\b", tree)) <= there

@@ -28,9 +28,11 @@ def load(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # what torch raises on broken files has no end: IndexError, UnpicklingError, EOFError, ...
         raise damaged(path) from error
+    if not isinstance(state, dict):
+        raise damaged(path)
     return state
 
 

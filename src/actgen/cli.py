@@ -9,12 +9,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from .cli_bench import bench, report_bench
 from .cli_store import store
 from .errors import UserError
+from .plain import for_terminal, shortened
 
 
 class _Commands(TyperGroup):
@@ -39,6 +39,7 @@ app.command()(bench)
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]
+_MOST = 10_000_000
 _DATA = (
     "fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME or hf:FOLDER, or a folder of "
     "class folders (with or without train/ and test/ or val/)."
@@ -48,6 +49,7 @@ ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn or any tim
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]
+OnBadImage = Annotated[str | None, typer.Option(help="Image files that cannot be read: refuse (default), or skip and count.")]
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
 ]
@@ -75,6 +77,7 @@ def demo(
 def train(
     out: Annotated[Path | None, typer.Option(help=f"{_OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
+    on_bad_image: OnBadImage = None,
     model: ModelName = None,
     generator: GeneratorName = None,
     strategy: Annotated[str | None, typer.Option(help="none, text-only or actgen.")] = None,
@@ -91,7 +94,7 @@ def train(
     from .runs import estimate, run
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
-             "generation.budget": budget, "seed": seed}  # fmt: skip
+             "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     if dry_run:
@@ -112,7 +115,9 @@ def train(
 def generate(
     out: Annotated[Path, typer.Option(help="Store to draw into.")],
     classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
-    count: Annotated[int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1)] = None,
+    count: Annotated[
+        int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1, max=_MOST)
+    ] = None,
     from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to draw again.")] = None,
     key: Annotated[list[str] | None, typer.Option(help="Image of that store, as in metadata.jsonl. May be repeated.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data of that store's run are now, if they have moved.")] = None,
@@ -162,7 +167,7 @@ def _draw_classes(classes: str, count: int, generator: str, seed: int, settings:
     with Bar(console, "drawing", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
-    console.print(f"{count} images in {escape(str(out))}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
+    console.print(f"{count} images in {for_terminal(out)}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
 
 
 def _draw_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
@@ -186,16 +191,19 @@ def finetune(
     images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
     autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    on_bad_image: OnBadImage = None,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after minutes.")] = False,
 ) -> None:  # fmt: skip
     """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
-    from .cli_show import Bar
+    from .cli_show import Bar, left_out
     from .data.sources import load_data
     from .data.splits import balanced
     from .finetune.scratch import from_scratch as start
 
-    real = load_data(data).train
-    training = start(balanced(real, images) if images else real, out, architecture=from_scratch, steps=steps,
+    given = load_data(data, on_bad_image or "refuse")
+    if given.left_out:
+        console.print(left_out(len(given.left_out), given.left_out[0]))
+    training = start(balanced(given.train, images) if images else given.train, out, architecture=from_scratch, steps=steps,
                      autoencoder_steps=autoencoder_steps, seed=seed, compile=compile,
                      source=f"{data} --images {images}" if images else data)  # fmt: skip
     bars: dict[str, Bar] = {}
@@ -210,7 +218,7 @@ def finetune(
     finally:
         for bar in bars.values():
             bar.__exit__()
-    console.print(f"generator in {escape(str(out))}")
+    console.print(f"generator in {for_terminal(out)}")
 
 
 @app.command()
@@ -225,12 +233,12 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run, a demo 
         raise UserError(
             f"{folder} holds no summary.json: it is no finished run. Give the --out of a finished train, demo or bench."
         )
-    console.print(f"page: {escape(str(write_report(folder)))}")
+    console.print(f"page: {for_terminal(write_report(folder))}")
 
 
 def main() -> None:
     """Run the command line; `UserError` and what the system refuses become a message on stderr and exit code 2."""
-    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
+    warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
     try:
         app()
     except UserError as error:
@@ -242,5 +250,6 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {escape(message)}")
+    plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)

@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .plain import for_terminal
 from .recipe import Recipe, to_toml
 from .redraw import Redrawn
 from .runs import Estimate
@@ -88,14 +88,21 @@ def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
     if refused := {name: one["drawn"] - one["kept"] for name, one in ((summary["filters"] or {}).get("filters") or {}).items()
                    if one["drawn"] > one["kept"]}:  # fmt: skip
         reasons = ", ".join(f"{name} {count}" for name, count in refused.items())
-        console.print(f"drawn and refused: {reasons}; the reasons are in {escape(str(out / 'refused.jsonl'))}")
-    console.print(f"page: {escape(str(out / 'report.html'))}")
+        console.print(f"drawn and refused: {reasons}; the reasons are in {for_terminal(out / 'refused.jsonl')}")
+    if summary.get("left_out_images"):
+        console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
+    console.print(f"page: {for_terminal(out / 'report.html')}")
+
+
+def left_out(count: int, first: str) -> str:
+    """Return the line that says how many image files were left out."""
+    return f"{count} image file{'s' if count > 1 else ''} left out; the first: {for_terminal(first)}"
 
 
 def show_demo(console: Console, arms: dict[str, dict[str, Any]], out: Path) -> None:
     """Print the arms side by side and where the page is."""
     console.print(_table(arms))
-    console.print(f"One seed: a difference below about a point is noise. page: {escape(str(out / 'report.html'))}")
+    console.print(f"One seed: a difference below about a point is noise. page: {for_terminal(out / 'report.html')}")
 
 
 def _table(arms: dict[str, dict[str, Any]]) -> Table:
@@ -112,20 +119,22 @@ def _table(arms: dict[str, dict[str, Any]]) -> Table:
 def show_redrawn(console: Console, drawn: Sequence[Redrawn], out: Path) -> None:
     """Print for every image drawn again how it compares with the first."""
     for one in drawn:
-        console.print(f"{escape(one.key)}  {_comparison(one)}")
-    console.print(f"{len(drawn)} image{'s' if len(drawn) > 1 else ''} in {escape(str(out))}")
+        console.print(f"{for_terminal(one.key)}  {_comparison(one)}")
+    console.print(f"{len(drawn)} image{'s' if len(drawn) > 1 else ''} in {for_terminal(out)}")
 
 
 def _comparison(one: Redrawn) -> str:
     if one.differs is None:
-        return "differs; by how much cannot be told, since the stored image is gone or of another size"
+        return "differs; by how much cannot be told, since the stored image is gone, damaged or of another size"
     levels, pixels = one.differs
     return f"differs by at most {levels} of 255 grey levels, in {pixels} pixels" if pixels else "identical"
 
 
 def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:
     """Print the complete configuration and what it will cost."""
-    console.print(escape(to_toml(recipe)), soft_wrap=True)
+    console.print("\n".join(for_terminal(line) for line in to_toml(recipe).split("\n")), soft_wrap=True)
+    if seen.left_out:
+        console.print(f"# {left_out(len(seen.left_out), seen.left_out[0])}")
     console.print(f"# {seen.optimizer_steps} optimiser steps, {seen.images} images in {seen.rounds} rounds")
     console.print(f"# about {seen.train_seconds:.0f} s of training and {seen.generation_seconds:.0f} s of generation "
                   "on this machine, by a short measurement. Nothing was written.")  # fmt: skip

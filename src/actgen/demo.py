@@ -12,11 +12,10 @@ from . import checkpoint
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import Told, open_data, open_run, run
+from .runs import SHOWN, Told, open_data, open_run, run
 from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
-_SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 
 
 def run_demo(
@@ -36,7 +35,7 @@ def run_demo(
             replace(recipe, strategy=arm), out / "arms" / arm, data=data, on_batch=on_batch, on_sample=on_sample,
             on_epoch=lambda stats, arm=arm: on_epoch(arm, stats),  # type: ignore[misc]
         )  # fmt: skip
-        arms[arm] = {key: summary[key] for key in _SHOWN}
+        arms[arm] = {key: summary[key] for key in SHOWN}
         yield arm, arms[arm]
     facts = {"arms": arms, "seed": recipe.seed, "data": recipe.data, "generator": recipe.generator}
     checkpoint.write_text(out / "summary.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

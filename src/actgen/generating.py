@@ -13,6 +13,7 @@ from .class_prompts import worded
 from .data.store import Store, refuse_other_folder
 from .drawing import Artist
 from .errors import UserError
+from .plain import brief, is_storable, visible
 from .recipe import Recipe
 from .records import Progress, Request
 from .runs import open_generator
@@ -26,8 +27,12 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     """
     if not class_names:
         raise UserError("--classes is empty: give class names separated by commas, for example --classes 'coat,ankle boot'.")
+    if odd := [name for name in class_names if not is_storable(name)]:
+        raise UserError(f"--classes names {brief(odd[0])}, which is not UTF-8 text. Give class names in UTF-8.")
     if twice := sorted({name for name in class_names if list(class_names).count(name) > 1}):
-        raise UserError(f"--classes names {', '.join(twice)} more than once. Give each once; --count says how many images.")
+        raise UserError(
+            f"--classes names {', '.join(map(visible, twice))} more than once. Give each once; --count says how many images."
+        )
     refuse_other_folder(out)
     device = str(PartialState().device)
     artist = Artist(open_generator(recipe.generator, class_names, device, recipe.loading), recipe.drawing)

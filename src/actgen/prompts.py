@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+from .plain import is_hidden
+
 PROMPT_TEMPLATE = "a photo of {}"
 
 
@@ -11,5 +15,15 @@ def class_prompt(class_name: str, template: str = PROMPT_TEMPLATE) -> str:
 
 
 def class_words(class_name: str) -> str:
-    """Return a class name as words: "aquarium_fish" -> "aquarium fish"."""
-    return " ".join(class_name.replace("_", " ").split())
+    """Return a class name as words: "aquarium_fish" -> "aquarium fish".
+
+    Control characters part words, direction marks are left out, and a name cannot spell a tokenizer's own tokens (`<|...|>`).
+    """
+    plain = class_name if class_name.isprintable() else "".join(_word_letter(letter) for letter in class_name)
+    return " ".join(plain.replace("_", " ").replace("<|", "< |").split())
+
+
+def _word_letter(letter: str) -> str:
+    if not is_hidden(letter):
+        return letter
+    return "" if unicodedata.category(letter) == "Cf" else " "

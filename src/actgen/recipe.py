@@ -17,10 +17,12 @@ import tomli_w
 from .class_prompts import Prompts
 from .classify.classifier import Model
 from .classify.mining import Mining
+from .data.bad_images import ON_BAD_IMAGE
 from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
 from .errors import UserError
 from .filters.options import Filters
+from .plain import LONGEST, brief, is_storable, read_text, shown, visible
 from .presets import PRESETS, Drawing
 from .shipped import find_recipe
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
@@ -52,13 +54,14 @@ class Recipe:
     """Everything that a run depends on besides the data and the generator's weights.
 
     `images`: train on so many of the training images only, as evenly over the classes as can be and the same for every seed;
-    0 for all.
+    0 for all. `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
     """
 
     data: str = "fashion-mnist-mini"
     generator: str = BUNDLED
     strategy: str = "actgen"
     seed: int = 0
+    on_bad_image: str = "refuse"
     mining: Mining = field(default_factory=Mining)
     images: int = 0
     prompts: Prompts = field(default_factory=Prompts)
@@ -85,7 +88,7 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise UserError(f"--set {setting!r}: write it as a.b=value, for example training.batch_size=32.")
+            raise UserError(f"--set {brief(setting)}: write it as a.b=value, for example training.batch_size=32.")
         _put(tree, key.strip(), parse_value(text.strip()))
     for key, value in (flags or {}).items():
         if value is not None:
@@ -95,9 +98,10 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     generation = tree.get("generation", {})
     preset = generation.get("preset") if isinstance(generation, dict) else None
     if preset is None:
-        preset = suggested_preset(str(tree.get("generator", BUNDLED)))
+        generator = tree.get("generator", BUNDLED)
+        preset = suggested_preset(generator if isinstance(generator, str) else BUNDLED)
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise UserError(f"generation.preset = {preset!r} is unknown; allowed: {', '.join(PRESETS)}.")
+        raise UserError(f"generation.preset = {brief(preset)} is unknown; allowed: {', '.join(PRESETS)}.")
     start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
     recipe: Recipe = fill(start, tree, "")
     return recipe
@@ -108,9 +112,9 @@ def suggested_preset(generator: str) -> str:
     if generator == BUNDLED:
         return "tiny"
     try:
-        facts = json.loads((Path(generator) / "training.json").read_text(encoding="utf-8"))
+        facts = json.loads(read_text(Path(generator) / "training.json"))
         return "tiny" if facts["config"]["architecture"] == "tiny" else "default"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "default"
 
 
@@ -131,17 +135,20 @@ def flat(tree: Any, where: str = "") -> dict[str, Any]:
 
 def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{what} {path}: {error}. Give a TOML file; `actgen train --dry-run` prints a complete one.") from error
+        return tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of too many digits
+        reason = "is nested too deeply" if isinstance(error, RecursionError) else visible(str(error))
+        raise UserError(f"{what} {visible(str(path))}: {reason}. Give a TOML file; `actgen train --dry-run` prints a complete "
+                        "one.") from error  # fmt: skip
 
 
 def parse_value(text: str) -> Any:
     """Return the TOML value that `text` is, or else the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        read = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return read["value"] if len(read) == 1 else text
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -149,7 +156,7 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):
-            raise UserError(f"{key}: {parent} is a single value, it has no parts.")
+            raise UserError(f"{brief(key)}: {brief(parent)} is a single value, it has no parts.")
     tree[last] = value
 
 
@@ -160,13 +167,13 @@ def fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
     for key, value in tree.items():
         name = where + key
         if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1)
+            near = difflib.get_close_matches(key[:LONGEST], hints, 1)
             hint = f" Did you mean {where}{near[0]}?" if near else f" Allowed: {', '.join(where + k for k in hints)}."
-            raise UserError(f"unknown key {name}.{hint}")
+            raise UserError(f"unknown key {shown(name)}.{hint}")
         old = getattr(part, key)
         if dataclasses.is_dataclass(old):
             if not isinstance(value, Mapping):
-                raise UserError(f"{name} = {value!r}: it has parts; write them as [{name}] or {name}.KEY=value.")
+                raise UserError(f"{name} = {brief(value)}: it has parts; write them as [{name}] or {name}.KEY=value.")
             changes[key] = fill(old, value, name + ".")
         else:
             changes[key] = _typed(value, hints[key], name)
@@ -177,18 +184,23 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if get_origin(kind) is dict:
         if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in value.values()):
             raise UserError(f'{name}: it is a table of names and texts; write it as [{name}] with lines "name" = "text".')
-        return dict(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return {key: _typed(part, str, f"{name}.{shown(key)}") for key, part in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{name} = {value!r} is not {'a whole number' if kind is int else kind.__name__}.")
-    if isinstance(value, float) and math.isnan(value):
-        raise UserError(f"{name} is not a number.")
+        raise UserError(f"{name} = {brief(value)} is not {'a whole number' if kind is int else kind.__name__}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} is not a number." if math.isnan(value) else f"{name} = {value} is not a finite number.")
+    if isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+        raise UserError(f"{name} = {brief(value)} is too large a number.")
+    if isinstance(value, str) and not is_storable(value):
+        raise UserError(f"{name} = {brief(value)} cannot be written in a recipe, which holds UTF-8 text. Rename what it names.")
     return value
 
 
+_LARGEST_WHOLE = 2**62
 _RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, 2**62), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
+    "seed": (0, _LARGEST_WHOLE), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
     "evaluation.fraction": (0.001, 0.9), "evaluation.most": (1, 1e9), "training.epochs": (1, 1e6),
     "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
@@ -214,10 +226,12 @@ def _check_ranges(recipe: Recipe) -> None:
         for part in key.split("."):
             value = getattr(value, part)
         if not low <= value <= high:
-            raise UserError(f"{key} = {value}: allowed is {low:g} to {high:g}.")
+            raise UserError(f"{key} = {brief(value)}: allowed is {low:g} to {high:g}.")
     for key, allowed in (("epoch_length", EPOCH_LENGTHS), ("precision", PRECISIONS)):
         if (value := getattr(recipe.training, key)) not in allowed:
-            raise UserError(f"training.{key} = {value!r}: allowed are {', '.join(allowed)}.")
+            raise UserError(f"training.{key} = {brief(value)}: allowed are {', '.join(allowed)}.")
     if recipe.training.warmup_fraction > 0.9:
         raise UserError(f"training.warmup_epochs = {recipe.training.warmup_epochs:g} of {recipe.training.epochs} epochs leaves "
                         "too little after the warm-up: allowed is up to nine tenths of the epochs.")  # fmt: skip
+    if recipe.on_bad_image not in ON_BAD_IMAGE:
+        raise UserError(f"on_bad_image = {brief(recipe.on_bad_image)}: allowed are {', '.join(ON_BAD_IMAGE)}.")

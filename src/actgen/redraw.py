@@ -18,6 +18,7 @@ from accelerate import PartialState
 from PIL import Image
 
 from .borrowing import frozen
+from .data.decoding import read_image
 from .data.refused import in_order, read_ledger
 from .data.store import MANIFEST, Store, read_manifest, refuse_other_folder
 from .diffuse.backbone import Backbone
@@ -195,11 +196,12 @@ def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
 
 
 def _difference(image: Image.Image, path: Path) -> tuple[int, int] | None:
-    """Return the largest difference in grey levels and the number of pixels that differ; None if `path` is gone."""
-    if not path.is_file():
+    """Return the largest difference in grey levels and the number of pixels that differ; None if `path` cannot be read."""
+    try:
+        stored = read_image(path)
+    except UserError:
         return None
-    with Image.open(path) as stored:
-        if stored.size != image.size:
-            return None
-        apart = np.abs(np.asarray(stored.convert("RGB"), dtype=np.int16) - np.asarray(image, dtype=np.int16))
+    if stored.size != image.size:
+        return None
+    apart = np.abs(np.asarray(stored, dtype=np.int16) - np.asarray(image, dtype=np.int16))
     return int(apart.max()), int((apart.max(axis=2) > 0).sum())

@@ -42,6 +42,7 @@ from .errors import UserError, refuse_file
 from .filters import open_chain
 from .filters.tally import keep_rates
 from .memory import peak_gib
+from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
@@ -57,6 +58,8 @@ from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
 Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
+SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
+"""What is shown of every finished run."""
 
 
 def bundled_generator() -> Path:
@@ -72,8 +75,9 @@ def open_generator(
         return Backbone.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
     if unknown:
-        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {unknown[0]!r}. Give --generator a diffusers "
-                        "folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out FOLDER.")  # fmt: skip
+        raise UserError(f"the bundled generator knows Fashion-MNIST only, not {brief(unknown[0])}. Give --generator a "
+                        "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out "
+                        "FOLDER.")  # fmt: skip
     backbone = Backbone.from_pretrained(str(bundled_generator()), device=device, loading=loading)
     backbone.name = BUNDLED
     return backbone
@@ -98,9 +102,9 @@ def open_artist(
     return artist
 
 
-def open_data(recipe: Recipe, load: Callable[[str], RealData] = load_data) -> RealData:
+def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
-    data = load(recipe.data)
+    data = load(recipe.data, recipe.on_bad_image)
     names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
     train = balanced(data.train, recipe.images) if recipe.images else data.train
     data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
@@ -141,7 +145,7 @@ def open_run(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed, data_note=data.note,
+        until=generation.until, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
     )  # fmt: skip
 
 
@@ -158,7 +162,7 @@ def run(
         _refuse_other_run(recipe, out)
         if page and not (out / "report.html").exists():
             write_report(out)
-        return dict(json.loads(finished.read_text(encoding="utf-8")))
+        return _read_summary(finished)
     training = open_run(recipe, out, data, generators)
     checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
     if training.mining is not None and training.mining.pool == CROSS_FIT:
@@ -174,6 +178,17 @@ def run(
     return summary
 
 
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(read_text(path))
+        if summary.keys() >= {"strategy", *SHOWN}:
+            return dict(summary)
+        reason = "lacks what a finished run measured"
+    except (ValueError, RecursionError, AttributeError):
+        reason = "is not the JSON object that a finished run wrote"
+    raise UserError(f"{path} {reason}. Put it back, or remove it: the same command writes it again.")
+
+
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
@@ -181,7 +196,8 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     chain = training.round.filters if training.round is not None else None
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
-        "data_note": training.data_note,
+        "data_note": training.data_note, "left_out_images": len(training.left_out),
+        "left_out_first": training.left_out[0] if training.left_out else None,
         "generator": facts.get("generator") or None, "generator_hash": facts.get("generator_hash") or None,
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
         "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
@@ -198,13 +214,14 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will do: images, steps and the seconds that a short measurement predicts."""
+    """What a run will do: images, steps and the seconds that a short measurement predicts; which files it cannot use."""
 
     images: int
     rounds: int
     optimizer_steps: int
     train_seconds: float
     generation_seconds: float
+    left_out: tuple[str, ...]
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
@@ -216,7 +233,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     drawing = _drawing_seconds(training) if images else 0.0
-    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing)
+    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing, training.left_out)
 
 
 def _planned_steps(training: Training) -> int:
@@ -290,8 +307,17 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:
     refuse_file(out)
     held = out / "recipe.toml"
-    if held.exists() and held.read_text(encoding="utf-8") != to_toml(recipe):
+    if held.exists() and (text := held.read_text(encoding="utf-8", errors="replace")) != to_toml(recipe):
+        _refuse_missing_generator(recipe, out, text)
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
     if out.is_dir() and not held.exists() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
+
+
+def _refuse_missing_generator(recipe: Recipe, out: Path, held: str) -> None:
+    """Raise `UserError` if a run's generator folder is gone: the preset that follows from it then makes another recipe."""
+    name = recipe.generator
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") != 1  # an id of the hub has one
+    if name != BUNDLED and is_path and f"generator = {json.dumps(name)}\n" in held and not Path(name).exists():
+        raise UserError(f"the generator {visible(name)} of the run in {out} is not there any more. Put it back to continue.")

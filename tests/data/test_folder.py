@@ -9,8 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from actgen.data.folder import check_images, printable, read_folder_split, read_image
+from actgen.data.decoding import read_image
+from actgen.data.folder import check_images, read_folder_split
 from actgen.data.imageset import ImageSet
+from actgen.data.names import printable
 from actgen.errors import UserError
 
 ORIENTATION = 0x0112
@@ -203,8 +205,8 @@ def test_unreadable_files_are_named_and_counted(tmp_path: Path, decode_limit: in
     (tmp_path / "cat" / "c.jpg").write_text("<html>not found</html>")
     (tmp_path / "cat" / "d.png").symlink_to(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"b\.png: it is empty") as caught:
-        check_images(read_folder_split(tmp_path, "train"), decode_limit)
-    assert str(caught.value).splitlines()[1:] == ["2 more cannot be read."]
+        check_images(read_folder_split(tmp_path, "train"), decode_limit=decode_limit)
+    assert str(caught.value).splitlines()[1:] == ["2 more cannot be read. --on-bad-image skip leaves such files out."]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".gif", ".tif"])
@@ -215,7 +217,7 @@ def test_a_truncated_file_is_found(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"cannot read the image .*a\.") as caught:
         check_images(read_folder_split(tmp_path, "train"))
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value).splitlines()) == 2
 
 
 def test_another_format_under_an_image_suffix_is_refused(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_pickled_cifar_is_refused_with_the_binary_version_named(name: str, tmp_p
     (tmp_path / "cifar-10-batches-py" / name).write_bytes(b"\x80\x02}")
     for folder in (tmp_path, tmp_path / "cifar-10-batches-py"):
         text = message(f"cifar10:{folder}")
-        assert "a pickle is a program and is not read" in text
+        assert "it can run code and is not read" in text
         assert "cifar-10-binary.tar.gz" in text
 
 

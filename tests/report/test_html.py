@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import re
@@ -54,10 +56,15 @@ def test_the_page_reaches_for_nothing_outside(folder: Path) -> None:
         assert all((attributes.get(name) or "data:").startswith("data:") for name in ("src", "srcset", "href"))
 
 
-def test_the_policy_forbids_all_but_inline_styles_and_data_pictures(folder: Path) -> None:
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    metas = [attributes for element, attributes in Elements(written(folder)).seen if element == "meta"]
-    assert {"http-equiv": "Content-Security-Policy", "content": policy} in metas
+def test_the_policy_forbids_all_but_its_own_sheet_and_data_pictures(folder: Path) -> None:
+    page = written(folder)
+    (sheet,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    seen = Elements(page).seen
+    assert seen[2] == ("meta", {"charset": "utf-8"})
+    assert seen[3] == ("meta", {"http-equiv": "Content-Security-Policy", "content": policy})  # before anything it governs
+    assert not [element for element, attributes in seen if "style" in attributes]
 
 
 def test_every_class_is_there_as_text_only(folder: Path) -> None:
@@ -164,7 +171,10 @@ def test_a_better_rival_is_named(tmp_path: Path) -> None:
 
 
 def test_a_demo_without_its_runs_still_has_its_result(tmp_path: Path) -> None:
-    arms = {"none": {"test_accuracy": 80.0}, "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5}}
+    arms: dict[str, dict[str, float]] = {
+        "none": {"test_accuracy": 80.0},
+        "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5},
+    }
     (tmp_path / "summary.json").write_text(json.dumps({"arms": arms, "seed": 3}), encoding="utf-8")
     page = written(tmp_path)
     assert "+1.0 points" in page
@@ -180,3 +190,31 @@ def test_of_many_classes_those_that_changed_most_are_drawn() -> None:
     before = {f"class {number}": 50.0 for number in range(100)}
     after = {name: 50.0 + place / 10 for place, name in enumerate(before)}
     assert plots.most_changed(before, after) == list(before)[-plots.MOST_CLASSES :]
+
+
+def test_nothing_from_outside_the_folder_is_shown(tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other")
+    (other / "recipe.toml").write_text("secret = 1\n", encoding="utf-8")
+    run = make_run(tmp_path / "run", samples=1)
+    (run / "recipe.toml").unlink()
+    (run / "recipe.toml").symlink_to(other / "recipe.toml")
+    (run / "previews").mkdir(exist_ok=True)
+    (run / "previews" / "r000-guide.png").unlink(missing_ok=True)
+    (run / "previews" / "r000-guide.png").symlink_to(other / "previews" / "r001-guide.png")
+    (run / "previews" / "r000-mask.png").unlink(missing_ok=True)
+    page = written(run)
+    assert "secret" not in page
+    assert "not kept" in page
+    arms: dict[str, dict[str, str]] = {"none": {}, "../../other": {}, "/etc": {}, "": {}, "a\x00b": {}, "x" * 5000: {}}
+    (tmp_path / "demo" / "arms").mkdir(parents=True)
+    (tmp_path / "demo" / "summary.json").write_text(json.dumps({"arms": arms}), encoding="utf-8")
+    assert [view.name for view in read_arms(tmp_path / "demo")] == ["none"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"test_accuracy": ' + "9" * 5000 + "}", '{"epoch": 1e300}', '{"per_class": [1]}']
+)
+def test_numbers_and_nesting_without_end_are_left_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "stats.jsonl").write_text(text + "\n", encoding="utf-8")
+    (tmp_path / "summary.json").write_text(text, encoding="utf-8")
+    assert "test accuracy was not measured" in written(tmp_path)

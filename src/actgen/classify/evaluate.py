@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from ..borrowing import frozen
 from ..data.imageset import ImageSet, to_pixels
+from ..errors import UserError
+from ..memory import is_out_of_memory
 from .classifier import Classifier
 
 
@@ -50,16 +52,28 @@ class Predictions:
 
 @torch.no_grad()
 def predict_pixels(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int = 250) -> Tensor:
-    """uint8 images [N, 3, S, S] -> logits [N, K] on the CPU; the classifier's modes come back as found."""
+    """uint8 images [N, 3, S, S] -> logits [N, K] on the CPU; the classifier's modes come back as found.
+
+    A batch that does not fit into memory is halved.
+    """
+    parts: list[Tensor] = []
     with frozen(classifier):
-        device = classifier.mean.device
-        parts = [classifier(batch.to(device).float() / 255).float().cpu() for batch in pixels_NCHW.split(batch_size)]
+        while (done := sum(map(len, parts))) < len(pixels_NCHW):
+            batch = pixels_NCHW[done : done + batch_size].to(classifier.mean.device)
+            try:
+                parts.append(classifier(batch.float() / 255).float().cpu())
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or batch_size == 1:
+                    raise
+                batch_size = max(1, len(batch) // 2)
     return torch.cat(parts)
 
 
 def predict(classifier: Classifier, images: ImageSet, batch_size: int = 250) -> Predictions:
     """Return the classifier's predictions for `images`, fitted to its input size."""
     total = len(images.labels)
+    if not total:
+        raise UserError("there is no image to look at: give one held-out image or more.")
     parts = [
         predict_pixels(classifier, to_pixels(images, classifier.image_size, range(start, min(start + batch_size, total))))
         for start in range(0, total, batch_size)

@@ -51,19 +51,19 @@ def read_cifar(folder: Path, version: Version) -> tuple[ArrayImages, ArrayImages
     """Return the training and the test images; `folder` holds the files, or the folder in which the archive unpacks does.
 
     Keys are `train/NUMBER` and `test/NUMBER` in the order of the files. Raises UserError for what is missing or damaged, and
-    for the version for Python, which is pickled.
+    for the version for Python, which can run code when it is opened.
     """
     inside = next((path for path in (folder, *sorted(folder.glob("cifar-*-b*"))) if (path / version.test).is_file()), None)
     if inside is None:
-        raise UserError(f"{folder} does not hold {version.test}{_pickled(folder)}.\n{version.layout}")
+        raise UserError(f"{folder} does not hold {version.test}{_for_python(folder)}.\n{version.layout}")
     names = _class_names(inside / version.names, version)
     return _split(inside, "train", version.train, names, version), _split(inside, "test", version.test, names, version)
 
 
-def _pickled(folder: Path) -> str:
+def _for_python(folder: Path) -> str:
     for path in (folder, *folder.glob("cifar-*")):
         if any((path / name).is_file() for name in ("batches.meta", "meta", "data_batch_1", "data_batch_1.mat", "train.mat")):
-            return ", but the version for Python or Matlab: a pickle is a program and is not read, take the binary version"
+            return ", but the version for Python or Matlab: it can run code and is not read, take the binary version"
     return ""
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UserError
-from .folder import FolderImages, printable, read_folder_split, sub_folders
+from .folder import FolderImages, read_folder_split, sub_folders
+from .names import printable
 from .splits import hold_out
 
 CLASSES = (

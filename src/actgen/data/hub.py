@@ -15,7 +15,8 @@ from PIL import Image, ImageOps
 
 from ..errors import UserError
 from ..prompts import class_words
-from .folder import printable, to_rgb
+from .decoding import to_rgb
+from .names import printable
 
 OPTIONS = ("config", "train", "test", "image", "label")
 LAYOUT = (

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .folder import SUFFIXES, FolderImages, printable, read_folder_split, sub_folders
+from .folder import SUFFIXES, FolderImages, read_folder_split, sub_folders
+from .names import printable
 
 LAYOUT = (
     "Get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from https://image-net.org and unpack them to "

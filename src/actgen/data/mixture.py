@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from ..records import Snapshot
 from .crop import Crop
+from .decoding import read_image
 from .imageset import ImageSet, fit_square
 
 CACHE_BYTES = 1 << 30  # real images that take no more than this are best kept in memory
@@ -46,5 +47,4 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(array).permute(2, 0, 1), self.labels[index]
 
     def _generated(self, number: int) -> Image.Image:
-        with Image.open(self.folder / self.rows[number]["file_name"]) as image:
-            return image.convert("RGB")
+        return read_image(self.folder / self.rows[number]["file_name"])

@@ -71,7 +71,7 @@ class RoundFiles:
             with safe_open(path, framework="pt") as file:
                 for key, label in json.loads(file.metadata()[_ORDER]).items():
                     yield key, int(label), file.get_tensor(key)
-        except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, AttributeError, TypeError, KeyError, ValueError, RecursionError) as error:
             raise _unreadable(path, error) from error
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from ..errors import UserError
+from ..plain import brief, visible
 from . import cifar, eurosat, imagenet
-from .folder import FolderImages, check_images, printable, read_folder_split, sub_folders
+from .bad_images import BadImages
+from .folder import FolderImages, check_images, read_folder_split, sub_folders
 from .hub import read_hub
 from .idx import LAYOUT, read_idx_split
 from .imageset import ArrayImages, ImageSet
+from .names import kept, printable
 
 BUNDLED = "fashion-mnist-mini"
 ALLOWED = (
@@ -28,7 +32,7 @@ class RealData:
     """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
 
     `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
-    usual.
+    usual. `left_out`: the files of both splits that could not be used, with the reasons.
     """
 
     spec: str
@@ -36,30 +40,49 @@ class RealData:
     test: ImageSet | None
     note: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
-def load_data(spec: str) -> RealData:
+def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
     """Return the real data that `spec` names: "fashion-mnist-mini", PREFIX:DIR with a prefix of `READERS`, "hf:NAME" (see
     `hub.read_hub`), or the path of a folder.
 
     A folder holds one sub-folder per class, or `train/` with these inside and perhaps one of `test/`, `val/`, `valid/`
     and `validation/` with the same classes. Every image file is read once (see `check_images`), but of ImageNet.
-    Raises UserError for anything that cannot be trained on.
+    Raises UserError for anything that cannot be trained on; with `on_bad_image` "skip", image files that cannot be used are
+    left out instead, as long as enough remain of every class.
     """
+    bad = BadImages(on_bad_image)
     try:
-        train, test = _load(spec)
+        train, test = _load(spec, bad)
         _check_classes(spec, train)
-        for images in (train, test):
-            if isinstance(images, FolderImages) and not spec.startswith("imagenet:"):  # over a million files, known to be whole
-                check_images(images)
+        if not spec.startswith("imagenet:"):  # over a million files, known to be whole
+            train, test = _checked(train, bad), None if test is None else _checked(test, bad)
     except OSError as error:
         where = printable(str(error.filename or spec))
         raise UserError(f"cannot read {where}: {error.strerror}. Check that it exists and that you may read it, "
                         "or give other data.") from error  # fmt: skip
-    return RealData(spec, train, test, note=eurosat.NOTE if spec.startswith("eurosat:") else "")
+    if bad.found:
+        _check_left(spec, train, test, bad)
+    note = eurosat.NOTE if spec.startswith("eurosat:") else ""
+    return RealData(spec, train, test, note=note, left_out=tuple(bad.found))
 
 
-def _load(spec: str) -> tuple[ImageSet, ImageSet | None]:
+def _checked(images: ImageSet, bad: BadImages) -> ImageSet:
+    return check_images(images, bad) if isinstance(images, FolderImages) else images
+
+
+def _check_left(spec: str, train: ImageSet, test: ImageSet | None, bad: BadImages) -> None:
+    """Check again what is left when bad files are out."""
+    try:
+        _check_classes(spec, train)
+        if test is not None and not test.labels:
+            raise UserError(f"{printable(spec)} has no test images left.")
+    except UserError as error:
+        raise UserError(f"{len(bad.found)} image files were left out, and {error}\nThe first: {bad.found[0]}") from error
+
+
+def _load(spec: str, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
     if spec == BUNDLED:
         return _load_bundled(_ASSETS / BUNDLED)
     prefix, colon, rest = spec.partition(":")
@@ -68,7 +91,7 @@ def _load(spec: str) -> tuple[ImageSet, ImageSet | None]:
     if colon and prefix in READERS:
         reader = READERS[prefix]
         return reader.read(_folder(spec, rest, reader.layout))
-    return _load_folder(_folder(spec, spec))
+    return _load_folder(_folder(spec, spec), bad)
 
 
 def _folder(spec: str, text: str, layout: str = ALLOWED) -> Path:
@@ -78,7 +101,7 @@ def _folder(spec: str, text: str, layout: str = ALLOWED) -> Path:
     if text.strip() and path.exists():
         raise UserError(f"{printable(spec)} is a file, not a folder. Unpack it first if it is an archive.\n{layout}")
     what = "data set and no folder" if layout is ALLOWED else "folder"
-    raise UserError(f"there is no {what} called {printable(text)!r}.\n{layout}")
+    raise UserError(f"there is no {what} called {brief(kept(text))}.\n{layout}")
 
 
 def _load_bundled(folder: Path) -> tuple[ArrayImages, ArrayImages]:
@@ -112,10 +135,10 @@ READERS: dict[str, Reader] = {
 }
 
 
-def _load_folder(root: Path) -> tuple[ImageSet, ImageSet | None]:
+def _load_folder(root: Path, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
     train_folder, test_folder = _split_folders(root)
-    train = read_folder_split(train_folder, "train", root)
-    test = read_folder_split(test_folder, "test", root) if test_folder else None
+    train = read_folder_split(train_folder, "train", root, bad)
+    test = read_folder_split(test_folder, "test", root, bad) if test_folder else None
     if test_folder and test and test.class_names != train.class_names:
         raise UserError(f"{printable(train_folder)} and {printable(test_folder)} must have the same class folders; "
                         + _difference(train.class_names, test.class_names, test_folder.name))  # fmt: skip
@@ -130,7 +153,7 @@ def _split_folders(root: Path) -> tuple[Path, Path | None]:
     names = {name.lower(): name for name in sub_folders(root)}
     only_splits = names.keys() <= {"train", *_TEST_FOLDERS}
     if names and only_splits and "train" not in names:
-        raise UserError(f"{printable(root)} has {' and '.join(names.values())}, but no train folder. Add one, "
+        raise UserError(f"{printable(root)} has {' and '.join(map(visible, names.values()))}, but no train folder. Add one, "
                         "or give a folder of class folders.")  # fmt: skip
     if not names and any(root.glob("*-ubyte*")):
         raise UserError(f"{printable(root)} has no class folders, but files in MNIST's format: "
@@ -149,15 +172,17 @@ def _difference(train: Sequence[str], test: Sequence[str], test_name: str) -> st
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(visible, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _check_classes(spec: str, images: ImageSet) -> None:
     """Raise UserError unless there are two classes or more, with two training images or more in each."""
     names, labels = images.class_names, list(images.labels)
     if len(names) < 2:
-        raise UserError(f"{printable(spec)} has only one class, {names[0]}. A classifier needs two or more: "
+        raise UserError(f"{printable(spec)} has only one class, {visible(names[0])}. A classifier needs two or more: "
                         "add a folder for another class.")  # fmt: skip
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{printable(spec)} has more than one class called {_listed(twice)}. Give each a name of its own.")
     counts = [0] * len(names)
     for label in labels:
         counts[label] += 1

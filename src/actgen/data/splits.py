@@ -7,6 +7,7 @@ from itertools import zip_longest
 from actgen import seeding
 
 from ..errors import UserError
+from ..plain import visible
 from .imageset import ImageSet, Subset
 
 
@@ -21,7 +22,7 @@ def hold_out(images: ImageSet, fraction: float, seed: int) -> tuple[Subset, Subs
     taken: set[int] = set()
     for name, indices in zip(images.class_names, _by_class(images), strict=True):
         if len(indices) < 2:
-            raise UserError(f"the class {name} has {len(indices)} images; to hold some out, "
+            raise UserError(f"the class {visible(name)} has {len(indices)} images; to hold some out, "
                             "each class needs 2 or more.")  # fmt: skip
         count = min(max(1, round(fraction * len(indices))), len(indices) - 1)
         taken.update(indices[i] for i in seeding.permutation(len(indices), seed, "hold-out", name)[:count])

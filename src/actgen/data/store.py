@@ -23,6 +23,7 @@ from PIL import Image
 from ..checkpoint import write_bytes
 from ..errors import UserError, refuse_file
 from ..records import Sample, Snapshot
+from .lines import parse_line
 
 MANIFEST = "metadata.jsonl"
 
@@ -136,16 +137,18 @@ def read_manifest(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines of a manifest; nothing if there is no manifest."""
     if not path.exists():
         return
+    seen: set[str] = set()
     with path.open("rb") as file:  # bytes: a line may be torn within a letter
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
             try:
-                row = json.loads(line)
+                row = parse_line(line)
+                if row["key"] in seen:
+                    raise ValueError(f"{row['key']} is there twice")
             except ValueError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error}). Restore the line or remove it.") from error
-            if not isinstance(row, dict) or "key" not in row or "file_name" not in row:
-                raise UserError(f"{path}, line {number}: not an object with key and file_name. Restore it or remove it.")
+                raise UserError(f"{path}, line {number}: {error}. Restore the line or remove it.") from error
+            seen.add(row["key"])
             yield row
 
 

@@ -14,8 +14,12 @@ from torch.nn import functional as F
 
 from ..borrowing import borrowed
 from ..errors import UserError
+from ..memory import is_out_of_memory
+from ..plain import brief, first_line, visible
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
+
+TRIAL_SIZE = 8  # of the latent that is tried when a generator is loaded
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,24 @@ class Backbone:
         if not loading.offload:
             for network in (pipeline.unet, pipeline.vae):
                 network.to(memory_format=torch.channels_last)
-        return cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+        backbone = cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+        backbone._try_out()
+        return backbone
+
+    def _try_out(self) -> None:
+        """Raise `UserError` if a small picture does not pass: the files are damaged, or do not fit together."""
+        try:
+            with torch.no_grad(), self.borrowed():
+                channels, size, _ = self.latent_shape
+                x = torch.zeros((1, channels, *(min(size, TRIAL_SIZE),) * 2), device=self.device)
+                self.predict(x, torch.tensor(1, device=self.device), self.encode_text(["a"]), 1.0)
+                self.decode(x)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(f"--generator {visible(self.name)} cannot draw ({reason}). Its files may be damaged, or belong to "
+                            "different generators.") from error  # fmt: skip
 
     @contextmanager
     def borrowed(self, dtype: torch.dtype | None = None) -> Iterator[None]:
@@ -227,9 +248,9 @@ class Backbone:
             try:
                 if not Path(name).is_dir() and "/" not in name:
                     raise ValueError(name)
-                made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype)
-            except (OSError, ValueError) as error:
-                raise UserError(f"drawing.text.decoder = {name!r}: allowed are full, half, or the folder or id of an "
+                made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype, use_safetensors=True)
+            except Exception as error:
+                raise UserError(f"drawing.text.decoder = {brief(name)}: allowed are full, half, or the folder or id of an "
                                 "AutoencoderTiny (such as madebyollin/taesd).") from error  # fmt: skip
             self._decoders[key] = made.to(self.device).eval().requires_grad_(False)
         return self._decoders[key]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from ..errors import UserError
+from ..plain import brief, first_line, visible
+from .contents import check_contents
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
@@ -35,7 +37,7 @@ class Loading:
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", *DTYPES):
-            raise UserError(f"loading.dtype = {self.dtype!r} is unknown; allowed: auto, {', '.join(DTYPES)}.")
+            raise UserError(f"loading.dtype = {brief(self.dtype)} is unknown; allowed: auto, {', '.join(DTYPES)}.")
 
     def torch_dtype(self, device: str) -> torch.dtype:
         """Return what the networks compute in on `device`."""
@@ -48,8 +50,10 @@ def load_pipeline(path_or_id: str, device: str, loading: Loading) -> Any:
     """Load a pipeline folder or hub id onto `device`; `UserError` if it is neither, or cannot be guided."""
     folder = Path(path_or_id)
     if folder.exists() and not (folder / "model_index.json").is_file():
-        raise UserError(f"--generator {path_or_id}: no model_index.json in it. Give a diffusers pipeline folder, "
+        raise UserError(f"--generator {visible(path_or_id)}: no model_index.json in it. Give a diffusers pipeline folder, "
                         "a hub id, or make one with `actgen finetune --from-scratch tiny`.")  # fmt: skip
+    if folder.exists():
+        check_contents(folder)
     pipeline = _load(path_or_id, loading.torch_dtype(device))
     refuse_unguidable(pipeline, path_or_id)
     _refuse_missing_weights(pipeline, path_or_id)
@@ -109,19 +113,24 @@ def _load(path_or_id: str, dtype: torch.dtype) -> Any:
 
     logging.disable_progress_bar()
     text_logging.disable_progress_bar()
+    told = logging.get_verbosity(), text_logging.get_verbosity()
+    logging.set_verbosity(CRITICAL)  # what is wrong is in the exception
+    text_logging.set_verbosity(CRITICAL)
     try:
         return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except Exception as error:  # what damaged configurations and weights raise has no end
         here = ", ".join(["bundled", *local_generators()][:6])
-        raise UserError(f"cannot load the generator {path_or_id!r}: {first}\nThere are here: {here}. Or give the path of a "
-                        f"diffusers folder, or an id such as {_IDS} (needs the network once).") from error  # fmt: skip
+        raise UserError(f"cannot load the generator {brief(path_or_id)}: {first_line(error)}\n"
+                        f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
+                        "(needs the network once).") from error  # fmt: skip
+    finally:
+        logging.set_verbosity(told[0])
+        text_logging.set_verbosity(told[1])
 
 
 def _load_lora(pipeline: Any, lora: str) -> None:
     try:
-        pipeline.load_lora_weights(lora)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"loading.lora = {lora!r} cannot be loaded: {first} Give a folder or .safetensors file of LoRA "
-                        "weights for this generator, or a hub id.") from error  # fmt: skip
+        pipeline.load_lora_weights(lora, use_safetensors=True)  # else formats that run code would be tried
+    except Exception as error:
+        raise UserError(f"loading.lora = {brief(lora)} cannot be loaded: {first_line(error)} Give a folder or "
+                        ".safetensors file of LoRA weights for this generator, or a hub id.") from error  # fmt: skip

@@ -78,12 +78,12 @@ def optimise(
         optimizer.zero_grad(set_to_none=True)
         loss = loss_at(step)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, schedule.clip)
+        norm, value = float(nn.utils.clip_grad_norm_(parameters, schedule.clip)), float(loss.detach())
+        if not math.isfinite(value + norm):
+            name = "gradient" if math.isfinite(value) else "loss"
+            raise UserError(f"the {name} is not finite at step {step} in {folder}: the data or the learning rate are at fault.")
         optimizer.step()
         _average(average, parameters, min(schedule.ema, (step + 1) / (step + 10)))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UserError(f"the loss is not finite at step {step} in {folder}: the data or the learning rate are at fault.")
         if step % 20 == 0:
             losses.append(json.dumps({"step": step, "loss": round(value, 6)}) + "\n")
         now = time.monotonic()

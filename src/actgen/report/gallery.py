@@ -81,5 +81,6 @@ def _probability(value: float | None) -> list[Markup]:
     if value is None:
         return []
     percent = 100 * min(max(value, 0.0), 1.0)
-    bar = tag("i", class_="bar", style=f"--part:{percent:.1f}%", aria_hidden="true")
+    length = tag("rect", width=f"{percent:.1f}", height="1")
+    bar = tag("svg", length, class_="bar", viewBox="0 0 100 1", preserveAspectRatio="none", aria_hidden="true")
     return [tag("b", f"{percent:.0f}%"), bar]

@@ -11,10 +11,10 @@ from .filtered import filtered
 from .gallery import gallery
 from .markup import Markup, join, tag
 from .reading import RunView, lead, read_arms
-from .style import CSS
+from .style import CSS, SOURCE
 from .words import headline, remarks
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+POLICY = f"default-src 'none'; img-src data:; style-src {SOURCE}; base-uri 'none'; form-action 'none'"
 
 
 def write_report(folder: Path) -> Path:

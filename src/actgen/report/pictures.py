@@ -9,6 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..data.decoding import read_image
+from ..errors import UserError
+
 LONGEST = 256
 SMALL = 96
 """Pictures up to this many pixels are blown up pixel by pixel; larger ones smoothly."""
@@ -27,9 +30,8 @@ def picture(path: Path | None) -> Picture | None:
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
-            pixels = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        pixels = read_image(path)
+    except UserError:
         return None
     pixelated = max(pixels.size) <= SMALL
     pixels.thumbnail((LONGEST, LONGEST))

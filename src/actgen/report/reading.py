@@ -6,6 +6,7 @@ Two kinds of folder are known: a run (`stats.jsonl`, `summary.json`, `store/`, `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class Summary:
     train_seconds: float
     generation_seconds: float
     filters: Record
+    left_out_images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +99,16 @@ class RunView:
 
 def read_run(folder: Path, name: str | None = None, result: Record | None = None) -> RunView:
     """Read the run in `folder`; entries of `result` (a demo's arm) win over those of the run's own summary."""
-    own = {**read_object(folder / "summary.json"), **(result or {})}
-    stats = read_objects(folder / "stats.jsonl")
-    manifest = read_objects(folder / "store" / "metadata.jsonl")
-    ledger = read_objects(folder / "refused.jsonl")
+    own = {**read_object(_own(folder, "summary.json")), **(result or {})}
+    stats = read_objects(_own(folder, "stats.jsonl"))
+    manifest = read_objects(_own(folder, "store/metadata.jsonl"))
+    ledger = read_objects(_own(folder, "refused.jsonl"))
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
-    previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png"))}
+    previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
     return RunView(
         name=name or as_text(own.get("strategy")) or folder.resolve().name,
-        recipe=read_text(folder / "recipe.toml"),
+        recipe=read_text(_own(folder, "recipe.toml")),
         epochs=epochs,
         summary=_summary(own, epochs),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
@@ -123,9 +125,10 @@ def read_arms(folder: Path) -> tuple[RunView, ...]:
             f"No run in {str(folder)!r}: it has neither summary.json nor stats.jsonl nor arms/. "
             "Give the folder that `actgen` wrote for a run or a demo."
         )
-    summary = read_object(folder / "summary.json")
+    summary = read_object(_own(folder, "summary.json"))
     shared = {fact: summary[fact] for fact in ("seed", "data", "generator") if fact in summary}
     named = as_object(summary.get("arms")) or {path.name: {} for path in sorted(folder.glob("arms/*/"))}
+    named = {arm: named[arm] for arm in named if arm and _inside(folder / "arms" / arm, folder / "arms")}
     if not named:
         return (read_run(folder),)
     order = sorted(named, key=lambda arm: arm != REAL_ONLY)
@@ -173,6 +176,7 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
         train_seconds=sum(row.train_seconds for row in epochs) if train is None else train,
         generation_seconds=sum(row.generation_seconds for row in epochs) if generation is None else generation,
         filters=as_object(record.get("filters")),
+        left_out_images=as_count(record.get("left_out_images")),
     )
 
 
@@ -189,7 +193,7 @@ def _refused(record: Record, folder: Path) -> RefusedRow:
 def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> SampleRow:
     key = as_text(record.get("key"))
     image = store / as_text(record.get("file_name"))
-    inside = image.is_file() and image.resolve().is_relative_to(store.resolve())
+    inside = _inside(image, store) and image.is_file()
     return SampleRow(
         class_name=as_text(record.get("class_name", record.get("label"))),
         strategy=as_text(record.get("strategy")),
@@ -201,3 +205,18 @@ def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> Sample
         guide_probability=as_number(record.get("guide_probability")),
         probability=as_number(record.get("probability")),
     )
+
+
+def _own(folder: Path, name: str) -> Path:
+    """Return a file of a run; for a link that leads out of the run an empty one."""
+    path = folder / name
+    return path if _inside(path, folder) else Path(os.devnull)
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    """Whether `path` lies in `folder` when its links are followed: a page shows nothing from elsewhere."""
+    try:
+        path.exists()  # OSError for a name that is too long
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a loop of links
+        return False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
+LARGEST = 1e15
 Record = Mapping[str, object]
 """A JSON object."""
 
@@ -30,7 +30,7 @@ def parse(text: str) -> Record:
     """Return the object in `text`, or an empty one: a run that was stopped may leave half a line."""
     try:
         return as_object(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
@@ -45,10 +45,10 @@ def as_text(value: object) -> str:
 
 
 def as_number(value: object) -> float | None:
-    """Return `value` if it is a finite number."""
+    """Return `value` if it is a number that a figure can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if abs(value) <= LARGEST else None  # not for NaN either
 
 
 def as_count(value: object) -> int | None:

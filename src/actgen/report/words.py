@@ -78,6 +78,8 @@ def remarks(arms: Sequence[RunView]) -> Iterator[str]:
     if base and base is not arm:
         yield from _price(arm, base)
     yield from _steps(arms)
+    if left_out := lead(arms).summary.left_out_images:
+        yield f"Image files of the data that could not be used and were left out: {whole(left_out)}."
     unread = sum(view.unread for view in arms)
     if unread:
         yield f"Left out, because they could not be read: {unread} line(s) of the files of the run."

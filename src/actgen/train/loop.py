@@ -14,15 +14,15 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from ..classify.evaluate import Predictions, predict, predict_pixels
 from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
-from ..errors import UserError
 from ..records import Progress
 from ..seeding import derive, generator, permutation
 from ..strategies.base import BEFORE
+from .finite import gradient_norm, refuse_not_finite
+from .loading import batches
 from .options import TrainingOptions
 from .schedule import learning_rate, schedule_position
 from .state import EpochStats, Training, restore, save
@@ -70,8 +70,7 @@ def train_epoch(
     nominal = steps_per_epoch(options, training.total_real, training.total_real)
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
-    loader = DataLoader(mixture, batch_size=options.batch_size, sampler=order, num_workers=options.workers,
-                        generator=generator(seed, "loader", epoch))  # fmt: skip
+    loader = batches(mixture, order, options.batch_size, options.workers, generator(seed, "loader", epoch))
     classes = len(mixture.real.class_names)
     training.model.train()
     losses, rate = 0.0, 0.0
@@ -83,34 +82,40 @@ def train_epoch(
                                  options.min_learning_rate)  # fmt: skip
             images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number))
             images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
-            loss, logits = _step(training, images, targets, rate)
+            loss, logits = _step(training, images, targets, rate, (epoch, number))
             losses += loss
             _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets)
             if training.average is not None:
                 training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
-    if not math.isfinite(losses):
-        raise UserError(
-            f"the training loss is not finite in epoch {epoch}: lower training.learning_rate, now {options.learning_rate:g}."
-        )
     return losses / steps, rate, done + steps
 
 
-def _step(training: Training, images: Tensor, targets: Tensor, rate: float) -> tuple[float, Tensor]:
-    """Take one optimiser step; return its loss and the logits [B, K] before it."""
+def _step(
+    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int]
+) -> tuple[float, Tensor]:  # fmt: skip
+    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it."""
     options, accelerator = training.options, training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = rate
-    with accelerator.autocast():
-        logits = training.model(images)
-        loss = options.loss(logits, targets, options.label_smoothing)
-    training.optimizer.zero_grad(set_to_none=True)
-    accelerator.backward(loss)
+
+    def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
+        with accelerator.autocast():
+            logits = training.model(images)
+            loss = options.loss(logits, targets, options.label_smoothing) * share
+        accelerator.backward(loss)
+        return float(loss.detach()), logits.detach()
+
+    parts = training.micro_batches.run(part, images, targets, training.optimizer.zero_grad)
+    loss = sum(loss for loss, _ in parts)
+    refuse_not_finite(training, "loss", loss, at)
+    if accelerator.scaler is None:  # which leaves out a step whose gradient overflowed
+        refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
     if options.clip_norm:
         accelerator.clip_grad_norm_(training.model.parameters(), options.clip_norm)
     training.optimizer.step()
-    return float(loss.detach()), logits.detach()
+    return loss, torch.cat([logits for _, logits in parts])
 
 
 def _watch(

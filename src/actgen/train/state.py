@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from ..records import Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
+from .microbatch import MicroBatches
 from .options import TrainingOptions
 from .precision import open_accelerator
 from .running import RunningLosses
@@ -66,7 +67,7 @@ class Training:
 
     `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
     measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
-    classifier before its first step.
+    classifier before its first step. `left_out`: image files of the data that could not be used.
     """
 
     classifier: Classifier
@@ -81,6 +82,7 @@ class Training:
     until: float = 0.5
     seed: int = 0
     data_note: str = ""
+    left_out: tuple[str, ...] = ()
     stats: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Training:
         self.budgets = round_budgets(self.budget, self.generating)
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
+        self.micro_batches = MicroBatches()
         self.snapshot = Snapshot(folder=".", rows=())
         self._pixels: dict[str, Tensor] = {}
 
@@ -234,14 +237,14 @@ def restore(training: Training) -> None:
 def _restore(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
     """Load the state; return how many images had been stored and refused, and the digest of the stored ones."""
     try:
-        _refuse_other_inputs(training, state["inputs"])
+        _refuse_other_inputs(training, dict(state["inputs"]))
         training.classifier.load_state_dict(state["model"])
         training.optimizer.load_state_dict(state["optimizer"])
         if training.average is not None:
             training.average.module.load_state_dict(state["average"])
         if training.accelerator.scaler is not None:
             training.accelerator.scaler.load_state_dict(state["scaler"])
-        training.stats = state["stats"]
+        training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
         if training.round is not None:
             training.round.artist.bank.load_state_dict(state["bank"])
         if training.running is not None:
@@ -250,7 +253,7 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> tuple[int
         return int(state["images"]), int(state["refused"]), str(state["checked"])
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
 
 
