@@ -19,9 +19,9 @@ BASE = "none"
 """The arm that the others are compared with: real images only."""
 
 CONTROLS: dict[str, Settings] = {
-    "focal": {"strategy": BASE, "training.loss": "focal"},
-    "mixup-cutmix": {"strategy": BASE, "training.mixup": 0.8, "training.cutmix": 1.0},
-    "randaugment": {"strategy": BASE, "training.augment.randaugment": True},
+    "focal": {"strategy": BASE, "training.loss.name": "focal"},
+    "mixup-cutmix": {"strategy": BASE, "training.mixing.mixup": 0.8, "training.mixing.cutmix": 1.0},
+    "randaugment": {"strategy": BASE, "training.augment.randaugment": 2},
 }
 """Ways to train on the real images alone, with the settings that make them."""
 

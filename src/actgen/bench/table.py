@@ -10,9 +10,9 @@ from .statistics import Interval
 
 NOTHING = "–"
 EXPLAINED = (
-    "Gain: mean paired difference to `none` of the same seeds, in points, with its interval by Student's t; then per 1,000 images "
-    "and per second of generation. Seconds are means of a run. Seeds for 0.5: how many see a difference of half a point with a "
-    "chance of 80%, by the spread found here."
+    "Gain: mean paired difference to `none` of the same seeds, in points, with its interval by Student's t; then per 1,000 "
+    "images and per second of generation. Seconds are means of a run. Seeds for 0.5: how many see a difference of half a point "
+    "with a chance of 80%, by the spread found here."
 )
 ONE_SEED = "One seed proves nothing: its difference may be noise, and there is no interval."
 
