@@ -5,6 +5,7 @@ image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +95,14 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """An immutable view of a store: the manifest lines that were committed when it was taken."""
+    """An immutable view of a store: the manifest lines that were committed when it was taken, read when asked for.
+
+    `labels` are those of the lines, known without reading them.
+    """
 
     folder: str
-    rows: tuple[dict[str, Any], ...]
+    rows: Sequence[dict[str, Any]]
+    labels: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.rows)

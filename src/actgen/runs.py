@@ -17,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from accelerate import PartialState
-from safetensors.torch import save_file
 
 from . import checkpoint
 from .borrowing import frozen
@@ -38,6 +38,7 @@ from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
 from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
+from .lock import LOCK, locked, refuse_in_use
 from .memory import peak_gib
 from .recipe import BUNDLED, Recipe, to_toml
 from .records import Mistake, Progress, Request, Sample, Source
@@ -154,18 +155,21 @@ def run(
         if page and not (out / "report.html").exists():
             write_report(out)
         return dict(json.loads(finished.read_text(encoding="utf-8")))
+    refuse_in_use(out)  # before a minute goes by with opening
     training = open_run(recipe, out, data, generators)
-    checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
-    if training.mining is not None and training.mining.pool == CROSS_FIT:
-        training.cross_fitted = cross_fit(training, training.mining)
-    for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
-        if on_epoch is not None:
-            on_epoch(stats)
-    summary = summarise(recipe, training)
-    save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
-    checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    if page:
-        write_report(out)
+    with locked(out):
+        checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+        if training.mining is not None and training.mining.pool == CROSS_FIT:
+            training.cross_fitted = cross_fit(training, training.mining)
+        for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
+            if on_epoch is not None:
+                on_epoch(stats)
+        summary = summarise(recipe, training)
+        weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
+        checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
+        checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        if page:
+            write_report(out)
     return summary
 
 
@@ -286,5 +290,5 @@ def _refuse_other_run(recipe: Recipe, out: Path) -> None:
     if held.exists() and held.read_text(encoding="utf-8") != to_toml(recipe):
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
-    if out.is_dir() and not held.exists() and any(out.iterdir()):
+    if out.is_dir() and not held.exists() and any(path.name != LOCK for path in out.iterdir()):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checkpoint import write_text
 from . import sections
 from .gallery import gallery
 from .markup import Markup, join, tag
@@ -27,12 +27,7 @@ def write_report(folder: Path) -> Path:
 
 def write_page(target: Path, page: str) -> Path:
     """Write `page` to `target`, whole or not at all, and return its path."""
-    draft = target.with_name(f".{target.stem}-{os.getpid()}.html")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(target, page)
     return target
 
 

@@ -92,7 +92,7 @@ class Training:
         self.budgets = round_budgets(self.budget, self.generating)
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
-        self.snapshot = Snapshot(folder=".", rows=())
+        self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
 
     @property
