@@ -13,6 +13,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from .cli_bench import bench, report_bench
+from .cli_store import store
 from .errors import UserError
 
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
+app.add_typer(store, name="store")
 
 Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
 _DATA = (

@@ -20,7 +20,7 @@ from PIL import Image
 from .borrowing import frozen
 from .data.chain import CHAIN
 from .data.manifest import Manifest
-from .data.store import MANIFEST, Store, refuse_other_folder
+from .data.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
 from .drawing import Artist
@@ -101,11 +101,8 @@ def drawing_of(row: Row) -> Drawing:
 
 
 def _open(folder: Path) -> Manifest:
+    refuse_no_store(folder, "--from-manifest")
     path = folder / MANIFEST
-    if not path.is_file():
-        inside = folder / "store"
-        hint = f"Give {inside}." if (inside / MANIFEST).is_file() else "Give the folder store of a run, or what generate made."
-        raise UserError(f"--from-manifest {folder} holds no {MANIFEST}, so it is no store. {hint}")
     manifest = Manifest(path)
     if not len(manifest):
         raise UserError(f"--from-manifest {folder} holds no images. Give a store that does.")

@@ -184,6 +184,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
         "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
+        "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
         "optimizer_steps": last["optimizer_steps"],
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),

@@ -138,6 +138,14 @@ def set_aside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}_set_aside")
 
 
+def refuse_no_store(folder: Path, given: str = "") -> None:
+    """Raise `UserError` if `folder`, given as the option `given`, holds no manifest."""
+    if not (folder / MANIFEST).is_file():
+        inside = folder / "store"
+        hint = f"Give {inside}." if (inside / MANIFEST).is_file() else "Give the folder store of a run, or what generate made."
+        raise UserError(f"{given} {folder} holds no {MANIFEST}, so it is no store. {hint}".lstrip())
+
+
 def refuse_other_folder(out: Path) -> None:
     """Raise `UserError` if `out` cannot become a store: it is a file, or holds something else."""
     refuse_file(out)
