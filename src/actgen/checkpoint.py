@@ -80,9 +80,19 @@ def load(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def damaged(path: Path) -> UserError:
+class Damaged(UserError):
+    """A checkpoint that cannot be continued."""
+
+
+def damaged(path: Path) -> Damaged:
     """Return what to raise for a checkpoint that cannot be continued."""
-    return UserError(f"the checkpoint {path} is damaged. Remove it to start this run again.")
+    return Damaged(f"the checkpoint {path} is damaged. Remove it to start this run again.")
+
+
+def clean(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write in `folder` and the checkpoints in it."""
+    for path in (*folder.glob(f"*{PART}"), *(folder / "checkpoints").rglob(f"*{PART}")):
+        path.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,12 +1,14 @@
 """The nouns that pass between the rooms; all frozen.
 
-image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
+image -> prediction -> MISTAKE -> REQUEST (of a PLAN) -> SAMPLE -> SNAPSHOT -> batch
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from PIL import Image
@@ -75,6 +77,35 @@ class Request:
     def sees_source(self) -> bool:
         """Whether the drawing starts from its source image or is guided by it."""
         return self.strength < 1.0 or "image" in self.guides or "whole-image" in self.guides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A round before it is drawn: with the state of the training it is enough to draw it, or the rest of it.
+
+    `number` is the round; `accuracy` that of the classifier on the images that were looked at, in [0, 1]; `doubted` the
+    probability that it gave to the true label of the sources, by key; `images` were in the store.
+    """
+
+    number: int
+    requests: tuple[Request, ...]
+    accuracy: float | None
+    doubted: Mapping[str, float]
+    images: int
+
+    @property
+    def digest(self) -> str:
+        """What tells this plan from others."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Plan:
+        """Return the plan of which `data` is the `dataclasses.asdict`."""
+        requests = tuple(
+            Request(**{**one, "guides": tuple(one["guides"]), "source": one["source"] and Source(**one["source"])})
+            for one in data["requests"]
+        )
+        return cls(**{**data, "requests": requests})
 
 
 @dataclass(frozen=True, kw_only=True)

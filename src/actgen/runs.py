@@ -29,6 +29,7 @@ from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Renamed, Subset, names_digest
+from .data.journal import Journal
 from .data.mixture import Mixture
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
@@ -132,6 +133,7 @@ def open_run(
             store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
             prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
+            journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,

@@ -105,8 +105,12 @@ class Manifest:
     def chain(self) -> str:
         """The chain of the last line: it stands for the whole manifest. Empty for lines of versions that wrote none."""
         if self._chain is None:
-            self._chain = str(self._at(-1).get(CHAIN, START)) if len(self) else START
+            self._chain = self.chain_at(len(self))
         return self._chain
+
+    def chain_at(self, count: int) -> str:
+        """Return the chain of line number `count`, from 1."""
+        return str(self._at(count - 1).get(CHAIN, START)) if count else START
 
     def append(self, facts: Sequence[Mapping[str, Any]]) -> list[Row]:
         """Write lines, with their chains, and have them on the disk; return them as they can be read."""

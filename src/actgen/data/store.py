@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,18 @@ class Store:
             raise UserError(f"{self.folder} already holds another image {row['key']}. Choose a new folder.")
         return there is not None
 
-    def keep(self, count: int) -> None:
+    def keep(self, count: int, chain: str = "") -> None:
         """Take out all but the first `count` images; their files and lines move to FOLDER_set_aside.
 
-        `UserError` if there are fewer.
+        `UserError` if there are fewer, or if the chain of the last one is not `chain`, where that is known.
         """
         if count > len(self):
             raise UserError(f"{self.folder} holds {len(self)} images, but {count} were drawn: images were lost. Put them "
                             "back, or remove the run's checkpoints folder to start it again.")  # fmt: skip
+        if chain and self.manifest.chain_at(count) != chain:
+            raise UserError(f"the lines of {self.folder / MANIFEST} are not those that this run wrote. `actgen store verify "
+                            f"{self.folder}` says where they differ. Put the file back, or start a new run with another "
+                            "--out.")  # fmt: skip
         late = list(self.manifest.rows()[count:])
         if not late:
             return
@@ -121,6 +125,10 @@ class Previews:
     def __init__(self, folder: str | Path, per_round: int = 16) -> None:
         self.folder, self.per_round = Path(folder), per_round
         self._kept: dict[int, int] = {}
+
+    def resume(self, number: int, done: Collection[str]) -> None:
+        """Round `number` goes on: count what was kept of the images with the keys `done`."""
+        self._kept[number] = sum((self.folder / f"{key}-mask.png").exists() for key in done)
 
     def add(self, sample: Sample, guide: Image.Image) -> None:
         """Write KEY-guide.png and KEY-mask.png if the round's share is not used up."""

@@ -1,15 +1,14 @@
-"""The moving parts of a training, and their state on disk."""
+"""The moving parts of a training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-from .. import checkpoint
 from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions
 from ..classify.mining import CROSS_FIT, TRAINING, Mining
@@ -18,8 +17,7 @@ from ..data.evaluation import TEST
 from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
 from ..diffuse.weights import hash_networks
-from ..errors import UserError
-from ..records import Snapshot
+from ..records import Plan, Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
@@ -29,6 +27,18 @@ from .running import RunningLosses
 from .schedule import generating_epochs, round_budgets, stopped_improving
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
+
+
+class Stateful(Protocol):
+    """Whatever has a state that a stopped run goes on with."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state: tensors, numbers, strings, lists and dicts of them."""
+        ...
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take the state back."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +65,26 @@ class EpochStats:
     refused: list[dict[str, str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took."""
+
+    plan: Plan
+    holdout_accuracy: float | None
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Within:
+    """An epoch that was stopped after `steps` steps: the sum of the losses, the last rate, torch's random states, seconds."""
+
+    steps: int = 0
+    losses: float = 0.0
+    rate: float = 0.0
+    random: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
 @dataclass(kw_only=True)
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
@@ -62,6 +92,9 @@ class Training:
     `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
     measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
     classifier before its first step.
+
+    Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
+    has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
     """
 
     classifier: Classifier
@@ -77,6 +110,10 @@ class Training:
     seed: int = 0
     data_note: str = ""
     stats: list[dict[str, Any]] = field(default_factory=list)
+    within: Within | None = None
+    trained: dict[str, Any] | None = None
+    begun: Begun | None = None
+    before: float | None = None
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
@@ -112,6 +149,18 @@ class Training:
             "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
             "training images": names_digest(self.real),
         }
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """All that has a state, by name: what a checkpoint holds and gives back."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.classifier, "optimizer": self.optimizer,
+            **({} if self.average is None else {"average": self.average.module}),
+            **({} if scaler is None else {"scaler": scaler}),
+            **({} if self.running is None else {"running": self.running}),
+            **({} if self.round is None else {"bank": self.round.artist.bank}),
+        }  # fmt: skip
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
         """Return the real images of an epoch: the held-out ones join when the last round of generation is over."""
@@ -171,59 +220,3 @@ class Training:
         if name not in self._pixels:
             self._pixels[name] = to_pixels(images, size)
         return self._pixels[name]
-
-
-def save(training: Training) -> None:
-    """Write checkpoint and statistics after an epoch."""
-    state = {
-        "model": training.classifier.state_dict(), "optimizer": training.optimizer.state_dict(), "stats": training.stats,
-        "images": len(training.snapshot), "bank": training.round.artist.bank.state_dict() if training.round else {},
-        "inputs": training.inputs, "running": training.running.state_dict() if training.running else {},
-        "average": {} if training.average is None else training.average.module.state_dict(),
-        "scaler": training.accelerator.scaler.state_dict() if training.accelerator.scaler else {},
-    }  # fmt: skip
-    checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
-    checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
-
-
-def restore(training: Training) -> None:
-    """Continue from the checkpoint, if there is one; images drawn after it are set aside, to be drawn again."""
-    path = training.folder / "checkpoints" / "last.pt"
-    state = checkpoint.load(path)
-    images = 0 if state is None else _restore(training, path, state)
-    if training.round is not None:
-        training.round.store.keep(images)
-        if training.round.files is not None:
-            training.round.files.forget_from(training.start)
-        training.snapshot = training.round.store.snapshot()
-    if state is not None:  # a stop may have come between the two files
-        checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
-
-
-def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
-    """Load the state and return how many images had been drawn."""
-    try:
-        _refuse_other_inputs(training, state["inputs"])
-        training.classifier.load_state_dict(state["model"])
-        training.optimizer.load_state_dict(state["optimizer"])
-        if training.average is not None:
-            training.average.module.load_state_dict(state["average"])
-        if training.accelerator.scaler is not None:
-            training.accelerator.scaler.load_state_dict(state["scaler"])
-        training.stats = state["stats"]
-        if training.round is not None:
-            training.round.artist.bank.load_state_dict(state["bank"])
-        if training.running is not None:
-            training.running.load_state_dict(state["running"])
-        return int(state["images"])
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise checkpoint.damaged(path) from error
-
-
-def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
-    changed = [name for name, digest in training.inputs.items() if before[name] != digest]
-    if changed:
-        raise UserError(f"the {' and the '.join(changed)} changed since {training.folder} was stopped. Put back what was "
-                        "there, or start a new run with another --out.")  # fmt: skip
