@@ -80,13 +80,16 @@ class Round:
         if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in plan.requests):
             self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
         drawn = self._resume(plan)
+        done = sum(key in self.store for key in drawn.done)
         with frozen(classifier):
             for drawing in self._drawings(plan, classifier, drawn.done):
                 self._keep(drawing.kept, classifier, plan)
                 self._note(drawing)
                 drawn.add(drawing)
                 if on_sample is not None:
-                    on_sample(len(drawn.done), max(len(plan.requests), len(drawn.done)))
+                    for number in range(done, done + len(drawing.kept)):
+                        on_sample(number + 1, len(plan.requests))
+                done += len(drawing.kept)
         self._remember(drawn.remembered, plan.number)
         return self.store.snapshot()
 
