@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from .checkpoint import make_folder
+from .checkpoint import PART, make_folder
 from .errors import UserError
 
 LOCK = "run.lock"
@@ -71,6 +71,11 @@ def locked(folder: Path) -> Iterator[None]:
         if made:
             with suppress(OSError):  # nothing was written into it
                 path.parent.rmdir()
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether a folder is missing or holds nothing, but for what a process leaves that is killed right after its start."""
+    return not folder.is_dir() or all(path.name == LOCK or path.suffix == PART for path in folder.iterdir())
 
 
 def refuse_in_use(folder: Path) -> None:

@@ -42,7 +42,7 @@ from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
 from .filters import open_chain
 from .filters.tally import keep_rates
-from .lock import LOCK, locked, refuse_in_use
+from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
@@ -318,7 +318,7 @@ def _refuse_other_run(recipe: Recipe, out: Path) -> None:
         _refuse_missing_generator(recipe, out, text)
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
-    if out.is_dir() and not held.exists() and any(path.name != LOCK for path in out.iterdir()):
+    if not held.exists() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
 
 
