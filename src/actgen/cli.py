@@ -27,7 +27,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             command = shlex.join(["actgen", *sys.argv[1:]])
-            _tell(f"stopped. Continue with: {escape(command)}")
+            _tell(f"stopped. Continue with: {for_terminal(command)}")
             raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
 
 
