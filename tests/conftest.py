@@ -33,6 +33,16 @@ Tree = dict[str, bytes | None]
 Refuse = Callable[..., str]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=10, help="how often tests of the marker crash kill a run")
+
+
+@pytest.fixture(scope="session")
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often runs are to be killed."""
+    return int(request.config.getoption("--kills"))
+
+
 def write_digits(root: Path, split: str, first: int, last: int, classes: Sequence[str] = CLASSES) -> None:
     """Write images first..last of every digit as 8-pixel PNGs in class folders."""
     pixels, labels = load_digits(return_X_y=True)

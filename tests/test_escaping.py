@@ -19,9 +19,10 @@ from PIL import Image
 from rich.console import Console
 
 from actgen.data.lines import parse_line
+from actgen.data.manifest import Manifest
 from actgen.data.names import kept, printable
 from actgen.data.sources import load_data
-from actgen.data.store import Store, read_manifest
+from actgen.data.store import Store
 from actgen.plain import brief, for_terminal, is_storable, visible
 from actgen.prompts import class_prompt, class_words
 from actgen.recipe import build_recipe, to_toml
@@ -81,7 +82,7 @@ def test_a_manifest_line_is_one_line_and_gives_it_back(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Store(Path(folder) / "store").add(make_sample("k1", class_name=name), {"note": name})
         assert set(tree(Path(folder))) == {"store", "store/images", "store/images/k1.png", "store/metadata.jsonl"}
-        (row,) = read_manifest(Path(folder) / "store" / "metadata.jsonl")
+        (row,) = Manifest(Path(folder) / "store" / "metadata.jsonl").rows()
         assert (row["class_name"], row["note"]) == (name, name)
         assert (Path(folder) / "store" / "metadata.jsonl").read_bytes().count(b"\n") == 1
 

@@ -190,7 +190,7 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(finished: Path,
 
     with pytest.raises(Stopped):
         run(recipe, out, on_sample=stop)
-    assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 11
+    assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 13  # the second batch was committed whole
     run(recipe, out)
     assert_same_run(finished, out)
 
@@ -208,8 +208,9 @@ def test_without_its_checkpoint_a_run_starts_again_and_older_images_are_set_asid
     row["sha256"] = hashlib.sha256((out / "store" / row["file_name"]).read_bytes()).hexdigest()
     (out / "store" / "metadata.jsonl").write_text("".join([json.dumps(row) + "\n", *others]), encoding="utf-8")
     run(recipe, out)
-    assert [path.name for path in (out / "set_aside").iterdir()] == [f"{row['key']}-{row['sha256'][:16]}.png"]
-    shutil.rmtree(out / "set_aside")
+    aside = f"{row['key']}-{row['sha256'][:16]}"
+    assert {path.name for path in (out / "store_set_aside").iterdir()} == {f"{aside}.png", f"{aside}.json"}
+    shutil.rmtree(out / "store_set_aside")
     assert_same_run(finished, out)
 
 

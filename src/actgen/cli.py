@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -15,17 +16,19 @@ from .cli_bench import bench, report_bench
 from .cli_store import store
 from .errors import UserError
 from .plain import for_terminal, shortened
+from .stopping import Stopped, heeded
 
 
 class _Commands(TyperGroup):
-    """Commands that say how to go on after Ctrl-C; Typer alone ends them without a word."""
+    """Commands that say how to go on after Ctrl-C or SIGTERM; Typer alone ends them without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            Console(stderr=True).print("stopped; the same command continues.")
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            command = shlex.join(["actgen", *sys.argv[1:]])
+            _tell(f"stopped. Continue with: {for_terminal(command)}")
+            raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
 
 
 app = typer.Typer(
@@ -36,6 +39,7 @@ app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
+app.add_typer(store, name="store")
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]
@@ -240,7 +244,8 @@ def main() -> None:
     """Run the command line; `UserError` and what the system refuses become a message on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
     try:
-        app()
+        with heeded():
+            app()
     except UserError as error:
         _refuse(str(error))
     except OSError as error:
@@ -251,5 +256,9 @@ def main() -> None:
 
 def _refuse(message: str) -> NoReturn:
     plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
-    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(f"[bold red]actgen:[/] {plain}")
+    _tell(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)
+
+
+def _tell(text: str) -> None:
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(text)

@@ -29,7 +29,7 @@ def _progress(console: Console) -> Progress:
 class Bar:
     """One progress bar with time left."""
 
-    def __init__(self, console: Console, name: str, total: int) -> None:
+    def __init__(self, console: Console, name: str, total: int | None) -> None:
         self._progress = _progress(console)
         self._task = self._progress.add_task(name, total=total, note="")
 

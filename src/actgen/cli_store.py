@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+if TYPE_CHECKING:
+    from .data.verify import Finding, Verdict
+
 store = typer.Typer(no_args_is_help=True, help="Check a folder of drawn images.")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
+MOST_SHOWN = 20
+
+
+@store.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
+    repair: Annotated[bool, typer.Option("--repair", help="Move what is wrong to STORE_set_aside; delete nothing.")] = False,
+) -> None:  # fmt: skip
+    """Check every image and every line; exit code 1 if something is damaged, 0 if not.
+
+    What a stopped run leaves (a torn last line, a file that got no line) is told
+    and is no damage: the run goes on from it.
+    """
+    from .cli_show import Bar
+    from .data.manifest import Manifest
+    from .data.repair import repair as mend
+    from .data.verify import verify as check
+
+    if repair:
+        done = mend(folder)
+        _show(done.before, folder)
+        if done.lines or done.files:
+            console.print(f"moved to {escape(str(done.folder))}: {done.lines} lines and {done.files} files")
+        console.print(f"{escape(str(folder))} holds {len(Manifest(folder / 'metadata.jsonl'))} images")
+        return
+    with Bar(console, "checking", None) as bar:
+        verdict = check(folder, bar.at)
+    _show(verdict, folder)
+    if verdict.damage:
+        console.print("`actgen store verify --repair` moves what is damaged aside. First get back what can be got back: from a "
+                      "backup, or by `actgen generate --from-manifest`, which draws an image again from its line.")  # fmt: skip
+        raise typer.Exit(1)
+
+
+def _show(verdict: Verdict, folder: Path) -> None:
+    _list("damage", verdict.damage)
+    _list("left over by a stop, no damage", verdict.leftovers)
+    unchained = f"; {verdict.unchained} lines of an earlier version carry no chain" if verdict.unchained else ""
+    console.print(f"{verdict.images} of {verdict.lines} images in {escape(str(folder))} are sound{unchained}")
+    if verdict.chain:
+        console.print(f"chain {verdict.chain}")
+
+
+def _list(title: str, found: Sequence[Finding]) -> None:
+    for one in found[:MOST_SHOWN]:
+        console.print(f"{title}: {escape(str(one))}")
+    if len(found) > MOST_SHOWN:
+        console.print(f"{title}: {len(found) - MOST_SHOWN} more")
 
 
 @store.command()

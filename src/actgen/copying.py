@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ class Copyist:
 
     def __init__(self, image_size: int) -> None:
         self.image_size, self.drawing, self.bank = image_size, Drawing(), MemoryBank()
+        self.batch_size = self.drawing.batch_size
         self.refused: list[Refusal] = []
 
     @property
@@ -33,8 +34,20 @@ class Copyist:
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip
         """Yield a copy for every request."""
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:  # fmt: skip
+        """Yield the copies a batch at a time, but for those whose keys are `done`."""
         assert guide_image is not None, "a copy needs a resolver for its source"
-        for request in requests:
-            began = time.perf_counter()
-            image = fit_square(guide_image(request), self.image_size)
-            yield Sample(request=request, image=image, latents=torch.empty(0), mask=None, seconds=time.perf_counter() - began)
+        waiting = [request for request in requests if request.key not in done]
+        for start in range(0, len(waiting), self.batch_size):
+            yield [self._copy(request, guide_image) for request in waiting[start : start + self.batch_size]]
+
+    def _copy(self, request: Request, guide_image: GuideImage) -> Sample:
+        began = time.perf_counter()
+        image = fit_square(guide_image(request), self.image_size)
+        return Sample(request=request, image=image, latents=torch.empty(0), mask=None, seconds=time.perf_counter() - began)

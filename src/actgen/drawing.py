@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -46,6 +46,7 @@ class Draws(Protocol):
 
     drawing: Drawing
     bank: MemoryBank
+    batch_size: int
     refused: list[Refusal]
 
     @property
@@ -57,6 +58,13 @@ class Draws(Protocol):
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip
         """Yield a sample for every request but the refused ones."""
+        ...
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:  # fmt: skip
+        """Yield the samples of one batch after the other; `done` are the keys of batches that were drawn already."""
         ...
 
 
@@ -108,15 +116,27 @@ class Artist:
 
         `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
         """
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:  # fmt: skip
+        """Yield what `draw` yields, a batch at a time; refused ones are in `refused` when their batch comes.
+
+        `done` are the keys of the first batches, drawn before a stop: the others are the same batches as without it.
+        """
         opener = Opener(self.backbone, self.drawing, self.bank, guide_image, classifier)
         groups: dict[Kind, list[Request]] = {}
         for request in requests:
             groups.setdefault(opener.kind(request), []).append(request)
-        for kind, waiting in groups.items():
+        for kind, members in groups.items():
+            waiting = [request for request in members if request.key not in done]
             while waiting:
                 drawn = self._draw_batch(opener, waiting[: self.batch_size], kind)
                 waiting = waiting[len(drawn) :]
-                yield from self._whole(opener, drawn, kind)
+                yield list(self._whole(opener, drawn, kind))
 
     def _whole(self, opener: Opener, drawn: list[Sample], kind: Kind) -> Iterator[Sample]:
         """Yield the pictures; broken ones are drawn again once in higher precision, and refused if that does not help."""

@@ -13,6 +13,7 @@ from .class_prompts import worded
 from .data.store import Store, refuse_other_folder
 from .drawing import Artist
 from .errors import UserError
+from .lock import locked, refuse_in_use
 from .plain import brief, is_storable, visible
 from .recipe import Recipe
 from .records import Progress, Request
@@ -36,33 +37,36 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     refuse_other_folder(out)
     device = str(PartialState().device)
     artist = Artist(open_generator(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
-    store = Store(out)
+    refuse_in_use(out)
     requests = worded(TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed),
                       recipe.prompts.of(class_names))  # fmt: skip
-    facts = {"guidance": asdict(recipe.drawing), **artist.backbone.facts, "classifier_accuracy": None,
+    with locked(out):
+        yield from _draw(artist, requests, Store(out))
+
+
+def _draw(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator[int]:
+    facts = {"guidance": asdict(artist.drawing), **artist.backbone.facts, "classifier_accuracy": None,
              "guide_probability": None, "probability": None}  # fmt: skip
     missing = _missing(store, requests, facts)
-    done = count - len(missing)
+    done = len(requests) - len(missing)
     for sample in artist.draw(missing):
         store.add(sample, {**facts, "redrawn": sample.redrawn, "seconds": round(sample.seconds, 4)})
         done += 1
         yield done
     if refused := artist.refused:
-        raise UserError(f"{len(refused)} of {count} images are broken in any precision and were not kept (first: "
+        raise UserError(f"{len(refused)} of {len(requests)} images are broken in any precision and were not kept (first: "
                         f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
                         "same command tries them again.")  # fmt: skip
 
 
 def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
     """Return the requests that are not drawn yet; `UserError` if one was drawn in another way."""
-    there = {row["key"]: row for row in store.snapshot().rows}
     for request in requests:
-        row = there.get(request.key)
-        if row is None:
+        if (row := store.manifest.row(request.key)) is None:
             continue
         wanted = {"seed": request.seed, "prompt": request.prompt, "guidance": facts["guidance"],
                   "generator_hash": facts["generator_hash"], "loading": facts["loading"]}  # fmt: skip
         if other := [key for key, value in wanted.items() if row.get(key) != value]:
             raise UserError(f"--out {store.folder} holds images drawn with another {', '.join(other)}. Choose another "
                             "--out, or give the same settings to continue it.")  # fmt: skip
-    return [request for request in requests if request.key not in there]
+    return [request for request in requests if request.key not in store]

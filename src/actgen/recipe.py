@@ -37,7 +37,8 @@ class Generation:
     after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more adversarial drawings as
     the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides and masks kept a round;
     `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again (`actgen generate
-    --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512 pixels: 64 KiB).
+    --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512 pixels: 64 KiB);
+    `checkpoint_images`: after a stop at most so many images are drawn again (but a whole batch).
     """
 
     budget: float = 0.3
@@ -47,6 +48,7 @@ class Generation:
     curriculum: bool = True
     previews: int = 4
     replay: bool = True
+    checkpoint_images: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +207,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.batch_size": (2, 1e6),
     "training.learning_rate": (1e-12, 1e3), "training.weight_decay": (0, 10), "training.warmup": (0, 0.9),
     "training.label_smoothing": (0, 0.99), "training.test_every": (1, 1e6), "training.workers": (0, 256),
+    "training.keep_checkpoints": (1, 1000),
     "training.min_learning_rate": (0, 1e3), "training.warmup_epochs": (0, 1e6), "training.clip_norm": (0, 1e9),
     "training.ema_decay": (0, 0.999999), "training.optimizer.momentum": (0, 0.9999), "training.optimizer.beta1": (0, 0.9999),
     "training.optimizer.beta2": (0, 0.999999), "training.optimizer.eps": (0, 1), "training.loss.gamma": (0, 100),
@@ -212,6 +215,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "training.augment.randaugment": (0, 10),
     "training.augment.magnitude": (0, 30), "training.augment.crop": (0.01, 1), "generation.budget": (0, 100),
     "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
+    "generation.checkpoint_images": (1, 1e6),
     "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
     "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
     "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1), "drawing.image.mask_stop": (0, 1),

@@ -1,11 +1,14 @@
 """The nouns that pass between the rooms; all frozen.
 
-image -> prediction -> MISTAKE -> REQUEST -> SAMPLE -> SNAPSHOT -> batch
+image -> prediction -> MISTAKE -> REQUEST (of a PLAN) -> SAMPLE -> SNAPSHOT -> batch
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from PIL import Image
@@ -77,6 +80,36 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A round before it is drawn: with the state of the training it is enough to draw it, or the rest of it.
+
+    `number` is the round; `accuracy` that of the classifier on the images that were looked at, in [0, 1]; `doubted` the
+    probability that it gave to the true label of the sources, by key; `images` were in the store, `turned_down` in the ledger.
+    """
+
+    number: int
+    requests: tuple[Request, ...]
+    accuracy: float | None
+    doubted: Mapping[str, float]
+    images: int
+    turned_down: int = 0
+
+    @property
+    def digest(self) -> str:
+        """What tells this plan from others."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Plan:
+        """Return the plan of which `data` is the `dataclasses.asdict`."""
+        requests = tuple(
+            Request(**{**one, "guides": tuple(one["guides"]), "source": one["source"] and Source(**one["source"])})
+            for one in data["requests"]
+        )
+        return cls(**{**data, "requests": requests})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """A drawn image with what was measured while drawing it.
 
@@ -94,10 +127,14 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """An immutable view of a store: the manifest lines that were committed when it was taken."""
+    """An immutable view of a store: the manifest lines that were committed when it was taken, read when asked for.
+
+    `labels` are those of the lines, known without reading them.
+    """
 
     folder: str
-    rows: tuple[dict[str, Any], ...]
+    rows: Sequence[dict[str, Any]]
+    labels: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.rows)

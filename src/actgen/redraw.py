@@ -7,7 +7,7 @@ which moves a grey level in one image of some dozens.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,17 @@ from accelerate import PartialState
 from PIL import Image
 
 from .borrowing import frozen
+from .data.chain import CHAIN
 from .data.decoding import read_image
+from .data.manifest import Manifest
 from .data.refused import in_order, read_ledger
-from .data.store import MANIFEST, Store, read_manifest, refuse_other_folder
+from .data.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
 from .drawing import Artist
 from .errors import UserError
 from .guides.bank import MemoryBank
+from .lock import locked
 from .opening import Kind, Opener
 from .presets import Drawing
 from .recipe import fill
@@ -60,22 +63,22 @@ def redraw(
     `data` and `generator` say where the run's data and the generator are now, if they have moved. What is missing is found
     before the first image is drawn.
     """
-    rows = _read(folder)
-    wanted = _choose(rows, keys, folder)
+    manifest = _open(folder)
+    rows, wanted = manifest.rows(), _choose(manifest, keys, folder)
     refuse_other_folder(out)
     if out.resolve() == folder.resolve():
         raise UserError(f"--out {out} is the store itself. Give another folder for the images drawn again.")
     backbone = _open_generator(generator, list(wanted.values()))
     run = Revisit(folder.parent, rows, data)
-    drawn = list(in_order(rows, read_ledger(folder.parent)))
-    batches = _batches(backbone, run, drawn, wanted)
+    batches = _batches(backbone, run, in_order(rows, read_ledger(folder.parent)), wanted)
     for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
         run.check(request_of(row), drawing_of(row))
-    store = Store(out)
-    for batch in batches:
-        for sample in _draw(backbone, batch, run):
-            if sample.request.key in wanted:
-                yield _keep(store, sample, wanted[sample.request.key], folder)
+    with locked(out):
+        store = Store(out)
+        for batch in batches:
+            for sample in _draw(backbone, batch, run):
+                if sample.request.key in wanted:
+                    yield _keep(store, sample, wanted[sample.request.key], folder)
 
 
 def request_of(row: Row) -> Request:
@@ -100,48 +103,51 @@ def drawing_of(row: Row) -> Drawing:
     return drawing
 
 
-def _read(folder: Path) -> list[Row]:
+def _open(folder: Path) -> Manifest:
+    refuse_no_store(folder, "--from-manifest")
     path = folder / MANIFEST
-    if not path.is_file():
-        inside = folder / "store"
-        hint = f"Give {inside}." if (inside / MANIFEST).is_file() else "Give the folder store of a run, or what generate made."
-        raise UserError(f"--from-manifest {folder} holds no {MANIFEST}, so it is no store. {hint}")
-    rows = list(read_manifest(path))
-    for row in rows:
+    manifest = Manifest(path)
+    if not len(manifest):
+        raise UserError(f"--from-manifest {folder} holds no images. Give a store that does.")
+    for row in manifest.rows():
         if missing := [name for name in (*_LINE, *_FACTS) if name not in row]:
             raise UserError(f"{path}: the line of {row['key']} has no {', '.join(missing)}. Restore it or remove it.")
-    if not rows:
-        raise UserError(f"--from-manifest {folder} holds no images. Give a store that does.")
-    return list(rows)
+    return manifest
 
 
-def _choose(rows: Sequence[Row], keys: Sequence[str], folder: Path) -> dict[str, Row]:
-    by_key = {str(row["key"]): row for row in rows}
+def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, Row]:
     if not keys:
-        raise UserError(f"--from-manifest needs the key of an image in {folder}, for example --key {rows[0]['key']}; "
+        first = next(iter(manifest.keys()))
+        raise UserError(f"--from-manifest needs the key of an image in {folder}, for example --key {first}; "
                         "--key may be repeated.")  # fmt: skip
+    wanted: dict[str, Row] = {}
     for key in keys:
-        if key not in by_key:
-            near = difflib.get_close_matches(key, by_key, 3) or list(by_key)[:3]
+        if (row := manifest.row(key)) is None:
+            near = difflib.get_close_matches(key, manifest.keys(), 3) or list(manifest.keys())[:3]
             raise UserError(f"{folder} holds no image {key!r}. Near that: {', '.join(near)}; {folder / MANIFEST} names all "
-                            f"{len(rows)}.")  # fmt: skip
-    return {key: by_key[key] for key in dict.fromkeys(keys)}
+                            f"{len(manifest)}.")  # fmt: skip
+        wanted[key] = row
+    return wanted
 
 
 def _batches(
-    backbone: Backbone, run: Revisit, drawn: Sequence[Row], wanted: Mapping[str, Row]
+    backbone: Backbone, run: Revisit, drawn: Iterable[Row], wanted: Mapping[str, Row]
 ) -> list[Sequence[Row]]:  # fmt: skip
     """Return the batches in which the wanted images were drawn: all that was `drawn`, in that order, refused or not.
 
     Every attempt at what the filters refused had batches of its own.
     """
-    alike: dict[str, list[Row]] = {}
+
+    def shared(row: Row) -> str:
+        return repr((row["round"], attempt_of(row["key"]), row["guidance"]))
+
+    alike: dict[str, list[Row]] = {shared(row): [] for row in wanted.values()}
     for row in drawn:
-        alike.setdefault(repr((row["round"], attempt_of(row["key"]), row["guidance"])), []).append(row)
+        if (members := alike.get(shared(row))) is not None:
+            members.append(row)
     batches: list[Sequence[Row]] = []
     for members in alike.values():
-        if any(row["key"] in wanted for row in members):
-            batches += [batch for batch in _split(backbone, run, members) if any(row["key"] in wanted for row in batch)]
+        batches += [batch for batch in _split(backbone, run, members) if any(row["key"] in wanted for row in batch)]
     return batches
 
 
@@ -190,7 +196,7 @@ def _draw(backbone: Backbone, batch: Sequence[Row], run: Revisit) -> Iterator[Sa
 
 
 def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
-    again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER)})
+    again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER, CHAIN)})
     same = again["sha256"] == row["sha256"]
     return Redrawn(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
 

@@ -17,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from accelerate import PartialState
-from safetensors.torch import save_file
 
 from . import checkpoint
 from .borrowing import frozen
@@ -29,6 +29,7 @@ from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Renamed, Subset, names_digest
+from .data.journal import Journal
 from .data.mixture import Mixture
 from .data.refused import Ledger
 from .data.rounds import RoundFiles
@@ -41,6 +42,7 @@ from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
 from .filters import open_chain
 from .filters.tally import keep_rates
+from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
@@ -140,6 +142,7 @@ def open_run(
             files=RoundFiles(out / "rounds") if generation.replay else None,
             filters=open_chain(recipe.filters, real, data.test, str(PartialState().device)),
             ledger=Ledger(out, pictures=recipe.filters.keep_refused),
+            journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
@@ -163,18 +166,21 @@ def run(
         if page and not (out / "report.html").exists():
             write_report(out)
         return _read_summary(finished)
+    refuse_in_use(out)  # before a minute goes by with opening
     training = open_run(recipe, out, data, generators)
-    checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
-    if training.mining is not None and training.mining.pool == CROSS_FIT:
-        training.cross_fitted = cross_fit(training, training.mining)
-    for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
-        if on_epoch is not None:
-            on_epoch(stats)
-    summary = summarise(recipe, training)
-    save_file({k: v.contiguous() for k, v in training.tested.state_dict().items()}, out / "classifier.safetensors")
-    checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    if page:
-        write_report(out)
+    with locked(out):
+        checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+        if training.mining is not None and training.mining.pool == CROSS_FIT:
+            training.cross_fitted = cross_fit(training, training.mining)
+        for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
+            if on_epoch is not None:
+                on_epoch(stats)
+        summary = summarise(recipe, training)
+        weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
+        checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
+        checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        if page:
+            write_report(out)
     return summary
 
 
@@ -202,6 +208,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "epochs": recipe.training.epochs, "test_accuracy": last["test_accuracy"],
         "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
+        "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
         "optimizer_steps": last["optimizer_steps"],
         "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
@@ -311,7 +318,7 @@ def _refuse_other_run(recipe: Recipe, out: Path) -> None:
         _refuse_missing_generator(recipe, out, text)
         raise UserError(f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
                         "the same settings to continue it.")  # fmt: skip
-    if out.is_dir() and not held.exists() and any(out.iterdir()):
+    if not held.exists() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
 
 

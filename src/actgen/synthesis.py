@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from PIL import Image
 
+from . import stopping
 from .borrowing import frozen
 from .class_prompts import worded
 from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import Mining, mine
 from .data.imageset import ImageSet, fit_square, stack_pixels
+from .data.journal import Batch, Drawn, Journal
 from .data.refused import Ledger
-from .data.rounds import RoundFiles
+from .data.rounds import Remembered, RoundFiles
 from .data.store import Previews, Store
-from .drawing import Draws
+from .drawing import Draws, Refusal
 from .filters.chain import Chain
 from .presets import Drawing
-from .records import Mistake, Progress, Request, Sample, Snapshot
+from .records import Mistake, Plan, Progress, Request, Sample, Snapshot
 from .strategies.again import again
 from .strategies.base import Strategy
 
@@ -30,8 +33,9 @@ class Round:
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
-    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again. What
-    `filters` refuse goes to the `ledger` instead of the store, and is drawn again from another seed as often as they allow.
+    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again;
+    `journal` what a stopped round needs to go on. What `filters` refuse goes to the `ledger` instead of the store, and is drawn
+    again from another seed as often as they allow.
     """
 
     artist: Draws
@@ -45,6 +49,7 @@ class Round:
     files: RoundFiles | None = None
     filters: Chain | None = None
     ledger: Ledger | None = None
+    journal: Journal | None = None
 
     def __call__(
         self, classifier: Classifier, progress: Progress, budget: int,
@@ -55,21 +60,91 @@ class Round:
         `seen` is what `look` returned, if the caller has looked already.
         """
         seen = self.look(classifier) if seen is None else seen
+        return self.draw(self.plan(seen, progress, budget), classifier, on_sample)
+
+    def plan(self, seen: Predictions | None, progress: Progress, budget: int) -> Plan:
+        """Decide what to draw, by what `look` returned."""
         progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
         mistakes = self.mine(seen)
         requests = worded(self.strategy.plan(mistakes, self.pool.class_names, budget, progress, self.seed), self.prompts)
-        doubted = {mistake.source.key: mistake.probability for mistake in mistakes}
-        if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in requests):
-            self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent
-        samples: list[Sample] = []
+        return Plan(
+            number=progress.epoch, requests=tuple(requests), accuracy=progress.accuracy, images=len(self.store),
+            turned_down=0 if self.ledger is None else len(self.ledger),
+            doubted={mistake.source.key: mistake.probability for mistake in mistakes},
+        )  # fmt: skip
+
+    def draw(
+        self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None
+    ) -> Snapshot:  # fmt: skip
+        """Draw what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
+        if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in plan.requests):
+            self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
+        drawn = self._resume(plan)
+        done = sum(key in self.store for key in drawn.done)
         with frozen(classifier):
-            for sample in self._passing(requests, classifier):
-                self._keep(sample, classifier, progress, doubted)
-                samples.append(sample)
+            for drawing in self._drawings(plan, classifier, drawn.done):
+                self._keep(drawing.kept, classifier, plan)
+                self._note(drawing)
+                drawn.add(drawing)
                 if on_sample is not None:
-                    on_sample(len(samples), len(requests))
-        self._remember([sample for sample in samples if sample.request.guides], progress.epoch)
+                    for number in range(done, done + len(drawing.kept)):
+                        on_sample(number + 1, len(plan.requests))
+                done += len(drawing.kept)
+        self._remember(drawn.remembered, plan.number)
         return self.store.snapshot()
+
+    def _resume(self, plan: Plan) -> Drawn:
+        """Return what has been drawn of a plan; images that the journal does not know are set aside, to be drawn again."""
+        if self.journal is None:
+            return Drawn()
+        drawn = self.journal.open(plan.digest)
+        self.store.keep(drawn.images if drawn.done else plan.images, drawn.chain)
+        if self.ledger is not None:
+            self.ledger.keep(drawn.facts.get("turned_down", plan.turned_down))
+        self.artist.refused += [Refusal(**one) for one in drawn.refused]
+        self.artist.batch_size = drawn.facts.get("batch_size", self.artist.batch_size)
+        if self.previews is not None:
+            self.previews.resume(plan.number, drawn.done)
+        return drawn
+
+    def _drawings(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[Batch]:
+        """Draw what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
+        if self.filters is not None:
+            self.filters.begin(classifier, self.store.snapshot())
+        waiting, known = list(plan.requests), len(self.artist.refused)
+        turned_down = set() if self.ledger is None else {row["key"] for row in self.ledger.rows} & set(done)
+        for attempt in range(1 + (0 if self.filters is None else self.filters.options.redraw)):
+            for samples in self.artist.draw_batches(
+                waiting, guide_image=self.guide_image, classifier=classifier, done=frozenset(done)
+            ):  # fmt: skip
+                judged = [(sample, self._passes(sample)) for sample in samples]
+                lost = [sample.request.key for sample, passed in judged if not passed]
+                turned_down.update(lost)
+                kept = [sample for sample, passed in judged if passed]
+                yield Batch(kept=kept, turned_down=lost, refused=[vars(one) for one in self.artist.refused[known:]])
+                known = len(self.artist.refused)
+            waiting = [again(request, attempt + 1) for request in waiting if request.key in turned_down]
+
+    def _passes(self, sample: Sample) -> bool:
+        """Whether the filters let a sample through; a refusal goes to the ledger."""
+        if self.filters is None:
+            return True
+        if (verdict := self.filters.judge(sample)).kept:
+            self.filters.keep(sample)
+            return True
+        if self.ledger is not None:
+            self.ledger.add(sample, {**asdict(verdict), "guidance": asdict(self.artist.drawing), "after": self.filters.kept})
+        return False
+
+    def _note(self, batch: Batch) -> None:
+        """Write a batch down, so that a stop loses little; answer a signal, now that nothing is under way."""
+        if self.journal is not None:
+            manifest = self.store.manifest
+            self.journal.add(batch, images=len(manifest), chain=manifest.chain, batch_size=self.artist.batch_size,
+                             turned_down=0 if self.ledger is None else len(self.ledger))  # fmt: skip
+            if stopping.asked():
+                self.journal.write()
+        stopping.check()
 
     def look(self, classifier: Classifier) -> Predictions | None:
         """Return the predictions for the pool; None if the strategy does without them."""
@@ -90,50 +165,31 @@ class Round:
         assert request.source is not None
         return self.pool.image(request.source.index)
 
-    def _passing(self, requests: Sequence[Request], classifier: Classifier) -> Iterator[Sample]:
-        """Draw, and yield what the filters let through; what they refuse is replaced by another attempt."""
-        if self.filters is not None:
-            self.filters.begin(classifier, self.store.snapshot())
-        waiting = list(requests)
-        for attempt in range(1 + (0 if self.filters is None else self.filters.options.redraw)):
-            refused: list[Request] = []
-            for sample in self.artist.draw(waiting, guide_image=self.guide_image, classifier=classifier):
-                if self._passes(sample):
-                    yield sample
-                else:
-                    refused.append(sample.request)
-            waiting = [again(request, attempt + 1) for request in refused]
-
-    def _passes(self, sample: Sample) -> bool:
-        """Whether the filters let a sample through; a refusal goes to the ledger."""
-        if self.filters is None or (verdict := self.filters.judge(sample)).kept:
-            return True
-        if self.ledger is not None:
-            self.ledger.add(sample, {**asdict(verdict), "guidance": asdict(self.artist.drawing), "after": len(self.store)})
-        return False
-
-    def _remember(self, guided: list[Sample], number: int) -> None:
+    def _remember(self, remembered: Sequence[Remembered], number: int) -> None:
         """Let the bank grow: at the end of a round, so that an image does not depend on its batch."""
-        if self.files is not None and guided:
-            self.files.keep_latents(number, guided)
-        for sample in guided:
-            self.artist.bank.add(sample.request.label, sample.latents)
+        if self.files is not None and remembered:
+            self.files.keep_latents(number, remembered)
+        for one in remembered:
+            self.artist.bank.add(one.label, one.latents)
 
-    def _keep(self, sample: Sample, classifier: Classifier, progress: Progress, doubted: dict[str, float]) -> None:
+    def _keep(self, batch: Sequence[Sample], classifier: Classifier, plan: Plan) -> None:
+        """Commit a batch: images first, then their lines, then what people look at."""
+        self.store.add_all([(sample, self._facts(sample, classifier, plan)) for sample in batch])
+        for sample in batch:
+            if self.previews is not None and sample.request.source is not None:
+                self.previews.add(sample, fit_square(self.guide_image(sample.request), sample.image.size[0]))
+
+    def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, Any]:
+        """Return what a manifest line says beside the request."""
         request = sample.request
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])
         probability = predict_pixels(classifier, pixels).softmax(dim=1)[0, request.label]
-        facts = {
+        return {
             "guidance": asdict(self.artist.drawing), **self.artist.facts, "redrawn": sample.redrawn,
-            "classifier_accuracy": None if progress.accuracy is None else round(100 * progress.accuracy, 3),
-            "guide_probability": None if request.source is None else doubted.get(request.source.key),
+            "classifier_accuracy": None if plan.accuracy is None else round(100 * plan.accuracy, 3),
+            "guide_probability": None if request.source is None else plan.doubted.get(request.source.key),
             "probability": float(probability), "seconds": round(sample.seconds, 4),
         }  # fmt: skip
-        self.store.add(sample, facts)
-        if self.filters is not None:
-            self.filters.keep(sample)
-        if self.previews is not None and request.source is not None:
-            self.previews.add(sample, fit_square(self.guide_image(request), sample.image.size[0]))
 
 
 def look_at_classifier(guides: Sequence[str], drawing: Drawing) -> bool:

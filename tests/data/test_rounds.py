@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from actgen.data.rounds import RoundFiles
+from actgen.data.rounds import Remembered, RoundFiles
 from actgen.errors import UserError
 from actgen.guides.bank import MemoryBank
 from actgen.records import Sample
@@ -38,7 +38,7 @@ def test_the_bank_is_rebuilt_in_order_and_within_its_capacity(tmp_path: Path) ->
     files, bank, rows = RoundFiles(tmp_path / "rounds"), MemoryBank(), []
     for number in (0, 2):
         drawn = samples(number, 300)
-        files.keep_latents(number, drawn)
+        files.keep_latents(number, [Remembered.of(sample) for sample in drawn])
         for sample in drawn:
             bank.add(sample.request.label, sample.latents)
         rows += [{"key": one.request.key, "label": one.request.label, "round": number, "guides": ["image"]} for one in drawn]
@@ -54,14 +54,14 @@ def test_the_bank_is_rebuilt_in_order_and_within_its_capacity(tmp_path: Path) ->
 
 def test_the_same_round_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        RoundFiles(tmp_path / name).keep_latents(0, samples(0, 20))
+        RoundFiles(tmp_path / name).keep_latents(0, [Remembered.of(sample) for sample in samples(0, 20)])
     assert tree(tmp_path / "one") == tree(tmp_path / "other")
 
 
 def test_rounds_that_are_drawn_again_are_forgotten(tmp_path: Path) -> None:
     files = RoundFiles(tmp_path)
     for number in range(3):
-        files.keep_latents(number, samples(number, 1))
+        files.keep_latents(number, [Remembered.of(sample) for sample in samples(number, 1)])
         files.keep_classifier(number, nn.Linear(1, 1))
     files.forget_from(1)
     assert {path.name for path in tmp_path.iterdir()} == {"0000-latents.safetensors", "0000-classifier.safetensors"}

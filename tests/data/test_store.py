@@ -50,8 +50,8 @@ def test_the_image_is_kept_pixel_by_pixel(tmp_path: Path) -> None:
 
 
 def test_opening_again_gives_the_same_rows(tmp_path: Path) -> None:
-    rows = filled(tmp_path, class_name="cafetière 🐈").snapshot().rows
-    assert Store(tmp_path).snapshot().rows == rows == tuple(read_lines(tmp_path / MANIFEST))
+    rows = list(filled(tmp_path, class_name="cafetière 🐈").snapshot().rows)
+    assert list(Store(tmp_path).snapshot().rows) == rows == read_lines(tmp_path / MANIFEST)
 
 
 def test_a_line_without_its_image_cannot_be_made(tmp_path: Path) -> None:
@@ -114,10 +114,11 @@ def test_another_image_of_the_same_key_is_refused(tmp_path: Path) -> None:
 def test_a_snapshot_stands_still(tmp_path: Path) -> None:
     store = filled(tmp_path, 2)
     snapshot = store.snapshot()
-    text = json.dumps(snapshot.rows)
-    store.add(make_sample("later"), FACTS)
-    assert (len(snapshot), len(store)) == (2, 3)
-    assert json.dumps(snapshot.rows) == text
+    rows = list(snapshot.rows)
+    store.add(make_sample("later", label=3), FACTS)
+    assert (len(snapshot), len(store), list(snapshot.labels)) == (2, 3, [0, 0])
+    assert list(snapshot.rows) == rows
+    assert list(store.snapshot(2).rows) == rows
 
 
 # taking out
@@ -125,12 +126,14 @@ def test_a_snapshot_stands_still(tmp_path: Path) -> None:
 
 def test_what_is_not_kept_is_set_aside_and_nothing_is_destroyed(tmp_path: Path) -> None:
     store = filled(tmp_path / "store", 5)
-    rows, pictures = store.snapshot().rows, sorted(path.read_bytes() for path in tmp_path.rglob("*.png"))
+    rows, pictures = list(store.snapshot().rows), sorted(path.read_bytes() for path in tmp_path.rglob("*.png"))
     store.keep(2)
-    assert store.snapshot().rows == Store(tmp_path / "store").snapshot().rows == rows[:2]
+    assert list(store.snapshot().rows) == list(Store(tmp_path / "store").snapshot().rows) == rows[:2]
     assert_every_line_has_its_image(tmp_path / "store")
     assert len(list((tmp_path / "store" / "images").iterdir())) == 2
-    assert len(list((tmp_path / "set_aside").iterdir())) == 3
+    aside = tmp_path / "store_set_aside"
+    assert len(list(aside.glob("*.png"))) == 3
+    assert sorted((json.loads(path.read_text()) for path in aside.glob("*.json")), key=lambda row: row["key"]) == rows[2:]
     assert sorted(path.read_bytes() for path in tmp_path.rglob("*.png")) == pictures
 
 
@@ -139,7 +142,7 @@ def test_an_image_set_aside_may_be_drawn_again_in_another_way(tmp_path: Path) ->
     store.keep(0)
     store.add(make_sample("r000-00000", shade=200), FACTS)
     store.keep(0)
-    assert len(list((tmp_path / "set_aside").iterdir())) == 4
+    assert len(list((tmp_path / "store_set_aside").glob("*.png"))) == 4
 
 
 def test_drawn_again_in_the_same_way_the_folder_is_as_before(tmp_path: Path) -> None:
@@ -171,13 +174,14 @@ def test_what_is_no_json_is_not_written(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         store.add(make_sample("k"), {"probability": value})
     assert len(store) == len(Store(tmp_path)) == 0
+    assert tree(tmp_path) == {}
 
 
 def test_an_image_is_on_the_disk_before_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr("os.fsync", lambda number: synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name))
     Store(tmp_path).add(make_sample("k"), FACTS)
-    assert synced == ["k.part", MANIFEST]
+    assert synced == [tmp_path.name, "k.png.part", "images", MANIFEST, tmp_path.name]
 
 
 def test_previews_without_a_mask_are_not_kept(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from actgen.checking import check_leaks
 from actgen.cli import app
 from actgen.data.store import Store
-from actgen.data.stored import digest_of_lines
 from actgen.errors import UserError
 from actgen.filters import open_chain
 from actgen.filters.leakage import refuse_leaks
@@ -93,7 +92,7 @@ def test_a_run_names_what_was_planted_in_its_store(infected: Path) -> None:
     data = fashion()
     chain = open_chain(Filters(), data.train, data.test)
     with pytest.raises(UserError, match="holds 10 image") as error:
-        refuse_leaks(chain, Store(infected).snapshot(), 0, "")
+        refuse_leaks(chain, Store(infected).snapshot(), 0)
     for key, test_key in planted().items():
         assert f"{key} is {test_key}" in str(error.value)
 
@@ -103,12 +102,11 @@ def test_only_what_is_new_or_changed_is_looked_at(clean: Path, tmp_path: Path) -
     shutil.copytree(clean, folder)
     data = fashion()
     chain = open_chain(Filters(), data.train, data.test)
-    digest = digest_of_lines(Store(folder).snapshot())
-    refuse_leaks(chain, Store(folder).snapshot(), OTHERS, digest)
+    refuse_leaks(chain, Store(folder).snapshot(), OTHERS)
     assert "album" not in vars(chain.filters[1])  # nothing was new: the test images were not even read
     picture("test", 7).save(folder / "images" / "r000-00004.png")  # under the name of an image that passed
     with pytest.raises(UserError, match="r000-00004 is test/7"):
-        refuse_leaks(chain, Store(folder).snapshot(), OTHERS, digest)
+        refuse_leaks(chain, Store(folder).snapshot(), OTHERS)
 
 
 def test_what_was_added_after_the_checkpoint_is_looked_at(clean: Path, tmp_path: Path) -> None:
@@ -116,16 +114,15 @@ def test_what_was_added_after_the_checkpoint_is_looked_at(clean: Path, tmp_path:
     shutil.copytree(clean, folder)
     data = fashion()
     chain = open_chain(Filters(), data.train, data.test)
-    digest = digest_of_lines(Store(folder).snapshot())
     store_of(folder, [picture("test", 8)], first=OTHERS)
     with pytest.raises(UserError, match=f"holds 1 image.*r000-{OTHERS:05d} is test/8"):
-        refuse_leaks(chain, Store(folder).snapshot(), OTHERS, digest)
+        refuse_leaks(chain, Store(folder).snapshot(), OTHERS)
 
 
 def test_a_guard_that_is_off_looks_at_nothing(infected: Path) -> None:
     data = fashion()
-    refuse_leaks(open_chain(Filters(leakage=False), data.train, data.test), Store(infected).snapshot(), 0, "")
-    refuse_leaks(open_chain(Filters(), data.train, None), Store(infected).snapshot(), 0, "")
+    refuse_leaks(open_chain(Filters(leakage=False), data.train, data.test), Store(infected).snapshot(), 0)
+    refuse_leaks(open_chain(Filters(), data.train, None), Store(infected).snapshot(), 0)
 
 
 def test_a_stored_image_that_cannot_be_read_is_named(clean: Path, tmp_path: Path) -> None:

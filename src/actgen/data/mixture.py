@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..errors import UserError
 from ..records import Snapshot
 from .crop import Crop
 from .decoding import read_image
@@ -30,9 +33,11 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         crop: Crop | None = None,
     ) -> None:  # fmt: skip
         self.real, self.size, self._count = real, size, len(real.labels)
-        self.rows = () if snapshot is None else snapshot.rows
+        self.rows: Sequence[dict[str, Any]] = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)
-        self.labels = [*real.labels, *(int(row["label"]) for row in self.rows)]
+        self.labels = [*real.labels, *(() if snapshot is None else snapshot.labels)]
+        if min(self.labels, default=0) < 0:
+            raise UserError(f"{self.folder} holds an image without a label. `actgen store verify {self.folder}` names it.")
         self.cache, self.crop = None if crop else cache, crop
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,6 +23,20 @@ from ..errors import UserError
 from ..records import Sample
 
 _ORDER = "labels"  # {key: label} in the order of the bank; one entry only: several would be written in any order
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A guided image as the bank is given it: `latents` [C, h, w] float32."""
+
+    key: str
+    label: int
+    latents: Tensor
+
+    @classmethod
+    def of(cls, sample: Sample) -> Remembered:
+        """Return what is to be remembered of a sample."""
+        return cls(sample.request.key, sample.request.label, sample.latents)
 
 
 class RoundFiles:
@@ -43,10 +58,10 @@ class RoundFiles:
         weights = {name: _plain(value) for name, value in classifier.state_dict().items()}
         checkpoint.write_bytes(self.classifier_path(number), save(weights))
 
-    def keep_latents(self, number: int, samples: Sequence[Sample]) -> None:
+    def keep_latents(self, number: int, remembered: Sequence[Remembered]) -> None:
         """Write the latents that round `number` leaves in the bank, in this order."""
-        latents = {sample.request.key: _plain(sample.latents.float()) for sample in samples}
-        labels = json.dumps({sample.request.key: sample.request.label for sample in samples})
+        latents = {one.key: _plain(one.latents.float()) for one in remembered}
+        labels = json.dumps({one.key: one.label for one in remembered})
         checkpoint.write_bytes(self.latents_path(number), save(latents, {_ORDER: labels}))
 
     def forget_from(self, number: int) -> None:

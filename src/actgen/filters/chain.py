@@ -20,7 +20,8 @@ from .thumbnails import Album, describe, thumbnails
 class Chain:
     """Judges samples: the first refusal wins. Call `begin` at the start of a round, `keep` for every sample that was stored.
 
-    It remembers the averaged classifier and the descriptions of what is stored, each only if a filter asks for it.
+    It remembers the averaged classifier and the descriptions of what is stored, each only if a filter asks for it. `kept` is
+    the number of images in the store once all that was let through is there.
     """
 
     def __init__(self, options: Filters, filters: Sequence[Filter]) -> None:
@@ -31,6 +32,7 @@ class Chain:
         self._stored: dict[int, Album] = {}
         self._seen = 0  # images of the store that are described in `_stored`
         self._view: View | None = None
+        self.kept = 0
 
     @property
     def names(self) -> list[str]:
@@ -38,7 +40,8 @@ class Chain:
         return [one.name for one in self.filters]
 
     def begin(self, classifier: Classifier, snapshot: Snapshot) -> None:
-        """A round begins, with this classifier and this store."""
+        """A round begins or goes on, with this classifier and this store."""
+        self.kept = len(snapshot)
         if self._averages:
             self._average = moved(self._average, classifier.state_dict(), self.options.average)
         if self._remembers:
@@ -54,7 +57,8 @@ class Chain:
         return KEPT
 
     def keep(self, sample: Sample) -> None:
-        """Remember a sample that was stored."""
+        """Remember a sample that is stored."""
+        self.kept += 1
         if self._remembers:
             self._put(sample.request.label, sample.request.key, sample.image)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..data.stored import digest_of_files, read_stored
+from ..data.stored import are_as_named, read_stored
 from ..errors import UserError
 from ..records import Snapshot
 from .chain import Chain
@@ -36,16 +36,16 @@ def find_leaks(snapshot: Snapshot, test: Album, distance: float, first: int = 0)
                 yield Leak(str(row["key"]), near.key, near.distance, near.look)
 
 
-def refuse_leaks(chain: Chain, snapshot: Snapshot, count: int, digest: str) -> None:
+def refuse_leaks(chain: Chain, snapshot: Snapshot, count: int) -> None:
     """Raise `UserError` if a run's store holds test images, naming them.
 
-    The first `count` images passed the guard when they were drawn: they are looked at again only if the files have another
-    digest now.
+    The first `count` images passed the guard when they were drawn: they are looked at again only if their files are not those
+    that the manifest names.
     """
     guard = next((one for one in chain.filters if isinstance(one, Leakage)), None)
     if guard is None:
         return
-    first = count if count <= len(snapshot) and digest_of_files(snapshot, count) == digest else 0
+    first = count if count <= len(snapshot) and are_as_named(snapshot, count) else 0
     if first == len(snapshot):
         return
     if leaks := list(find_leaks(snapshot, guard.album, guard.distance, first)):

@@ -19,6 +19,7 @@ import torch
 from ..classify.small_cnn import SmallCNN
 from ..data.imageset import ImageSet, to_pixels
 from ..errors import UserError, refuse_file
+from ..lock import locked
 from ..seeding import derive
 from . import tiny
 from .autoencoder import encode, train_autoencoder
@@ -83,7 +84,14 @@ def train_from_scratch(
     The same call continues an interrupted run; with another configuration it is refused. `source` names the data in the card.
     """
     work = out.with_name(out.name + ".work")
-    _claim(work, config, images)
+    with locked(work):
+        _claim(work, config, images)
+        yield from _stages(images, out, config, work, source, compile)
+
+
+def _stages(
+    images: ImageSet, out: Path, config: ScratchConfig, work: Path, source: str, compile: bool
+) -> Iterator[Progress]:  # fmt: skip
     tokenizer = tiny.build_tokenizer(images.class_names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "weights"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checkpoint import write_text
 from . import sections
 from .filtered import filtered
 from .gallery import gallery
@@ -28,12 +28,7 @@ def write_report(folder: Path) -> Path:
 
 def write_page(target: Path, page: str) -> Path:
     """Write `page` to `target`, whole or not at all, and return its path."""
-    draft = target.with_name(f".{target.stem}-{os.getpid()}.html")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_text(target, page)
     return target
 
 

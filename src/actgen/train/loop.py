@@ -1,7 +1,7 @@
 """`fit`: the training loop, a generator that yields a line of statistics an epoch.
 
 for every epoch: train on real images + snapshot; look at the test images (for the curves only); a round of generation in
-the first part of the training; checkpoint. Running it again on the same folder continues after the last checkpoint.
+the first part of the training; checkpoint. Running it again on the same folder goes on from the last checkpoint (`resume.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +21,16 @@ from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
 from ..records import Progress
 from ..seeding import derive, generator, permutation
+from ..stopping import Stopped, asked, check, deferred
 from ..strategies.base import BEFORE
+from ..synthesis import Round
 from .finite import gradient_norm, refuse_not_finite
 from .loading import batches
 from .options import TrainingOptions
+from .random_states import get_random, set_random
+from .resume import restore, save
 from .schedule import learning_rate, schedule_position
-from .state import EpochStats, Training, restore, save
+from .state import Begun, EpochStats, Training, Within
 
 
 def fit(
@@ -34,31 +39,44 @@ def fit(
 ) -> Iterator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
-    before = _prepare(training, on_sample)
-    validated = training.evaluated_on == VALIDATION
+    _prepare(training, on_sample)
     for epoch in range(training.start, training.options.epochs):
-        began = time.perf_counter()
-        mixture = training.mixture(epoch)
-        loss, rate, steps = train_epoch(training, epoch, mixture, on_batch)
-        trained = time.perf_counter()
-        last = epoch + 1 == training.options.epochs
-        accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
-        tested = time.perf_counter()
-        refusals = len(training.round.artist.refused) if training.round is not None else 0
-        holdout = _generate(training, epoch, on_sample) if epoch < training.generating else None
-        stats = EpochStats(
-            epoch=epoch, train_loss=round(loss, 6), learning_rate=rate, test_accuracy=None if validated else accuracy,
-            validation_accuracy=accuracy if validated else None, holdout_accuracy=holdout,
-            per_class=per_class, real_images=len(mixture.real.labels), synthetic_images=len(mixture.rows),
-            drawn_so_far=len(training.snapshot), optimizer_steps=steps, train_seconds=round(trained - began, 3),
-            generation_seconds=round(time.perf_counter() - tested + before, 3) if epoch < training.generating else 0.0,
-            refused=[vars(one) for one in training.round.artist.refused[refusals:]] if training.round is not None else [],
-            filters=training.tallied(),
-        )  # fmt: skip
-        training.stats.append(asdict(stats))
-        save(training)
-        before = 0.0
+        with deferred():
+            if training.trained is None:
+                training.trained = _train(training, epoch, on_batch)
+            drawn = _generate(training, epoch, on_sample) if epoch < training.generating else _NOTHING
+            stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
+                               filters=training.tallied())  # fmt: skip
+            training.stats.append(asdict(stats))
+            training.trained = training.begun = None
+            save(training)
         yield stats
+
+
+_NOTHING: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
+
+
+def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Train an epoch and test; return its part of the statistics. A signal stops it between two steps, with a checkpoint."""
+    began, mixture = time.perf_counter(), training.mixture(epoch)
+    earlier = 0.0 if training.within is None else training.within.seconds
+    try:
+        loss, rate, steps = train_epoch(training, epoch, mixture, on_batch)
+    except Stopped:
+        if training.within is not None:
+            training.within.seconds = earlier + time.perf_counter() - began
+            save(training)
+        raise
+    seconds = earlier + time.perf_counter() - began
+    training.within = None
+    last, validated = epoch + 1 == training.options.epochs, training.evaluated_on == VALIDATION
+    accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
+    return {
+        "train_loss": round(loss, 6), "learning_rate": rate, "test_accuracy": None if validated else accuracy,
+        "validation_accuracy": accuracy if validated else None, "per_class": per_class,
+        "real_images": len(mixture.real.labels), "synthetic_images": len(mixture.rows), "optimizer_steps": steps,
+        "train_seconds": round(seconds, 3),
+    }  # fmt: skip
 
 
 def train_epoch(
@@ -70,13 +88,16 @@ def train_epoch(
     nominal = steps_per_epoch(options, training.total_real, training.total_real)
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
-    loader = batches(mixture, order, options.batch_size, options.workers, generator(seed, "loader", epoch))
+    within = training.within or Within()
+    loader = batches(mixture, order[within.steps * options.batch_size :], options.batch_size, options.workers,
+                     generator(seed, "loader", epoch))  # fmt: skip
     classes = len(mixture.real.class_names)
     training.model.train()
-    losses, rate = 0.0, 0.0
+    losses, rate = within.losses, within.rate
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
-        for number, (pixels, labels) in enumerate(loader):
+        set_random(within.random, device)
+        for number, (pixels, labels) in enumerate(loader, start=within.steps):
             position = schedule_position(epoch, number, steps, nominal)
             rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup_fraction,
                                  options.min_learning_rate)  # fmt: skip
@@ -89,6 +110,9 @@ def train_epoch(
                 training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
+            if asked():
+                training.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
+                check()
     return losses / steps, rate, done + steps
 
 
@@ -154,20 +178,41 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
 
-def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> float | None:
-    """Do the round of an epoch; return the accuracy on the held-out images in percent, if they were looked at."""
+def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Do the round of an epoch, or the rest of it; return its part of the statistics. Epoch -1 is before the first."""
     assert training.round is not None
+    round_, began = training.round, time.perf_counter()
+    earlier = sum(float(row["seconds"]) for row in round_.store.snapshot().rows[len(training.snapshot) :])
+    if training.begun is None:
+        training.begun = _begin(training, round_, epoch)
+        began += training.begun.seconds  # counted below, also when the round goes on after a stop
+        if training.begun.plan.requests:
+            save(training)  # a stop in the round repeats neither the training nor the plan
+    refusals = len(round_.artist.refused)
+    training.snapshot = round_.draw(training.begun.plan, training.classifier, on_sample)
+    before = training.before or 0.0 if epoch == 0 else 0.0
+    seconds = before + training.begun.seconds + earlier + time.perf_counter() - began
+    return {
+        "holdout_accuracy": training.begun.holdout_accuracy, "generation_seconds": round(seconds, 3),
+        "refused": [vars(one) for one in round_.artist.refused[refusals:]],
+    }  # fmt: skip
+
+
+def _begin(training: Training, round_: Round, epoch: int) -> Begun:
+    """Look at the real images and plan what to draw."""
+    began = time.perf_counter()
     seen = training.look()
     accuracy = None if seen is None else round(100 * seen.accuracy, 4)
     now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
-    training.snapshot = training.round(training.classifier, now, owed, on_sample, seen=seen)
-    return accuracy
+    return Begun(plan=round_.plan(seen, now, owed), holdout_accuracy=accuracy, seconds=time.perf_counter() - began)
 
 
-def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> float:
-    """Do the round that comes before the training, if there is one; return the seconds it took."""
-    if training.start > 0 or training.round is None or training.round.strategy.when != BEFORE:
-        return 0.0
-    began = time.perf_counter()
-    _generate(training, -1, on_sample)
-    return time.perf_counter() - began
+def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> None:
+    """Do the round that comes before the training, if there is one and it is not done."""
+    due = training.round is not None and training.round.strategy.when == BEFORE
+    if not due or training.before is not None or training.start > 0:
+        return
+    with deferred():
+        training.before = float(_generate(training, -1, on_sample)["generation_seconds"])
+        training.begun = None
+        save(training)

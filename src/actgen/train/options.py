@@ -21,7 +21,7 @@ class TrainingOptions:
     largest norm of the gradient, 0 for any. `ema_decay`: keep a moving average of the weights, which is what is tested and
     saved; 0 for none. `precision`: "bf16" or "fp16" for mixed precision. `epoch_length`: "real" keeps the steps of an epoch at
     those of the real data, "grow" follows the grown set. `test_every`: test accuracy is measured after every that many epochs,
-    for the curves only. `workers`: data-loading processes.
+    for the curves only. `workers`: data-loading processes. `keep_checkpoints`: the newest so many are kept.
     """
 
     epochs: int = 30
@@ -38,6 +38,7 @@ class TrainingOptions:
     epoch_length: str = "real"
     test_every: int = 1
     workers: int = 0
+    keep_checkpoints: int = 2
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     loss: Loss = field(default_factory=Loss)
     augment: Augmentation = field(default_factory=Augmentation)

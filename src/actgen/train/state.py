@@ -1,15 +1,14 @@
-"""The moving parts of a training, and their state on disk."""
+"""The moving parts of a training."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-from .. import checkpoint
 from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions
 from ..classify.mining import CROSS_FIT, TRAINING, Mining
@@ -17,12 +16,9 @@ from ..data.crop import Crop
 from ..data.evaluation import TEST
 from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
-from ..data.stored import digest_of_lines
 from ..diffuse.weights import hash_networks
-from ..errors import UserError
-from ..filters.leakage import refuse_leaks
 from ..filters.tally import tally
-from ..records import Snapshot
+from ..records import Plan, Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
@@ -33,6 +29,18 @@ from .running import RunningLosses
 from .schedule import generating_epochs, round_budgets, stopped_improving, with_refusals
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
+
+
+class Stateful(Protocol):
+    """Whatever has a state that a stopped run goes on with."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state: tensors, numbers, strings, lists and dicts of them."""
+        ...
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take the state back."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,26 @@ class EpochStats:
     filters: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took."""
+
+    plan: Plan
+    holdout_accuracy: float | None
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Within:
+    """An epoch that was stopped after `steps` steps: the sum of the losses, the last rate, torch's random states, seconds."""
+
+    steps: int = 0
+    losses: float = 0.0
+    rate: float = 0.0
+    random: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
 @dataclass(kw_only=True)
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
@@ -68,6 +96,9 @@ class Training:
     `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
     measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
     classifier before its first step. `left_out`: image files of the data that could not be used.
+
+    Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
+    has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
     """
 
     classifier: Classifier
@@ -84,6 +115,10 @@ class Training:
     data_note: str = ""
     left_out: tuple[str, ...] = ()
     stats: list[dict[str, Any]] = field(default_factory=list)
+    within: Within | None = None
+    trained: dict[str, Any] | None = None
+    begun: Begun | None = None
+    before: float | None = None
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
@@ -100,7 +135,7 @@ class Training:
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
         self.micro_batches = MicroBatches()
-        self.snapshot = Snapshot(folder=".", rows=())
+        self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
 
     @property
@@ -120,6 +155,19 @@ class Training:
             "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
             "training images": names_digest(self.real),
         }
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """All that has a state, by name: what a checkpoint holds and gives back."""
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.classifier, "optimizer": self.optimizer,
+            **({} if self.average is None else {"average": self.average.module}),
+            **({} if scaler is None else {"scaler": scaler}),
+            **({} if self.running is None else {"running": self.running}),
+            **({} if self.round is None else {"bank": self.round.artist.bank}),
+            **({} if self.round is None or self.round.filters is None else {"filters": self.round.filters}),
+        }  # fmt: skip
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
         """Return the real images of an epoch: the held-out ones join when the last round of generation is over."""
@@ -198,67 +246,3 @@ class Training:
         if name not in self._pixels:
             self._pixels[name] = to_pixels(images, size)
         return self._pixels[name]
-
-
-def save(training: Training) -> None:
-    """Write checkpoint and statistics after an epoch."""
-    state = {
-        "model": training.classifier.state_dict(), "optimizer": training.optimizer.state_dict(), "stats": training.stats,
-        "images": len(training.snapshot), "bank": training.round.artist.bank.state_dict() if training.round else {},
-        "inputs": training.inputs, "running": training.running.state_dict() if training.running else {},
-        "average": {} if training.average is None else training.average.module.state_dict(),
-        "scaler": training.accelerator.scaler.state_dict() if training.accelerator.scaler else {},
-        "checked": digest_of_lines(training.snapshot), "refused": training.refusals,
-        "filters": training.round.filters.state_dict() if training.round and training.round.filters else {},
-    }  # fmt: skip
-    checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
-    checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
-
-
-def restore(training: Training) -> None:
-    """Continue from the checkpoint, if there is one; images drawn after it are set aside, to be drawn again."""
-    path = training.folder / "checkpoints" / "last.pt"
-    state = checkpoint.load(path)
-    images, refused, checked = (0, 0, "") if state is None else _restore(training, path, state)
-    if training.round is not None:
-        if training.round.filters is not None:
-            training.round.filters.load_state_dict({} if state is None else state["filters"])
-            refuse_leaks(training.round.filters, training.round.store.snapshot(), images, checked)
-        training.round.store.keep(images)
-        if training.round.ledger is not None:
-            training.round.ledger.keep(refused)
-        if training.round.files is not None:
-            training.round.files.forget_from(training.start)
-        training.snapshot = training.round.store.snapshot()
-    if state is not None:  # a stop may have come between the two files
-        checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
-
-
-def _restore(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
-    """Load the state; return how many images had been stored and refused, and the digest of the stored ones."""
-    try:
-        _refuse_other_inputs(training, dict(state["inputs"]))
-        training.classifier.load_state_dict(state["model"])
-        training.optimizer.load_state_dict(state["optimizer"])
-        if training.average is not None:
-            training.average.module.load_state_dict(state["average"])
-        if training.accelerator.scaler is not None:
-            training.accelerator.scaler.load_state_dict(state["scaler"])
-        training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
-        if training.round is not None:
-            training.round.artist.bank.load_state_dict(state["bank"])
-        if training.running is not None:
-            training.running.load_state_dict(state["running"])
-        state["filters"] = dict(state["filters"])
-        return int(state["images"]), int(state["refused"]), str(state["checked"])
-    except UserError:
-        raise
-    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise checkpoint.damaged(path) from error
-
-
-def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
-    changed = [name for name, digest in training.inputs.items() if before[name] != digest]
-    if changed:
-        raise UserError(f"the {' and the '.join(changed)} changed since {training.folder} was stopped. Put back what was "
-                        "there, or start a new run with another --out.")  # fmt: skip

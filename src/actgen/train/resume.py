@@ -1,0 +1,131 @@
+"""The state of a training on disk: checkpoints that a stopped run goes on from, as if it had not been stopped.
+
+    FOLDER/checkpoints/NNNNNNN-STAGE.pt    NNNNNNN epochs are finished
+
+    0-before     the round before the first epoch has begun
+    0-ready      nothing is under way
+    1-training   the next epoch was stopped while it trained
+    2-drawing    it is trained and tested, and its round has begun (how far it is: `data/journal.py`)
+
+The order of the names is that of time; the last few are kept, and an older one is taken if the newest is damaged.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint
+from ..errors import UserError
+from ..filters.leakage import refuse_leaks
+from ..records import Plan
+from .state import Begun, EpochStats, Training, Within
+
+_TRAINING = "1-training"
+_log = logging.getLogger(__name__)
+
+
+def save(training: Training) -> None:
+    """Write a checkpoint, then the statistics; checkpoints that are not needed any more are removed."""
+    checkpoint.save(_folder(training) / f"{training.start:07d}-{_stage(training)}.pt", _state(training))
+    checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
+    _prune(training)
+
+
+def restore(training: Training) -> None:
+    """Continue from the newest checkpoint that is whole; images drawn after it are set aside, to be drawn again."""
+    images, turned_down, chain = _load(training)
+    checkpoint.clean(training.folder)
+    _prune(training)
+    if training.stats or (training.folder / "stats.jsonl").exists():  # a stop may have come between the two files
+        checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
+    if (round_ := training.round) is None:
+        return
+    round_.store.manifest.refresh()  # another process may have held the folder since it was opened
+    if round_.filters is not None:
+        refuse_leaks(round_.filters, round_.store.snapshot(), images)
+    if training.begun is None:  # else the round itself goes on with what is there
+        round_.store.keep(images, chain)
+        if round_.ledger is not None:
+            round_.ledger.keep(turned_down)
+    if round_.files is not None:
+        round_.files.forget_from(training.start + (training.begun is not None))
+    training.snapshot = round_.store.snapshot(images)
+
+
+def _prune(training: Training) -> None:
+    """Remove what is not needed: old checkpoints, those within an epoch that has gone on, the journal of a finished round."""
+    names = sorted(_folder(training).glob("*.pt"))
+    for path in names[:-1]:
+        if path in names[: -training.options.keep_checkpoints] or path.stem.endswith(_TRAINING):
+            path.unlink()
+    if training.begun is None and training.round is not None and training.round.journal is not None:
+        training.round.journal.clear()
+
+
+def _folder(training: Training) -> Path:
+    return training.folder / "checkpoints"
+
+
+def _stage(training: Training) -> str:
+    if training.begun is not None and training.begun.plan.number < 0:
+        return "0-before"
+    if training.trained is not None:
+        return "2-drawing"
+    return "0-ready" if training.within is None else _TRAINING
+
+
+def _state(training: Training) -> dict[str, Any]:
+    store = None if training.round is None else training.round.store
+    return {
+        "parts": {name: part.state_dict() for name, part in training.parts.items()}, "inputs": training.inputs,
+        "stats": training.stats, "images": len(training.snapshot), "turned_down": training.refusals,
+        "chain": "" if store is None else store.manifest.chain_at(len(training.snapshot)),
+        "before": training.before, "trained": training.trained,
+        "within": None if training.within is None else vars(training.within),
+        "begun": None if training.begun is None else asdict(training.begun),
+    }  # fmt: skip
+
+
+def _load(training: Training) -> tuple[int, int, str]:
+    """Load the newest whole checkpoint; return how many images and refusals there were, and the chain of the last image."""
+    damaged: UserError | None = None
+    for path in sorted(_folder(training).glob("*.pt"), reverse=True):
+        try:
+            state = checkpoint.load(path)
+            found = _apply(training, path, state or {})
+        except checkpoint.Damaged as error:
+            damaged = damaged or error
+            continue
+        if damaged is not None:
+            _log.warning("%s The run goes on from the one before.", str(damaged).partition(" Remove")[0])
+        return found
+    if damaged is not None:
+        raise damaged
+    return 0, 0, ""
+
+
+def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
+    try:
+        _refuse_other_inputs(training, dict(state["inputs"]))
+        for name, part in training.parts.items():
+            part.load_state_dict(state["parts"][name])
+        within, begun = state["within"], state["begun"]
+        training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
+        training.before, training.trained = state["before"], state["trained"]
+        training.within = None if within is None else Within(**within)
+        training.begun = None if begun is None else Begun(**{**begun, "plan": Plan.from_data(begun["plan"])})
+        return int(state["images"]), int(state["turned_down"]), str(state["chain"])
+    except UserError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise checkpoint.damaged(path) from error
+
+
+def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
+    changed = [name for name, digest in training.inputs.items() if before[name] != digest]
+    if changed:
+        raise UserError(f"the {' and the '.join(changed)} changed since {training.folder} was stopped. Put back what was "
+                        "there, or start a new run with another --out.")  # fmt: skip

@@ -1,0 +1,59 @@
+"""Lives of real commands: started in no time, by forking, and ended as the test wishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a life ended: exit code, or minus the signal; seconds; file operations if it was not killed."""
+
+    code: int
+    seconds: float
+    events: int
+
+
+class Nursery:
+    """Where commands live; one at a time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def live(
+        self, arguments: Sequence[str], log: Path, *, after: float | None = None, number: int = signal.SIGKILL,
+        event: int | None = None, before: bool = False,
+    ) -> Ended:  # fmt: skip
+        """Let `actgen ARGUMENTS` live, until it is sent signal `number` after some seconds, or dies at a file operation."""
+        life: dict[str, Any] = {"arguments": list(arguments), "log": str(log), "after": after, "signal": int(number),
+                                "event": event, "before": before}  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(life) + "\n")
+        self._process.stdin.flush()
+        return Ended(**json.loads(self._process.stdout.readline()))
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path])}
+    command = [sys.executable, "-m", "tests.crash.nursery"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:  # fmt: skip
+        yield Nursery(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(30)
