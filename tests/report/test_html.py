@@ -171,7 +171,7 @@ def test_a_better_rival_is_named(tmp_path: Path) -> None:
 
 
 def test_a_demo_without_its_runs_still_has_its_result(tmp_path: Path) -> None:
-    arms: dict[str, dict[str, str]] = {"none": {"test_accuracy": 80.0}, "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5}}
+    arms = {"none": {"test_accuracy": 80.0}, "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5}}
     (tmp_path / "summary.json").write_text(json.dumps({"arms": arms, "seed": 3}), encoding="utf-8")
     page = written(tmp_path)
     assert "+1.0 points" in page
@@ -202,7 +202,7 @@ def test_nothing_from_outside_the_folder_is_shown(tmp_path: Path) -> None:
     page = written(run)
     assert "secret" not in page
     assert "not kept" in page
-    arms = {"none": {}, "../../other": {}, "/etc": {}, "": {}, "a\x00b": {}, "x" * 5000: {}}
+    arms: dict[str, dict[str, str]] = {"none": {}, "../../other": {}, "/etc": {}, "": {}, "a\x00b": {}, "x" * 5000: {}}
     (tmp_path / "demo" / "arms").mkdir(parents=True)
     (tmp_path / "demo" / "summary.json").write_text(json.dumps({"arms": arms}), encoding="utf-8")
     assert [view.name for view in read_arms(tmp_path / "demo")] == ["none"]

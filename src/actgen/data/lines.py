@@ -11,7 +11,7 @@ from typing import Any
 from ..plain import brief, is_storable, visible
 
 LONGEST_LINE = 2**20
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # no slash, and no point in front: a file in the folder, and never a hidden one
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"  # no slash, and no point in front: a file in the folder, and never a hidden one
 _FILE = re.compile(rf"(?:[A-Za-z0-9_-]+/)?{_NAME}\.png")
 _KEY = re.compile(_NAME)
 _HASH = re.compile(r"[0-9a-f]{64}")
