@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from .cli_bench import bench, report_bench
+from .cli_store import store
 from .errors import UserError
 from .plain import for_terminal, shortened
 
@@ -31,11 +32,13 @@ app = typer.Typer(
     cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Draw variants of what an image classifier gets wrong, and train on them.",
 )  # fmt: skip
+app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
 
-Out = Annotated[Path, typer.Option(help="Folder of the run; the same command on the same folder continues it.")]
+_OUT = "Folder of the run; the same command on the same folder continues it."
+Out = Annotated[Path, typer.Option(help=_OUT)]
 _MOST = 10_000_000
 _DATA = (
     "fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME or hf:FOLDER, or a folder of "
@@ -72,7 +75,7 @@ def demo(
 
 @app.command()
 def train(
-    out: Out,
+    out: Annotated[Path | None, typer.Option(help=f"{_OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
     on_bad_image: OnBadImage = None,
     model: ModelName = None,
@@ -93,6 +96,7 @@ def train(
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
              "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     full = build_recipe(recipe, settings or [], flags)
+    out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     if dry_run:
         show_estimate(console, full, estimate(full, out))
         return

@@ -21,6 +21,7 @@ from .data.bad_images import ON_BAD_IMAGE
 from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
 from .errors import UserError
+from .filters.options import Filters
 from .plain import LONGEST, brief, is_storable, read_text, shown, visible
 from .presets import PRESETS, Drawing
 from .shipped import find_recipe
@@ -70,6 +71,7 @@ class Recipe:
     generation: Generation = field(default_factory=Generation)
     loading: Loading = field(default_factory=Loading)
     drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
+    filters: Filters = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
         _check_ranges(self)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from .borrowing import frozen
 from .data.decoding import read_image
+from .data.refused import in_order, read_ledger
 from .data.store import MANIFEST, Store, read_manifest, refuse_other_folder
 from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
@@ -31,6 +32,7 @@ from .recipe import fill
 from .records import Request, Sample, Source
 from .revisit import Revisit
 from .runs import open_generator
+from .strategies.again import attempt_of
 from .synthesis import look_at_classifier
 
 Row = Mapping[str, Any]
@@ -65,7 +67,8 @@ def redraw(
         raise UserError(f"--out {out} is the store itself. Give another folder for the images drawn again.")
     backbone = _open_generator(generator, list(wanted.values()))
     run = Revisit(folder.parent, rows, data)
-    batches = _batches(backbone, run, wanted)
+    drawn = list(in_order(rows, read_ledger(folder.parent)))
+    batches = _batches(backbone, run, drawn, wanted)
     for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
         run.check(request_of(row), drawing_of(row))
     store = Store(out)
@@ -125,11 +128,16 @@ def _choose(rows: Sequence[Row], keys: Sequence[str], folder: Path) -> dict[str,
     return {key: by_key[key] for key in dict.fromkeys(keys)}
 
 
-def _batches(backbone: Backbone, run: Revisit, wanted: Mapping[str, Row]) -> list[Sequence[Row]]:
-    """Return the batches in which the wanted images were drawn: a store's lines are in the order of drawing."""
+def _batches(
+    backbone: Backbone, run: Revisit, drawn: Sequence[Row], wanted: Mapping[str, Row]
+) -> list[Sequence[Row]]:  # fmt: skip
+    """Return the batches in which the wanted images were drawn: all that was `drawn`, in that order, refused or not.
+
+    Every attempt at what the filters refused had batches of its own.
+    """
     alike: dict[str, list[Row]] = {}
-    for row in run.rows:
-        alike.setdefault(repr((row["round"], row["guidance"])), []).append(row)
+    for row in drawn:
+        alike.setdefault(repr((row["round"], attempt_of(row["key"]), row["guidance"])), []).append(row)
     batches: list[Sequence[Row]] = []
     for members in alike.values():
         if any(row["key"] in wanted for row in members):

@@ -1,6 +1,6 @@
 """A recipe becomes a run: open its parts, train, write the summary and the page.
 
-    OUT/recipe.toml  stats.jsonl  summary.json  store/  previews/  rounds/  checkpoints/  report.html
+    OUT/recipe.toml  stats.jsonl  summary.json  store/  refused.jsonl  previews/  rounds/  checkpoints/  report.html
 
 Everything that can be wrong with the input is found before the folder is made.
 """
@@ -30,6 +30,7 @@ from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
 from .data.imageset import ImageSet, Renamed, Subset, names_digest
 from .data.mixture import Mixture
+from .data.refused import Ledger
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
 from .data.splits import balanced, hold_out
@@ -38,6 +39,8 @@ from .diffuse.backbone import Backbone
 from .diffuse.loading import Loading
 from .drawing import Artist, Draws
 from .errors import UserError, refuse_file
+from .filters import open_chain
+from .filters.tally import keep_rates
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
@@ -99,9 +102,9 @@ def open_artist(
     return artist
 
 
-def open_data(recipe: Recipe) -> RealData:
+def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
-    data = load_data(recipe.data, recipe.on_bad_image)
+    data = load(recipe.data, recipe.on_bad_image)
     names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
     train = balanced(data.train, recipe.images) if recipe.images else data.train
     data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
@@ -135,6 +138,8 @@ def open_run(
             store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
             prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
+            filters=open_chain(recipe.filters, real, data.test, str(PartialState().device)),
+            ledger=Ledger(out, pictures=recipe.filters.keep_refused),
         )  # fmt: skip
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
@@ -188,6 +193,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
     facts = training.round.artist.facts if training.round is not None else {}
+    chain = training.round.filters if training.round is not None else None
     return {
         "strategy": recipe.strategy, "model": recipe.model.name, "data": recipe.data, "seed": recipe.seed,
         "data_note": training.data_note, "left_out_images": len(training.left_out),
@@ -197,6 +203,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "validation_accuracy": last["validation_accuracy"], "per_class": last["per_class"],
         "real_images": training.total_real, "synthetic_images": len(training.snapshot),
         "optimizer_steps": last["optimizer_steps"],
+        "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
         "initial_weights": training.initial_weights, "real_images_digest": names_digest(training.real),

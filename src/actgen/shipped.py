@@ -15,7 +15,7 @@ def recipes_folder() -> Path:
 
 def shipped_recipes() -> list[str]:
     """Return the names of the shipped recipes."""
-    return sorted(path.stem for path in recipes_folder().glob("*.toml"))
+    return sorted(path.stem for path in recipes_folder().glob("*.toml") if "." not in path.stem)  # NAME.arms.toml is none
 
 
 def find_recipe(given: Path) -> Path:

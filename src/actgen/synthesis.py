@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from PIL import Image
@@ -13,11 +13,14 @@ from .classify.classifier import Classifier
 from .classify.evaluate import Predictions, predict, predict_pixels
 from .classify.mining import Mining, mine
 from .data.imageset import ImageSet, fit_square, stack_pixels
+from .data.refused import Ledger
 from .data.rounds import RoundFiles
 from .data.store import Previews, Store
 from .drawing import Draws
+from .filters.chain import Chain
 from .presets import Drawing
 from .records import Mistake, Progress, Request, Sample, Snapshot
+from .strategies.again import again
 from .strategies.base import Strategy
 
 
@@ -27,7 +30,8 @@ class Round:
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
-    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again.
+    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again. What
+    `filters` refuse goes to the `ledger` instead of the store, and is drawn again from another seed as often as they allow.
     """
 
     artist: Draws
@@ -39,6 +43,8 @@ class Round:
     prompts: Mapping[str, str] = field(default_factory=dict)
     previews: Previews | None = None
     files: RoundFiles | None = None
+    filters: Chain | None = None
+    ledger: Ledger | None = None
 
     def __call__(
         self, classifier: Classifier, progress: Progress, budget: int,
@@ -57,7 +63,7 @@ class Round:
             self.files.keep_classifier(progress.epoch, classifier)  # first: no image is there without its opponent
         samples: list[Sample] = []
         with frozen(classifier):
-            for sample in self.artist.draw(requests, guide_image=self.guide_image, classifier=classifier):
+            for sample in self._passing(requests, classifier):
                 self._keep(sample, classifier, progress, doubted)
                 samples.append(sample)
                 if on_sample is not None:
@@ -84,6 +90,28 @@ class Round:
         assert request.source is not None
         return self.pool.image(request.source.index)
 
+    def _passing(self, requests: Sequence[Request], classifier: Classifier) -> Iterator[Sample]:
+        """Draw, and yield what the filters let through; what they refuse is replaced by another attempt."""
+        if self.filters is not None:
+            self.filters.begin(classifier, self.store.snapshot())
+        waiting = list(requests)
+        for attempt in range(1 + (0 if self.filters is None else self.filters.options.redraw)):
+            refused: list[Request] = []
+            for sample in self.artist.draw(waiting, guide_image=self.guide_image, classifier=classifier):
+                if self._passes(sample):
+                    yield sample
+                else:
+                    refused.append(sample.request)
+            waiting = [again(request, attempt + 1) for request in refused]
+
+    def _passes(self, sample: Sample) -> bool:
+        """Whether the filters let a sample through; a refusal goes to the ledger."""
+        if self.filters is None or (verdict := self.filters.judge(sample)).kept:
+            return True
+        if self.ledger is not None:
+            self.ledger.add(sample, {**asdict(verdict), "guidance": asdict(self.artist.drawing), "after": len(self.store)})
+        return False
+
     def _remember(self, guided: list[Sample], number: int) -> None:
         """Let the bank grow: at the end of a round, so that an image does not depend on its batch."""
         if self.files is not None and guided:
@@ -102,6 +130,8 @@ class Round:
             "probability": float(probability), "seconds": round(sample.seconds, 4),
         }  # fmt: skip
         self.store.add(sample, facts)
+        if self.filters is not None:
+            self.filters.keep(sample)
         if self.previews is not None and request.source is not None:
             self.previews.add(sample, fit_square(self.guide_image(request), sample.image.size[0]))
 

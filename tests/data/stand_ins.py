@@ -106,11 +106,12 @@ def write_meta(path: Path) -> None:
     savemat(path, {"synsets": table.reshape(-1, 1)})
 
 
-def write_idx(folder: Path) -> str:
-    """Write 28-pixel images of three classes as MNIST's files."""
+def write_idx(folder: Path, names: Sequence[str] = ("0", "1", "2")) -> str:
+    """Write 28-pixel images as MNIST's files."""
     folder.mkdir(parents=True)
+    (folder / "class_names.txt").write_text("\n".join(names), encoding="utf-8")
     for stem, each, start in (("train", 4, 0), ("t10k", 2, 4)):
-        places = list(shuffled(3, each, start))
+        places = list(shuffled(len(names), each, start))
         images = np.stack([pixels(label, number, 28)[..., 0] for label, number in places])
         (folder / f"{stem}-images-idx3-ubyte").write_bytes(encode_idx(images))
         labels = np.array([label for label, _ in places], dtype=np.uint8)

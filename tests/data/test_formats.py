@@ -83,11 +83,9 @@ def test_class_names_are_words_and_no_two_classes_share_a_prompt(data: RealData)
     assert all(list(images.class_names) == names for images in splits(data))
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "bundled"])
 def test_an_image_is_the_one_that_was_written_with_its_label(name: str, tmp_path: Path) -> None:
     """Colours belong to classes, so a mixed-up label or plane shows in the mean colour."""
-    if name == "bundled":
-        pytest.skip("not written here")
     data = load_data(SOURCES[name](tmp_path / "data"))
     for images in splits(data):
         seen: dict[int, list[float]] = {}
@@ -212,10 +210,15 @@ def test_what_is_not_imagenet(tmp_path: Path) -> None:
     table = tmp_path / "flat" / "LOC_val_solution.csv"
     table.write_text(table.read_text().replace("ILSVRC2012_val_00000003,", "other,"))
     assert "has no line for ILSVRC2012_val_00000003" in message(spec)
+    table.write_bytes(b"ImageId,PredictionString\nILSVRC2012_val_00000001,\xff\0  \nx,  \n")
+    assert "columns ImageId and PredictionString" in message(spec)
     table.write_text("a,b\n1,2\n")
     assert "columns ImageId and PredictionString" in message(spec)
     table.unlink()
     assert "there is no file with its labels" in message(spec)
+    for path in (tmp_path / "flat" / "val").iterdir():
+        path.unlink()
+    assert "val is empty" in message(spec)
     spec = write_imagenet(tmp_path / "devkit", "devkit")
     devkit = tmp_path / "devkit" / "ILSVRC2012_devkit_t12" / "data"
     (devkit / "meta.mat").write_bytes(b"no matrix")
@@ -252,8 +255,9 @@ def test_hub_columns_and_splits_are_found_or_named(tmp_path: Path) -> None:
     [
         ("?labels=x", "unknown option 'labels'; allowed are config, train, test, image, label"),
         ("?train=all", "there is no split 'all', only train, validation"),
-        ("?image=label", "the image column cannot be 'label' The columns are label, number, picture"),
+        ("?image=label", "the image column cannot be 'label'. The columns are label, number, picture"),
         ("?label=kind", "the label column cannot be 'kind'"),
+        ("?label=picture", "the column 'picture' does not hold one label an image"),
         ("?label=number", "6 images have a label that is no class of the training images (first: number 0, 4)"),
     ],
 )

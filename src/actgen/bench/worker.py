@@ -25,13 +25,13 @@ import torch
 from accelerate import PartialState
 
 from .. import checkpoint
-from ..data.evaluation import TEST, Evaluation, choose_images
+from ..data.evaluation import TEST
 from ..data.sources import RealData, load_data
 from ..diffuse.backbone import Backbone
 from ..diffuse.loading import Loading
 from ..errors import UserError
 from ..recipe import Recipe
-from ..runs import open_generator, run
+from ..runs import open_data, open_generator, run
 from ..train.state import EpochStats
 from .plan import Job
 from .rows import RESULT, make_row
@@ -66,17 +66,18 @@ def _facts() -> dict[str, Any]:
     return {"version": version("actgen"), "device": name, "threads": torch.get_num_threads()}
 
 
-def _data(recipe: Recipe) -> RealData:
-    own_part = recipe.evaluation.on != TEST and not recipe.evaluation.source
-    return _images(recipe.data, recipe.evaluation, recipe.seed if own_part else 0)
-
-
 _load = lru_cache(maxsize=2)(load_data)
+_opened: dict[str, RealData] = {}
 
 
-@lru_cache(maxsize=2)
-def _images(data: str, evaluation: Evaluation, seed: int) -> RealData:
-    return choose_images(_load(data), evaluation, seed)
+def _data(recipe: Recipe) -> RealData:
+    """Return the images of a recipe, opened once for all seeds that measure on the same ones."""
+    own_part = recipe.evaluation.on != TEST and not recipe.evaluation.source
+    chosen = repr((recipe.data, recipe.images, recipe.prompts, recipe.evaluation, recipe.seed if own_part else 0))
+    if chosen not in _opened:
+        _opened.clear()
+        _opened[chosen] = open_data(recipe, _load)
+    return _opened[chosen]
 
 
 def _generator(name: str, class_names: Sequence[str], device: str, loading: Loading) -> Backbone:

@@ -130,7 +130,7 @@ def create_classifier(
         else:
             classifier = _from_timm(wanted, classes, data_size)
     if wanted.checkpoint:
-        load_weights(classifier.model, classifier.head, Path(wanted.checkpoint).expanduser())
+        load_weights(classifier.model, classifier.head, Path(wanted.checkpoint))
     if wanted.freeze == "backbone":
         classifier.freeze_backbone()
     return classifier

@@ -61,7 +61,7 @@ def read_hub(text: str) -> tuple[HubImages, HubImages | None]:
     for split in (train, test):
         if split is not None and split not in splits:
             raise UserError(f"hf:{text}: there is no split {split!r}, only {_listed(splits)}. Give ?train=SPLIT&test=SPLIT.")
-    names = _names(splits[train], _label(text, splits[train], options.get("label")))
+    names = _names(text, splits[train], _label(text, splits[train], options.get("label")))
     images = [
         None if split is None else _images(text, splits[split], kind, options, names)
         for split, kind in ((train, "train"), (test, "test"))
@@ -88,7 +88,7 @@ def _opened(name: str, config: str | None) -> Mapping[str, Any]:
         import datasets
     except ImportError as error:
         raise UserError("hf: needs the package datasets: pip install 'actgen[datasets]'.") from error
-    folder = Path(name).expanduser()
+    folder = Path(name).expanduser() if name.startswith("~/") else Path(name)
     try:
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             found = datasets.load_from_disk(str(folder))
@@ -131,13 +131,17 @@ def _only(text: str, what: str, dataset: Any, found: Sequence[str], wanted: str 
         return wanted
     if wanted is None and len(found) == 1:
         return found[0]
-    reason = f"the {what} column cannot be {wanted!r}" if wanted else f"which column is the {what}?"
+    reason = f"the {what} column cannot be {wanted!r}." if wanted else f"which column is the {what}?"
     raise UserError(f"hf:{text}: {reason} The columns are {_listed(dataset.features)}. Give ?{what}=COLUMN.")
 
 
-def _names(dataset: Any, column: str) -> tuple[str, ...]:
-    names = getattr(dataset.features[column], "names", None)
-    return tuple(names) if names else tuple(str(value) for value in sorted(set(dataset[column])))
+def _names(text: str, dataset: Any, column: str) -> tuple[str, ...]:
+    if names := getattr(dataset.features[column], "names", None):
+        return tuple(names)
+    try:
+        return tuple(str(value) for value in sorted({value for value in dataset[column] if value is not None}))
+    except TypeError as error:  # lists, pictures
+        raise UserError(f"hf:{text}: the column {column!r} does not hold one label an image. Give ?label=COLUMN.") from error
 
 
 def _labels(text: str, dataset: Any, column: str, names: Sequence[str]) -> tuple[int, ...]:

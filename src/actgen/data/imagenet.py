@@ -68,6 +68,8 @@ def _flat(folder: Path, ids: Sequence[str]) -> FolderImages:
     paths = sorted(
         path for path in (folder / "val").iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     )
+    if not paths:
+        raise UserError(f"{printable(folder / 'val')} is empty. Remove it, or fill it.\n{LAYOUT}")
     number = {name: label for label, name in enumerate(ids)}
     labels = _labels_of(folder, [path.stem for path in paths])
     kept = [(path, number[name]) for path, name in zip(paths, labels, strict=True) if name in number]
@@ -88,7 +90,7 @@ def _labels_of(folder: Path, stems: Sequence[str]) -> list[str]:
         return [found[stem] for stem in stems]
     if (truth := _find(folder, DEVKIT)) is None:
         raise UserError(f"{printable(folder / 'val')} has no class folders, and there is no file with its labels.\n{LAYOUT}")
-    lines = truth.read_text(encoding="utf-8").split()
+    lines = truth.read_text(encoding="utf-8", errors="replace").split()
     if len(lines) != len(stems):
         raise UserError(f"{truth} has {len(lines)} labels, but val/ has {len(stems)} images. Unpack both again.")
     return lines if lines[0].startswith("n") else _by_number(truth, lines)
@@ -100,13 +102,14 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def _kaggle_rows(path: Path) -> Iterator[tuple[str, str]]:
     """Yield (image, WordNet id) of lines like `ILSVRC2012_val_00000001,n01751748 111 108 230 366`."""
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if not row.get("ImageId") or not row.get("PredictionString"):
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        for row in csv.DictReader(line.replace("\0", "") for line in file):
+            boxes = (row.get("PredictionString") or "").split()
+            if not row.get("ImageId") or not boxes:
                 raise UserError(
                     f"{path} does not have the columns ImageId and PredictionString in every line. Download it again."
                 )
-            yield row["ImageId"], row["PredictionString"].split()[0]
+            yield row["ImageId"], boxes[0]
 
 
 def _by_number(truth: Path, lines: Sequence[str]) -> list[str]:

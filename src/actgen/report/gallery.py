@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from .markup import Markup, name, tag
 from .pictures import picture
@@ -12,6 +13,7 @@ from .sections import section
 
 MOST_GUIDED = 24
 MOST_UNGUIDED = 12
+Row = TypeVar("Row")
 
 
 def gallery(arms: Sequence[RunView]) -> Markup:
@@ -22,7 +24,7 @@ def gallery(arms: Sequence[RunView]) -> Markup:
     return section("Gallery", *(parts or [tag("p", "Nothing was drawn.", class_="note")]))
 
 
-def spread(samples: Sequence[SampleRow], most: int) -> list[SampleRow]:
+def spread(samples: Sequence[Row], most: int) -> list[Row]:
     """Return at most `most` samples, evenly over the run: the first, the last, and nobody's favourites."""
     if len(samples) <= most:
         return list(samples)

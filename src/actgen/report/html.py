@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import sections
+from .filtered import filtered
 from .gallery import gallery
 from .markup import Markup, join, tag
 from .reading import RunView, lead, read_arms
@@ -46,6 +47,7 @@ def render(arms: Sequence[RunView]) -> str:
         sections.classes(arms),
         sections.cost(arms),
         gallery(arms),
+        filtered(arms),
         sections.configuration(arms),
     )
     return document(title, *body)

@@ -55,7 +55,17 @@ class Summary:
     optimizer_steps: int | None
     train_seconds: float
     generation_seconds: float
+    filters: Record
     left_out_images: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusedRow:
+    """One line of the ledger of refusals; `image` is None where the picture was not kept."""
+
+    class_name: str
+    reason: str
+    image: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,7 @@ class RunView:
     epochs: tuple[EpochRow, ...]
     summary: Summary
     samples: tuple[SampleRow, ...]
+    refused: tuple[RefusedRow, ...]
     previews: Mapping[str, Path]
     unread: int
 
@@ -91,6 +102,7 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
     own = {**read_object(_own(folder, "summary.json")), **(result or {})}
     stats = read_objects(_own(folder, "stats.jsonl"))
     manifest = read_objects(_own(folder, "store/metadata.jsonl"))
+    ledger = read_objects(_own(folder, "refused.jsonl"))
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
@@ -100,8 +112,9 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
         epochs=epochs,
         summary=_summary(own, epochs),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
+        refused=tuple(_refused(record, folder / "set_aside" / "refused") for record in ledger if record),
         previews=previews,
-        unread=sum(not record for record in stats + manifest),
+        unread=sum(not record for record in stats + manifest + ledger),
     )
 
 
@@ -163,6 +176,17 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
         train_seconds=sum(row.train_seconds for row in epochs) if train is None else train,
         generation_seconds=sum(row.generation_seconds for row in epochs) if generation is None else generation,
         left_out_images=as_count(record.get("left_out_images")),
+        filters=as_object(record.get("filters")),
+    )
+
+
+def _refused(record: Record, folder: Path) -> RefusedRow:
+    image = folder / f"{as_text(record.get('key'))}.png"
+    inside = _inside(image, folder) and image.is_file()
+    return RefusedRow(
+        class_name=as_text(record.get("class_name", record.get("label"))),
+        reason=as_text(record.get("reason")),
+        image=image if inside else None,
     )
 
 

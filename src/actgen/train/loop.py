@@ -53,6 +53,7 @@ def fit(
             drawn_so_far=len(training.snapshot), optimizer_steps=steps, train_seconds=round(trained - began, 3),
             generation_seconds=round(time.perf_counter() - tested + before, 3) if epoch < training.generating else 0.0,
             refused=[vars(one) for one in training.round.artist.refused[refusals:]] if training.round is not None else [],
+            filters=training.tallied(),
         )  # fmt: skip
         training.stats.append(asdict(stats))
         save(training)

@@ -24,6 +24,15 @@ def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
     return len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])
 
 
+def with_refusals(missing: int, refused: int, share: int) -> int:
+    """Return how many of the `missing` images a round asks for after `refused` refusals; `share` is the round's own.
+
+    What filters refused is made up for by at most once more the share, so that a class that cannot be drawn does not
+    take more drawings from round to round; other gaps are closed at once.
+    """
+    return min(missing, max(missing - refused, 2 * share))
+
+
 def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> float:
     """Return where step `number` of an epoch's `steps` stands in a schedule with `nominal` steps an epoch.
 

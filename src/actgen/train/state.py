@@ -17,8 +17,11 @@ from ..data.crop import Crop
 from ..data.evaluation import TEST
 from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
+from ..data.stored import digest_of_lines
 from ..diffuse.weights import hash_networks
 from ..errors import UserError
+from ..filters.leakage import refuse_leaks
+from ..filters.tally import tally
 from ..records import Snapshot
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
@@ -27,7 +30,7 @@ from .microbatch import MicroBatches
 from .options import TrainingOptions
 from .precision import open_accelerator
 from .running import RunningLosses
-from .schedule import generating_epochs, round_budgets, stopped_improving
+from .schedule import generating_epochs, round_budgets, stopped_improving, with_refusals
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
@@ -38,6 +41,7 @@ class EpochStats:
 
     `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
     gave no picture in any precision, with the reason.
+    `filters`: what the round drew, kept and refused (`filters/tally.py`).
     """
 
     epoch: int
@@ -54,6 +58,7 @@ class EpochStats:
     train_seconds: float
     generation_seconds: float
     refused: list[dict[str, str]]
+    filters: dict[str, Any]
 
 
 @dataclass(kw_only=True)
@@ -149,7 +154,7 @@ class Training:
         return seen if seen is None or self.running is None else replace(seen, running_N=self.running.losses_N)
 
     def owed(self, epoch: int, accuracy: float | None = None) -> int:
-        """Return how many images the round of an epoch is to draw: what a round without mistakes left is made up for.
+        """Return how many images the round of an epoch is to draw: what earlier rounds left is made up for.
 
         `accuracy`: of the classifier now, on the images that the rounds look at, in percent; it decides when rounds come that
         wait for a plateau. Epoch -1 is before the first.
@@ -158,13 +163,32 @@ class Training:
         due = self.budget if when == BEFORE else sum(self.budgets[: epoch + 1])
         if when == PLATEAU and epoch + 1 < self.generating:
             due = drawn + self._plateau_share(accuracy)
-        return max(0, min(due, self.budget) - drawn)
+        return with_refusals(max(0, min(due, self.budget) - drawn), self.refusals, self._share(epoch, when))
+
+    def _share(self, epoch: int, when: str) -> int:
+        """Return how many images a round is there for by itself."""
+        if when == PLATEAU:
+            return -(-self.budget // PLATEAU_ROUNDS)
+        return self.budgets[epoch] if epoch >= 0 else self.budget
 
     def _plateau_share(self, accuracy: float | None) -> int:
         """Return a share of the budget if the accuracy has stopped improving since the last round, else 0."""
         since = [row for row in self.stats if row["drawn_so_far"] == len(self.snapshot)]
         seen = [float(row["holdout_accuracy"]) for row in since] + [float(accuracy or 0.0)]
-        return -(-self.budget // PLATEAU_ROUNDS) if stopped_improving(seen, PLATEAU_PATIENCE) else 0
+        return self._share(0, PLATEAU) if stopped_improving(seen, PLATEAU_PATIENCE) else 0
+
+    @property
+    def refusals(self) -> int:
+        """How many drawings the filters have refused."""
+        return 0 if self.round is None or self.round.ledger is None else len(self.round.ledger)
+
+    def tallied(self) -> dict[str, Any]:
+        """Return what was drawn, kept and refused since the last statistics."""
+        if self.round is None or self.round.ledger is None:
+            return {}
+        before = [row["filters"] for row in self.stats]
+        kept, drawn = sum(row["kept"] for row in before), sum(row["drawn"] for row in before)
+        return tally(self.snapshot.rows[kept:], self.round.ledger.rows[drawn - kept :])
 
     def cached(self, name: str, images: ImageSet) -> Tensor | None:
         """Decode a set of images once; None if it is too large to keep."""
@@ -184,6 +208,8 @@ def save(training: Training) -> None:
         "inputs": training.inputs, "running": training.running.state_dict() if training.running else {},
         "average": {} if training.average is None else training.average.module.state_dict(),
         "scaler": training.accelerator.scaler.state_dict() if training.accelerator.scaler else {},
+        "checked": digest_of_lines(training.snapshot), "refused": training.refusals,
+        "filters": training.round.filters.state_dict() if training.round and training.round.filters else {},
     }  # fmt: skip
     checkpoint.save(training.folder / "checkpoints" / "last.pt", state)
     checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
@@ -193,9 +219,14 @@ def restore(training: Training) -> None:
     """Continue from the checkpoint, if there is one; images drawn after it are set aside, to be drawn again."""
     path = training.folder / "checkpoints" / "last.pt"
     state = checkpoint.load(path)
-    images = 0 if state is None else _restore(training, path, state)
+    images, refused, checked = (0, 0, "") if state is None else _restore(training, path, state)
     if training.round is not None:
+        if training.round.filters is not None:
+            training.round.filters.load_state_dict({} if state is None else state["filters"])
+            refuse_leaks(training.round.filters, training.round.store.snapshot(), images, checked)
         training.round.store.keep(images)
+        if training.round.ledger is not None:
+            training.round.ledger.keep(refused)
         if training.round.files is not None:
             training.round.files.forget_from(training.start)
         training.snapshot = training.round.store.snapshot()
@@ -203,8 +234,8 @@ def restore(training: Training) -> None:
         checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
 
 
-def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
-    """Load the state and return how many images had been drawn."""
+def _restore(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
+    """Load the state; return how many images had been stored and refused, and the digest of the stored ones."""
     try:
         _refuse_other_inputs(training, dict(state["inputs"]))
         training.classifier.load_state_dict(state["model"])
@@ -218,7 +249,8 @@ def _restore(training: Training, path: Path, state: dict[str, Any]) -> int:
             training.round.artist.bank.load_state_dict(state["bank"])
         if training.running is not None:
             training.running.load_state_dict(state["running"])
-        return int(state["images"])
+        state["filters"] = dict(state["filters"])
+        return int(state["images"]), int(state["refused"]), str(state["checked"])
     except UserError:
         raise
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:

@@ -1,0 +1,65 @@
+"""Keep rates of the filters, and some of what they refused, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .gallery import spread
+from .markup import Markup, name, tag
+from .pictures import picture
+from .reading import RefusedRow, RunView
+from .sections import section, table
+from .values import as_count, as_number, as_object
+from .words import arm_name, percent, whole
+
+MOST_REFUSED = 12
+HEAD = ("drawn", "kept", "keep rate")
+
+
+def filtered(arms: Sequence[RunView]) -> Markup:
+    """Return what the filters let through, of every arm that has some; nothing if no arm has."""
+    some = [arm for arm in arms if arm.summary.filters]
+    return section("Filters", *(part for arm in some for part in _passed(arm))) if some else Markup()
+
+
+def _passed(arm: RunView) -> list[Markup]:
+    counts = arm.summary.filters
+    drawn, kept = as_count(counts.get("drawn")) or 0, as_count(counts.get("kept")) or 0
+    filters, classes = (as_object(counts.get(part)) for part in ("filters", "classes"))
+    note = tag("p", f"{arm_name(arm.name)}: {whole(kept)} of {whole(drawn)} drawn images passed the filters "
+                    f"({', '.join(filters) or 'none was on'}).", class_="note")  # fmt: skip
+    if kept == drawn:
+        return [note]
+    by_class = tag("details", tag("summary", "By class"), _table("class", classes))
+    return [note, _table("filter", filters), by_class, *_strip(arm.refused)]
+
+
+def _table(what: str, counts: Mapping[str, object]) -> Markup:
+    return table((what, *HEAD), [_row(each, as_object(one)) for each, one in counts.items()])
+
+
+def _row(each: str, counts: Mapping[str, object]) -> Markup:
+    rate = as_number(counts.get("keep_rate"))
+    values = (whole(as_count(counts.get("drawn"))), whole(as_count(counts.get("kept"))),
+              percent(None if rate is None else 100 * rate))  # fmt: skip
+    cells = (tag("td", value, data_label=label) for label, value in zip(HEAD, values, strict=True))
+    return tag("tr", tag("th", name(each), scope="row"), *cells)
+
+
+def _strip(rows: Sequence[RefusedRow]) -> list[Markup]:
+    """Return some of the refused pictures, if they were kept."""
+    kept = [row for row in rows if row.image]
+    if not kept:
+        return []
+    shown = spread(kept, MOST_REFUSED)
+    note = f"{len(shown)} of {len(rows)} refused images, spread evenly over the run, with the reason."
+    return [tag("h3", "Refused"), tag("p", note, class_="note"), tag("ul", *map(_card, shown), class_="strip")]
+
+
+def _card(row: RefusedRow) -> Markup:
+    shown = picture(row.image)
+    if shown is None:
+        inner = tag("div", "not kept", class_="missing")
+    else:
+        inner = tag("img", class_="pixelated" if shown.pixelated else "smooth", alt=f"refused, {row.class_name}", src=shown.uri)
+    return tag("li", tag("figure", inner, tag("figcaption", tag("span", name(row.class_name)), tag("span", row.reason))))
