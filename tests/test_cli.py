@@ -79,7 +79,7 @@ def test_data_that_cannot_be_trained_on(refuse: Refuse, broken: Path, tmp_path: 
     [
         (["--model", "resnet81"], ["resnet81", "actgen/small-cnn", "timm"]),
         (["--model", "resnet18.no_such_weights"], ["resnet18.no_such_weights"]),
-        (["--strategy", "random"], ["'random'", "none, text-only, actgen"]),
+        (["--strategy", "random"], ["'random'", "none, oversample, text-only, "]),
         (["--set", "training.epoch=3"], ["training.epoch.", "Did you mean training.epochs?"]),
         (["--set", "training.batch_size"], ["training.batch_size", "a.b=value"]),
         (["--set", "training.batch_size=many"], ["'many'", "whole number"]),

@@ -85,12 +85,12 @@ class RunBars:
 def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
     """Print what a run measured and where its page is."""
     console.print(_table({summary["strategy"]: summary}))
-    if summary.get("left_out_images"):
-        console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
     if refused := {name: one["drawn"] - one["kept"] for name, one in ((summary["filters"] or {}).get("filters") or {}).items()
                    if one["drawn"] > one["kept"]}:  # fmt: skip
         reasons = ", ".join(f"{name} {count}" for name, count in refused.items())
         console.print(f"drawn and refused: {reasons}; the reasons are in {for_terminal(out / 'refused.jsonl')}")
+    if summary.get("left_out_images"):
+        console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
     console.print(f"page: {for_terminal(out / 'report.html')}")
 
 

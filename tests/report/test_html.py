@@ -171,7 +171,10 @@ def test_a_better_rival_is_named(tmp_path: Path) -> None:
 
 
 def test_a_demo_without_its_runs_still_has_its_result(tmp_path: Path) -> None:
-    arms = {"none": {"test_accuracy": 80.0}, "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5}}
+    arms: dict[str, dict[str, float]] = {
+        "none": {"test_accuracy": 80.0},
+        "actgen": {"test_accuracy": 81.0, "optimizer_steps": 5},
+    }
     (tmp_path / "summary.json").write_text(json.dumps({"arms": arms, "seed": 3}), encoding="utf-8")
     page = written(tmp_path)
     assert "+1.0 points" in page

@@ -100,7 +100,7 @@ def test_the_cache_is_not_copied_when_no_image_is_away(tmp_path: Path) -> None:
 
 def test_a_round_never_owes_less_than_nothing(tmp_path: Path) -> None:
     training = opened(tmp_path)
-    training.budgets = [20, 20]
+    training.budget, training.budgets = 40, [20, 20]
     assert training.owed(1) == 40
     training.snapshot = grown(tmp_path / "store")
     assert (training.owed(0), training.owed(1)) == (0, 8)

@@ -10,7 +10,7 @@ OUT/logs/                          what the processes printed
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .fairness import refuse_unfair
 from .page import render, write_figures
 from .plan import Job
 from .pool import Event, run_jobs
-from .rows import RESULT, RESULTS, Row, gather, order, read_rows, write_rows
+from .rows import RESULT, RESULTS, Row, gather, read_rows, write_rows
 from .table import make_table
 
 FAILURES, PAGE = "failures.jsonl", "bench.html"
@@ -36,13 +36,13 @@ def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[
     failed: list[Event] = []
     with _alone(out):
         rows = {_path(row): row for row in gather(out)}
-        _write_results(out, rows.values())
+        write_rows(out / RESULTS, rows.values())
         _write_failures(out, failed)
         with closing(run_jobs(missing, out, processes)) as events:
             for event in events:
                 if event.row is not None:
                     rows[_path(event.row)] = event.row
-                    _write_results(out, rows.values())
+                    write_rows(out / RESULTS, rows.values())
                 elif event.kind == "failed":
                     failed.append(event)
                     _write_failures(out, failed)
@@ -89,13 +89,6 @@ def _changed(held: Recipe, wanted: Recipe) -> Iterator[str]:
 
 def _path(row: Row) -> tuple[Any, ...]:
     return row["recipe"], row["arm"], row["budget"], row["seed"]
-
-
-def _write_results(out: Path, rows: Iterable[Row]) -> None:
-    """Write results.jsonl, unless it says so already."""
-    path, ordered = out / RESULTS, sorted(rows, key=order)
-    if ordered and not (path.exists() and read_rows(path) == ordered):
-        write_rows(path, ordered)
 
 
 def _write_failures(out: Path, failed: Sequence[Event]) -> None:

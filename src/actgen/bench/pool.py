@@ -73,6 +73,7 @@ def run_jobs(jobs: Sequence[Job], out: Path, processes: int) -> Generator[Event]
                 worker.job = None
             yield event
             if said is None and waiting:
+                _stop([worker])
                 workers[worker.place] = worker = _start(worker.place, out, count, heard)
             if worker.job is None and waiting:
                 yield _give(worker, waiting.popleft())
@@ -106,8 +107,9 @@ def _environment(place: int, threads: int) -> dict[str, str]:
 
 def _hear(worker: _Worker, heard: SimpleQueue[Said]) -> None:
     assert worker.process.stdout is not None
-    for line in worker.process.stdout:
-        heard.put((worker, json.loads(line)))
+    with worker.process.stdout as lines:
+        for line in lines:
+            heard.put((worker, json.loads(line)))
     heard.put((worker, None))
 
 

@@ -61,14 +61,16 @@ def order(row: Row) -> tuple[Any, ...]:
 
 
 def gather(out: Path) -> list[Row]:
-    """Return the rows of all finished runs in a bench's folder, in their order."""
+    """Return the rows of all finished runs in a bench's folder."""
     paths = (out / "runs").glob(f"*/*/*/*/{RESULT}")
-    return sorted((json.loads(path.read_text(encoding="utf-8")) for path in paths), key=order)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSON lines, whole or not at all."""
-    checkpoint.write_lines(path, [dict(row) for row in rows])
+    """Write rows as JSON lines in their order, whole or not at all; a file that says the same already is left as it is."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in sorted(rows, key=order))
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+        checkpoint.write_text(path, text)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -175,8 +175,8 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
         optimizer_steps=as_count(record.get("optimizer_steps", epochs[-1].optimizer_steps if epochs else None)),
         train_seconds=sum(row.train_seconds for row in epochs) if train is None else train,
         generation_seconds=sum(row.generation_seconds for row in epochs) if generation is None else generation,
-        left_out_images=as_count(record.get("left_out_images")),
         filters=as_object(record.get("filters")),
+        left_out_images=as_count(record.get("left_out_images")),
     )
 
 
