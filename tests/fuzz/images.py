@@ -16,7 +16,7 @@ from PIL import Image
 from .case import Case
 from .damage import damaged
 
-ROUNDS = 22
+ROUNDS = 15
 
 
 def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:

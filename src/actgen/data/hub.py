@@ -86,6 +86,9 @@ def _opened(name: str, config: str | None) -> Mapping[str, Any]:
     """Return the splits of a data set by name."""
     try:
         import datasets
+        from PIL import EpsImagePlugin
+
+        EpsImagePlugin.gs_binary = False  # datasets decodes whatever Pillow can, and this would run another program
     except ImportError as error:
         raise UserError("hf: needs the package datasets: pip install 'actgen[datasets]'.") from error
     folder = Path(name).expanduser() if name.startswith("~/") else Path(name)

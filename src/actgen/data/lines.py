@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..plain import brief, is_storable, visible
@@ -17,8 +17,8 @@ _KEY = re.compile(_NAME)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def parse_line(line: bytes) -> dict[str, Any]:
-    """Return the object in a line of a manifest. Raises ValueError with what is wrong with it."""
+def parse_line(line: bytes, required: Sequence[str] = ("key", "file_name")) -> dict[str, Any]:
+    """Return the object in a line of a manifest, or of another list of images. Raises ValueError with what is wrong with it."""
     if len(line) > LONGEST_LINE:
         raise ValueError(f"longer than {LONGEST_LINE >> 20} MiB")
     try:
@@ -27,8 +27,8 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise ValueError("not JSON (nested too deeply)") from error
     except ValueError as error:
         raise ValueError(f"not JSON ({visible(str(error))})") from error
-    if not isinstance(row, dict) or "key" not in row or "file_name" not in row:
-        raise ValueError("not an object with key and file_name")
+    if not isinstance(row, dict) or any(name not in row for name in required):
+        raise ValueError(f"not an object with {' and '.join(required)}")
     for name, is_right in _FIELDS.items():
         if name in row and not is_right(row[name]):
             raise ValueError(f"{name} cannot be {brief(row[name])}")
@@ -61,6 +61,7 @@ def _is_source(value: object) -> bool:
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "key": lambda value: isinstance(value, str) and _KEY.fullmatch(value) is not None,
     "file_name": lambda value: isinstance(value, str) and _FILE.fullmatch(value) is not None,
+    "after": _is_whole,
     "sha256": lambda value: isinstance(value, str) and _HASH.fullmatch(value) is not None,
     "label": _is_whole,
     "class_name": _is_text,

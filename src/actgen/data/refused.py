@@ -19,6 +19,7 @@ from typing import Any
 from ..checkpoint import write_bytes
 from ..errors import UserError
 from ..records import Sample
+from .lines import parse_line
 
 LEDGER = "refused.jsonl"
 Row = Mapping[str, Any]
@@ -86,13 +87,9 @@ def read_ledger(folder: Path) -> Iterator[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is no line
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            key, _ = str(row["key"]), int(row["after"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}, line {number}: not an object with key and after. Restore the line or remove it."
-            ) from error
-        yield {**row, "key": key}
+            yield parse_line(line, ("key", "after"))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}. Restore the line or remove it.") from error
 
 
 def in_order(stored: Iterable[Row], refused: Iterable[Row]) -> Iterator[Row]:

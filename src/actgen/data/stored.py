@@ -11,15 +11,15 @@ from PIL import Image
 
 from ..errors import UserError
 from ..records import Snapshot
+from .decoding import decode
 
 
 def read_stored(folder: str | Path, row: Mapping[str, Any]) -> Image.Image:
     """Return the picture of a manifest line in RGB; `UserError` if it cannot be read."""
     path = Path(folder) / str(row["file_name"])
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return decode(path)
+    except Exception as error:  # Pillow's decoders raise many types on broken files
         raise UserError(f"{path}, an image of the store, cannot be read ({error}). Put the file back as it was.") from error
 
 

@@ -26,7 +26,7 @@ class ClipConsistency:
 
         self.top_k, self.class_names, self.device = top_k, class_names, device
         try:
-            self._clip: Any = CLIPModel.from_pretrained(model).eval().to(device)
+            self._clip: Any = CLIPModel.from_pretrained(model, use_safetensors=True).eval().to(device)
             self._processor: Any = CLIPProcessor.from_pretrained(model)
         except (OSError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]

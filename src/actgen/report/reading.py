@@ -182,7 +182,7 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
 
 def _refused(record: Record, folder: Path) -> RefusedRow:
     image = folder / f"{as_text(record.get('key'))}.png"
-    inside = image.is_file() and image.resolve().is_relative_to(folder.resolve())
+    inside = _inside(image, folder) and image.is_file()
     return RefusedRow(
         class_name=as_text(record.get("class_name", record.get("label"))),
         reason=as_text(record.get("reason")),
