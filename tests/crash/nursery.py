@@ -14,11 +14,12 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 POLL = 0.002
 
@@ -30,13 +31,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         life = json.loads(line)
-        read, write = os.pipe()
         began = time.monotonic()
-        if (child := os.fork()) == 0:
-            _live(life, write)
-        os.close(write)
-        code = _wait(child, life, began)
-        with os.fdopen(read) as told:
+        with tempfile.TemporaryFile("w+") as told:  # not a pipe: what is told may be more than one holds
+            if (child := os.fork()) == 0:
+                _live(life, told)
+            code = _wait(child, life, began)
+            told.seek(0)
             end = json.loads(told.read() or "{}")
         _import(end.pop("modules", []))
         sys.stdout.write(json.dumps({"code": code, "seconds": time.monotonic() - began, "events": 0, **end}) + "\n")
@@ -63,7 +63,7 @@ def _wait(child: int, life: dict[str, Any], began: float) -> int:
         time.sleep(POLL)
 
 
-def _live(life: dict[str, Any], channel: int) -> None:
+def _live(life: dict[str, Any], told: TextIO) -> None:
     """Be the command, in a forked child; does not return."""
     log = os.open(life["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
@@ -87,8 +87,8 @@ def _live(life: dict[str, Any], channel: int) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        with os.fdopen(channel, "w") as told:
-            told.write(json.dumps({"events": counter(), "modules": list(sys.modules)}))
+        told.write(json.dumps({"events": counter(), "modules": list(sys.modules)}))
+        told.flush()
         os._exit(code)
 
 
