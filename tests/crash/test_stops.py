@@ -1,0 +1,72 @@
+"""A run that is asked to stop, or whose disk is full: a message, nothing lost, and it goes on from there."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actgen.data.verify import verify
+from tests.crash.conftest import Nursery
+from tests.crash.test_kills import RUNS, Case
+from tests.test_run import assert_same_run
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def case(nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    folder = tmp_path_factory.mktemp("stops")
+    case = Case(nursery, digits, tiny_generator, folder, RUNS["guided by mistakes"])
+    case.live(folder / "first")  # imports
+    case.clean()
+    yield case
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_asked_to_stop_it_ends_with_how_to_continue_and_continues(case: Case, number: int, code: int) -> None:
+    rng, out = random.Random(code), case.folder / f"stopped-{code}"
+    clean = case.live(case.folder / f"whole-{code}")
+    stops = 0
+    while (ended := case.live(out, after=rng.uniform(0.2, 0.9) * clean.seconds, number=number)).code != 0:
+        assert ended.code in (code, -number)  # the latter: before the command could listen
+        said = out.with_suffix(".log").read_text(encoding="utf-8")
+        if ended.code == code:
+            stops += 1
+            assert re.search(r"stopped\. Continue with: actgen train --data \S+ ", said), said
+            assert "Traceback" not in said
+        if (out / "store" / "metadata.jsonl").exists():
+            assert verify(out / "store").damage == []
+        assert stops < 50
+    assert stops > 0
+    assert_same_run(case.folder / "clean", out)
+
+
+def test_a_full_disk_is_a_message_and_with_room_the_run_goes_on(case: Case, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("may not mount a small file system")
+    try:
+        out = disk / "run"
+        ended = case.live(out)
+        said = out.with_suffix(".log").read_text(encoding="utf-8")
+        assert ended.code == 2, said
+        assert "No space left on device" in said
+        assert "Traceback" not in said
+        if (out / "store" / "metadata.jsonl").exists():
+            assert verify(out / "store").damage == []
+        subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
+        assert case.live(out).code == 0
+        assert_same_run(case.folder / "clean", out)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
