@@ -58,9 +58,10 @@ def restore(training: Training) -> None:
 def _prune(training: Training) -> None:
     """Remove what is not needed: old checkpoints, those within an epoch that has gone on, the journal of a finished round."""
     names = sorted(_folder(training).glob("*.pt"))
-    for path in names[:-1]:
-        if path in names[: -training.options.keep_checkpoints] or path.stem.endswith(_TRAINING):
-            path.unlink()
+    spent = [path for path in names[:-1] if path.stem.endswith(_TRAINING)]
+    rest = [path for path in names if path not in spent]
+    for path in spent + rest[: -training.options.keep_checkpoints]:
+        path.unlink()
     if training.begun is None and training.round is not None and training.round.journal is not None:
         training.round.journal.clear()
 
