@@ -228,7 +228,7 @@ def test_same_picture_in_any_batch_in_the_bundled_architecture(
         others = draw(bundled_architecture, requests(6, guides), classifier, replace(drawing, batch_size=size))
         for one, other in zip(together, others, strict=True):
             assert one.request == other.request
-            torch.testing.assert_close(one.latents, other.latents, atol=1e-5, rtol=1e-5)
+            close(one.latents, other.latents)
 
 
 @pytest.mark.parametrize("rank", range(4))
