@@ -39,7 +39,6 @@ app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
-app.add_typer(store, name="store")
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]
