@@ -27,12 +27,15 @@ def _case(name: str, run: Path, arguments: list[str], change: Change) -> Case:
 
 def stopped_cases(run: Path, arguments: list[str]) -> Iterator[Case]:
     """Yield runs that stopped after an epoch, each with a damaged file, to be continued by `arguments`."""
-    checkpoint = (run / "checkpoints" / "last.pt").read_bytes()
+    *older, newest = sorted((run / "checkpoints").glob("*.pt"))
+    for path in older:  # else the run would go on from the one before
+        path.unlink()
+    checkpoint, name = newest.read_bytes(), f"checkpoints/{newest.name}"
     for seed in range(ROUNDS):
-        yield _case(f"checkpoint {seed}", run, arguments, _write("checkpoints/last.pt", damaged(checkpoint, seed)))
+        yield _case(f"checkpoint {seed}", run, arguments, _write(name, damaged(checkpoint, seed)))
     state = torch.load(io.BytesIO(checkpoint), weights_only=True)
-    for name, wrong in _wrong_states(state).items():
-        yield _case(f"checkpoint: {name}", run, arguments, _write("checkpoints/last.pt", _saved(wrong)))
+    for what, wrong in _wrong_states(state).items():
+        yield _case(f"checkpoint: {what}", run, arguments, _write(name, _saved(wrong)))
     for seed in range(8):
         recipe = damaged((run / "recipe.toml").read_bytes(), seed)
         yield _case(f"recipe {seed}", run, arguments, _write("recipe.toml", recipe))

@@ -115,7 +115,8 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
             part.load_state_dict(state["parts"][name])
         within, begun = state["within"], state["begun"]
         training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
-        training.before, training.trained = state["before"], state["trained"]
+        training.before = None if state["before"] is None else float(state["before"])
+        training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
         training.within = None if within is None else Within(**within)
         training.begun = None if begun is None else Begun(**{**begun, "plan": Plan.from_data(begun["plan"])})
         return int(state["images"]), int(state["turned_down"]), str(state["chain"])
@@ -123,6 +124,12 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
+
+
+def _checked(trained: dict[str, Any]) -> dict[str, Any]:
+    """Return the statistics of an epoch that has trained; TypeError if they are not those."""
+    EpochStats(epoch=0, **trained, holdout_accuracy=None, generation_seconds=0.0, refused=[], drawn_so_far=0, filters={})
+    return trained
 
 
 def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
