@@ -111,8 +111,9 @@ def _load(training: Training) -> tuple[int, int, str]:
 def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, int, str]:
     try:
         _refuse_other_inputs(training, dict(state["inputs"]))
+        parts = dict(state["parts"])
         for name, part in training.parts.items():
-            part.load_state_dict(state["parts"][name])
+            part.load_state_dict(parts[name])
         within, begun = state["within"], state["begun"]
         training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
         training.before = None if state["before"] is None else float(state["before"])
