@@ -19,9 +19,10 @@ from actgen.cli import app
 from actgen.data.imageset import ImageSet, to_pixels
 from actgen.drawing import Artist
 from actgen.errors import UserError
+from actgen.estimating import estimate
 from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.records import Request, Sample
-from actgen.runs import estimate, open_run, run
+from actgen.runs import open_run, run
 from actgen.train.loop import fit
 from actgen.train.state import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times

@@ -83,7 +83,7 @@ def train(
     on_bad_image: OnBadImage = None,
     model: ModelName = None,
     generator: GeneratorName = None,
-    strategy: Annotated[str | None, typer.Option(help="none, text-only or actgen.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Which images are drawn: none, text-only, actgen, ...; see docs/strategies.md.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
     budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
     seed: Seed = None,
@@ -93,8 +93,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train a classifier with active generation."""
     from .cli_show import RunBars, show_estimate, show_summary
+    from .estimating import estimate
     from .recipe import build_recipe
-    from .runs import estimate, run
+    from .runs import run
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
              "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .estimating import Estimate
 from .plain import for_terminal
 from .recipe import Recipe, to_toml
 from .redraw import Redrawn
-from .runs import Estimate
 from .train.state import EpochStats
 
 

@@ -7,12 +7,10 @@ Everything that can be wrong with the input is found before the folder is made.
 
 from __future__ import annotations
 
-import copy
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,13 @@ import safetensors.torch
 from accelerate import PartialState
 
 from . import checkpoint
-from .borrowing import frozen
-from .class_prompts import worded
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT
 from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
-from .data.imageset import ImageSet, Renamed, Subset, names_digest
+from .data.imageset import ImageSet, Renamed, names_digest
 from .data.journal import Journal
-from .data.mixture import Mixture
 from .data.refused import Ledger
 from .data.rounds import RoundFiles
 from .data.sources import RealData, load_data
@@ -46,15 +41,13 @@ from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .recipe import BUNDLED, Recipe, to_toml
-from .records import Mistake, Progress, Request, Sample, Source
 from .report.html import write_report
 from .seeding import derive
 from .strategies import STRATEGIES, create_strategy
-from .strategies.base import BEFORE
 from .strategies.oversample import Oversample
 from .synthesis import Round
 from .train.crossfit import cross_fit
-from .train.loop import fit, steps_per_epoch, train_epoch
+from .train.loop import fit
 from .train.schedule import generating_epochs
 from .train.state import EpochStats, Training
 
@@ -217,85 +210,6 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will do: images, steps and the seconds that a short measurement predicts; which files it cannot use."""
-
-    images: int
-    rounds: int
-    optimizer_steps: int
-    train_seconds: float
-    generation_seconds: float
-    left_out: tuple[str, ...]
-
-
-def estimate(recipe: Recipe, out: Path) -> Estimate:
-    """Measure a few optimiser steps and one small batch of drawings, and scale them up; nothing is written."""
-    training = open_run(recipe, out)
-    trial = copy.copy(training)
-    trial.options = replace(training.options, epochs=1, epoch_length="real")
-    trial.total_real = min(training.total_real, 4 * training.options.batch_size)
-    steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
-    images = sum(training.budgets)
-    drawing = _drawing_seconds(training) if images else 0.0
-    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing, training.left_out)
-
-
-def _planned_steps(training: Training) -> int:
-    """Return the optimiser steps of the whole run, if every round draws its share."""
-    options, real = training.options, training.total_real
-    sizes = [len(training.real_rows(epoch)) + sum(training.budgets[:epoch]) for epoch in range(options.epochs)]
-    return sum(steps_per_epoch(options, real, images) for images in sizes)
-
-
-def _seconds_a_step(trial: Training) -> float:
-    few = Subset(trial.real, tuple(range(trial.total_real)))
-    mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
-    train_epoch(trial, 0, mixture, None)
-    began = time.perf_counter()
-    steps = train_epoch(trial, 0, mixture, None)[2]
-    return (time.perf_counter() - began) / steps
-
-
-def _drawing_seconds(training: Training) -> float:
-    """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
-    round_, classifier = training.round, training.classifier
-    assert round_ is not None
-    artist = round_.artist
-    if isinstance(artist, Artist):
-        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
-    most = min(artist.drawing.batch_size, 16)
-    kinds: dict[tuple[object, ...], list[Request]] = {}
-    for request in _planned_requests(training, round_):
-        kinds.setdefault((request.guides, request.strength), []).append(request)
-
-    def draw(requests: list[Request]) -> list[Sample]:
-        with frozen(classifier):
-            return list(artist.draw(requests[:most], guide_image=round_.guide_image, classifier=classifier))
-
-    for sample in draw(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
-        for label in range(len(training.real.class_names)):
-            artist.bank.add(label, sample.latents)
-    return sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
-
-
-def _planned_requests(training: Training, round_: Round) -> list[Request]:
-    """Return what the rounds would ask for if every image that they look at was a mistake."""
-    mistakes = [
-        Mistake(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
-        for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))
-    ]
-    names, epochs = training.real.class_names, training.options.epochs
-    budgets = {-1: training.budget} if round_.strategy.when == BEFORE else dict(enumerate(training.budgets))
-    return [
-        request
-        for epoch, budget in budgets.items()
-        for request in worded(
-            round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed), round_.prompts
-        )
-    ]
 
 
 def _typical_size(images: ImageSet) -> int:

@@ -17,6 +17,7 @@ from actgen.bench import pool
 from actgen.bench.arms import find_arms
 from actgen.bench.drive import run_all
 from actgen.bench.plan import plan_jobs
+from actgen.lock import LOCK
 from actgen.recipe import build_recipe
 from actgen.runs import run
 from tests.bench.conftest import ARMS, call, command
@@ -87,7 +88,7 @@ def test_a_second_call_starts_no_process(benched: Path, bench_recipe: Path, monk
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(pool, "_start", refuse)
-    before = {path: path.stat().st_mtime_ns for path in benched.rglob("*") if path.is_file() and path.name != ".lock"}
+    before = {path: path.stat().st_mtime_ns for path in benched.rglob("*") if path.is_file() and path.name != LOCK}
     code, output = call(command(bench_recipe, benched))
     assert code == 0
     assert "| `actgen` | 0.1 | 2 |" in output

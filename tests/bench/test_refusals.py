@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from actgen.bench.fairness import refuse_unfair
 from actgen.bench.plan import plan_jobs
 from actgen.bench.rows import read_rows
 from actgen.errors import UserError
+from actgen.lock import locked
 from tests.bench.conftest import call, command
 from tests.conftest import Refuse, read_lines, write_digits
 
@@ -95,9 +95,8 @@ def test_validation_in_the_folder_of_a_test(benched: Path, bench_recipe: Path, r
 
 
 def test_a_folder_where_another_bench_is_at_work(benched: Path, bench_recipe: Path, refuse: Refuse) -> None:
-    with (benched / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert "another `actgen bench` is at work" in refuse(*command(bench_recipe, benched))
+    with locked(benched):
+        assert "is in use by process" in refuse(*command(bench_recipe, benched))
 
 
 def test_a_folder_of_something_else(bench_recipe: Path, tmp_path: Path) -> None:
@@ -106,17 +105,26 @@ def test_a_folder_of_something_else(bench_recipe: Path, tmp_path: Path) -> None:
     assert "is a file" in message(command(bench_recipe, tmp_path / "letter.txt"))
 
 
-def test_data_that_are_not_there_stop_all_runs_with_one_message(bench_recipe: Path, tmp_path: Path) -> None:
-    said = message(command(bench_recipe, tmp_path / "bench", "--set", "data=nowhere", arms=["none"]))
+@pytest.mark.parametrize("fault", ["missing", "without test images"])
+def test_data_that_cannot_be_used_stop_all_runs_with_one_message(
+    bench_recipe: Path, digits: Path, tmp_path: Path, fault: str
+) -> None:
+    data, words = {
+        "missing": ("nowhere", "no data set and no folder called"),
+        "without test images": (digits / "train", "has no test images"),
+    }[fault]
+    said = message(command(bench_recipe, tmp_path / "bench", "--set", f"data={data}", arms=["none"]))
     assert "digits none seed" in said
-    assert "no data set and no folder called" in said
+    assert words in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "bench needs a recipe"),
-        (["nowhere.toml"], "there is no recipe 'nowhere.toml'"),
+        (["nowhere"], "no shipped recipe of that name"),
+        (["nowhere.toml"], "nowhere.toml"),
         (["RECIPE", "--arms", "best"], "'best' is unknown"),
         (["RECIPE", "--arms", ","], "names no arm"),
         (["RECIPE", "--seeds", "x"], "--seeds 'x'"),

@@ -9,14 +9,15 @@ OUT/logs/                          what the processes printed
 
 from __future__ import annotations
 
-import fcntl
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from .. import checkpoint
 from ..errors import UserError, refuse_file
+from ..lock import is_unused, locked
 from ..recipe import Recipe, build_recipe, flat
 from ..report.html import write_page
 from .fairness import refuse_unfair
@@ -32,21 +33,30 @@ FAILURES, PAGE = "failures.jsonl", "bench.html"
 def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
     """Do what is missing of `jobs` in folder `out` and return what failed; finished runs are not done again."""
     refuse_other_bench(out, jobs)
-    missing = unfinished(jobs, out)
+    with locked(out):
+        checkpoint.make_folder(out / "runs")
+        try:
+            return _run_missing(unfinished(jobs, out), out, processes, on_event)
+        except UserError:
+            _leave_no_trace(out)
+            raise
+
+
+def _run_missing(missing: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
     failed: list[Event] = []
-    with _alone(out):
-        rows = {_path(row): row for row in gather(out)}
+    rows = {_path(row): row for row in gather(out)}
+    if rows:
         write_rows(out / RESULTS, rows.values())
-        _write_failures(out, failed)
-        with closing(run_jobs(missing, out, processes)) as events:
-            for event in events:
-                if event.row is not None:
-                    rows[_path(event.row)] = event.row
-                    write_rows(out / RESULTS, rows.values())
-                elif event.kind == "failed":
-                    failed.append(event)
-                    _write_failures(out, failed)
-                on_event(event)
+    _write_failures(out, failed)
+    with closing(run_jobs(missing, out, processes)) as events:
+        for event in events:
+            if event.row is not None:
+                rows[_path(event.row)] = event.row
+                write_rows(out / RESULTS, rows.values())
+            elif event.kind == "failed":
+                failed.append(event)
+                _write_failures(out, failed)
+            on_event(event)
     return failed
 
 
@@ -73,7 +83,7 @@ def write_comparison(out: Path, anew: bool = True) -> str:
 def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
     """Raise `UserError` if `out` holds something else, or a run of these jobs with other settings."""
     refuse_file(out)
-    if out.is_dir() and not (out / "runs").is_dir() and any(out.iterdir()):
+    if not (out / "runs").is_dir() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no bench. Give a new or empty folder.")
     for job in jobs:
         held = job.folder(out) / "recipe.toml"
@@ -85,6 +95,13 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
 def _changed(held: Recipe, wanted: Recipe) -> Iterator[str]:
     one, other = flat(held), flat(wanted)
     return (f"{key} is {one.get(key)!r}, now {other.get(key)!r}" for key in other if one.get(key) != other.get(key))
+
+
+def _leave_no_trace(out: Path) -> None:
+    """Leave no trace of a call that was refused before its first run began."""
+    if not any((out / "runs").iterdir()):
+        (out / "runs").rmdir()
+        shutil.rmtree(out / "logs", ignore_errors=True)
 
 
 def _path(row: Row) -> tuple[Any, ...]:
@@ -99,15 +116,3 @@ def _write_failures(out: Path, failed: Sequence[Event]) -> None:
     rows = [{"recipe": event.job.name, "arm": event.job.arm, "budget": event.job.budget, "seed": event.job.seed,
              "error": event.error, "trace": event.trace} for event in failed]  # fmt: skip
     checkpoint.write_lines(path, rows)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder for this process."""
-    (out / "runs").mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"another `actgen bench` is at work in {out}. Wait for its end, or give another --out.") from error
-        yield

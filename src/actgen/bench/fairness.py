@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from operator import methodcaller
 from typing import Any
 
 from ..errors import UserError
@@ -35,7 +36,7 @@ def differences(rows: Sequence[Row]) -> Iterator[str]:
         return
     for group in _groups(rows, lambda row: (row["recipe"], row["seed"])):
         for key, words in SAME_FOR_A_SEED.items():
-            yield from _unequal(group, words, lambda row, key=key: row.get(key))  # type: ignore[misc]
+            yield from _unequal(group, words, methodcaller("get", key))
         yield from _unequal_options(group)
     for group in _groups([row for row in rows if row["budget"]], lambda row: (row["recipe"], row["budget"])):
         yield from _unequal(group, "number of generated images", lambda row: row["synthetic_images"])

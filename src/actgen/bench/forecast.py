@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..runs import estimate
+from ..estimating import estimate
 from .plan import Job
 
 

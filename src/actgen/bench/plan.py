@@ -6,12 +6,12 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..recipe import Recipe, build_recipe, fill, to_toml
+from ..shipped import find_recipe
 from .arms import BASE, Settings
 
 QUIET = ("generation.replay=false", "generation.previews=0")
@@ -85,20 +85,11 @@ def find_recipes(given: Sequence[str]) -> dict[str, Path]:
     """Return name -> file for paths of TOML files and names of shipped recipes."""
     found: dict[str, Path] = {}
     for text in given:
-        path = Path(text) if Path(text).is_file() else shipped_recipes().get(text.removesuffix(".toml"))
-        if path is None:
-            raise UserError(f"there is no recipe {text!r}. Give a TOML file (`actgen train --dry-run` prints one) or "
-                            f"one of: {', '.join(shipped_recipes()) or 'none is shipped'}.")  # fmt: skip
+        path = find_recipe(Path(text))
         if path.stem in found:
             raise UserError(f"two recipes are called {path.stem!r}. Rename one: results are told apart by this name.")
         found[path.stem] = path
     return found
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with the package, by name."""
-    folder = Path(str(resources.files("actgen") / "assets" / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def parse_seeds(text: str) -> list[int]:

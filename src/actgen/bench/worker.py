@@ -78,8 +78,14 @@ def _data(recipe: Recipe) -> RealData:
     )
     if chosen not in _opened:
         _opened.clear()
-        _opened[chosen] = open_data(recipe, _load)
+        _opened[chosen] = _measurable(open_data(recipe, _load))
     return _opened[chosen]
+
+
+def _measurable(data: RealData) -> RealData:
+    if data.test is None:
+        raise UserError(f"{data.spec} has no test images to compare arms on. Add a test folder, or give --evaluate validation.")
+    return data
 
 
 def _generator(name: str, class_names: Sequence[str], device: str, loading: Loading) -> Backbone:
