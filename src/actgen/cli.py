@@ -83,7 +83,7 @@ def train(
     on_bad_image: OnBadImage = None,
     model: ModelName = None,
     generator: GeneratorName = None,
-    strategy: Annotated[str | None, typer.Option(help="Which images are drawn: none, text-only, actgen, ...; see docs/strategies.md.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="none, text-only, actgen, ...: see docs/strategies.md.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
     budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
     seed: Seed = None,
