@@ -47,7 +47,9 @@ def _stop(stats: EpochStats) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("strategy", ["not-learned-early", "class-conditional", "deliberate-practice", "oversample"])
+@pytest.mark.parametrize(
+    "strategy", ["not-learned-early", "class-conditional", "deliberate-practice", "oversample", "selective"]
+)
 def test_a_stopped_run_continues_as_if_never_stopped(strategy: str, recipe: Recipe, tmp_path: Path) -> None:
     wanted = short(recipe, strategy)
     whole = run(wanted, tmp_path / "whole")

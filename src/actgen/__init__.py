@@ -10,6 +10,8 @@ from typing import Any
 
 _HOMES = {
     "Artist": "drawing",
+    "Chooser": "choosing",
+    "Choosing": "choosing",
     "Classifier": "classify.classifier",
     "Mixture": "data.mixture",
     "Progress": "records",

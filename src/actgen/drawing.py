@@ -44,10 +44,18 @@ class OutOfMemory(UserError):
 class Draws(Protocol):
     """What a round asks of whoever draws: `Artist`, or `Copyist` for the control that draws nothing new."""
 
-    drawing: Drawing
-    bank: MemoryBank
     batch_size: int
     refused: list[Refusal]
+
+    @property
+    def drawing(self) -> Drawing:
+        """The settings of its drawings."""
+        ...
+
+    @property
+    def bank(self) -> MemoryBank:
+        """What it remembers of earlier drawings."""
+        ...
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .borrowing import frozen
+from .choosing import Chooser
 from .class_prompts import worded
 from .data.imageset import Subset
 from .data.mixture import Mixture
-from .drawing import Artist
+from .drawing import Artist, Draws
 from .recipe import Recipe
 from .records import Mistake, Progress, Request, Sample, Source
 from .runs import open_run
@@ -42,7 +43,8 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     drawing = _drawing_seconds(training) if images else 0.0
-    return Estimate(images, len(training.budgets), steps, steps * seconds_a_step, drawing, training.left_out)
+    rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
+    return Estimate(images, rounds, steps, steps * seconds_a_step, drawing, training.left_out)
 
 
 def _planned_steps(training: Training) -> int:
@@ -67,9 +69,11 @@ def _drawing_seconds(training: Training) -> float:
     """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
-    artist = round_.artist
-    if isinstance(artist, Artist):
-        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
+    artist: Draws = round_.artist
+    if isinstance(artist, Chooser):
+        artist = Chooser(_forgetful(artist.artist), artist.options, artist.prompts)
+    elif isinstance(artist, Artist):
+        artist = _forgetful(artist)
     most = min(artist.drawing.batch_size, 16)
     kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):
@@ -83,6 +87,11 @@ def _drawing_seconds(training: Training) -> float:
         for label in range(len(training.real.class_names)):
             artist.bank.add(label, sample.latents)
     return sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
+
+
+def _forgetful(artist: Artist) -> Artist:
+    """Return the artist with a memory of its own."""
+    return Artist(artist.backbone, artist.drawing)
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:

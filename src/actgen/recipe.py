@@ -14,6 +14,7 @@ from typing import Any, get_origin, get_type_hints
 
 import tomli_w
 
+from .choosing import Choosing
 from .class_prompts import Prompts
 from .classify.classifier import Model
 from .classify.mining import Mining
@@ -32,17 +33,18 @@ BUNDLED = "bundled"
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in
-    this first fraction of the epochs; `holdout`: fraction of the training images held out to find mistakes and given back
-    after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more adversarial drawings as
-    the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides and masks kept a round;
-    `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again (`actgen generate
-    --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512 pixels: 64 KiB);
-    `checkpoint_images`: after a stop at most so many images are drawn again (but a whole batch).
+    """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in this
+    first fraction of the epochs, after each `every`th of them; `holdout`: fraction of the training images held out to find
+    mistakes and given back after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more
+    adversarial drawings as the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides
+    and masks kept a round; `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again
+    (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512
+    pixels: 64 KiB); `checkpoint_images`: after a stop at most so many images are drawn again (but a whole batch).
     """
 
     budget: float = 0.3
     until: float = 0.5
+    every: int = 1
     holdout: float = 0.1
     preset: str = "tiny"
     curriculum: bool = True
@@ -71,6 +73,7 @@ class Recipe:
     evaluation: Evaluation = field(default_factory=Evaluation)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
+    choosing: Choosing = field(default_factory=Choosing)
     loading: Loading = field(default_factory=Loading)
     drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
     filters: Filters = field(default_factory=Filters)
@@ -214,8 +217,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "training.mixing.mixup": (0, 100), "training.mixing.cutmix": (0, 100), "training.mixing.probability": (0, 1),
     "training.augment.shift": (0, 512), "training.augment.erase": (0, 1), "training.augment.randaugment": (0, 10),
     "training.augment.magnitude": (0, 30), "training.augment.crop": (0.01, 1), "generation.budget": (0, 100),
-    "generation.until": (0, 1), "generation.holdout": (0.001, 0.9), "generation.previews": (0, 1e6),
-    "generation.checkpoint_images": (1, 1e6),
+    "generation.until": (0, 1), "generation.every": (1, 1e6), "generation.holdout": (0.001, 0.9),
+    "generation.previews": (0, 1e6), "generation.checkpoint_images": (1, 1e6),
     "drawing.num_inference_steps": (1, 1000), "drawing.guidance_scale": (0, 100), "drawing.guidance_start": (0, 1),
     "drawing.guidance_stop": (0, 1), "drawing.eta": (0, 1), "drawing.attention_resolution": (0, 1024),
     "drawing.batch_size": (1, 4096), "drawing.image.strength": (0, 1), "drawing.image.mask_stop": (0, 1),

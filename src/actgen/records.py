@@ -114,7 +114,8 @@ class Sample:
     """A drawn image with what was measured while drawing it.
 
     `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
-    image's share of its batch. `redrawn`: why it was drawn again in higher precision, "" if it was not.
+    image's share of its batch. `redrawn`: why it was drawn again in higher precision, "" if it was not. `candidates`: how many
+    drawings it was chosen from; `belief`: how much the generator believes in its class, in [-1, 1], where it was asked.
     """
 
     request: Request
@@ -123,6 +124,8 @@ class Sample:
     mask: Tensor | None
     seconds: float
     redrawn: str = ""
+    candidates: int = 1
+    belief: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ import safetensors.torch
 from accelerate import PartialState
 
 from . import checkpoint
+from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT
 from .copying import Copyist
@@ -40,6 +41,7 @@ from .filters.tally import keep_rates
 from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
+from .prompts import class_prompt
 from .recipe import BUNDLED, Recipe, to_toml
 from .report.html import write_report
 from .seeding import derive
@@ -94,7 +96,10 @@ def open_artist(
     artist = Artist(generators(recipe.generator, class_names, str(PartialState().device), recipe.loading), recipe.drawing)
     if STRATEGIES[recipe.strategy].mining is not None:
         artist.check_guides(class_names, prompts)
-    return artist
+    choosing = recipe.choosing.over(create_strategy(recipe.strategy).candidates)
+    if choosing.candidates == 1:
+        return artist
+    return Chooser(artist, choosing, [prompts.get(name, class_prompt(name)) for name in class_names])
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
@@ -141,7 +146,7 @@ def open_run(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
+        until=generation.until, every=generation.every, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
     )  # fmt: skip
 
 

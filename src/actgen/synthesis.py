@@ -188,7 +188,8 @@ class Round:
             "guidance": asdict(self.artist.drawing), **self.artist.facts, "redrawn": sample.redrawn,
             "classifier_accuracy": None if plan.accuracy is None else round(100 * plan.accuracy, 3),
             "guide_probability": None if request.source is None else plan.doubted.get(request.source.key),
-            "probability": float(probability), "seconds": round(sample.seconds, 4),
+            "probability": float(probability), "candidates": sample.candidates, "belief": sample.belief,
+            "seconds": round(sample.seconds, 4),
         }  # fmt: skip
 
 

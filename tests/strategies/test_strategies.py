@@ -17,7 +17,7 @@ CLASSES = ("coat", "ankle_boot", "bag")
 EPOCHS = 20
 GUIDES = set(FORCES)
 UNMINED = {"none", "text-only", "class-conditional"}
-UNGUIDED = {"none", "text-only", "class-conditional", "deliberate-practice"}  # need no mistake to draw from
+UNGUIDED = {"none", "text-only", "class-conditional", "deliberate-practice", "selective"}  # need no mistake to draw from
 
 MISTAKES = [
     Mistake(
@@ -44,6 +44,7 @@ def test_the_name_finds_it(name: str) -> None:
     assert strategy.name == name
     assert (strategy.mining is None) == (name in UNMINED)
     assert strategy.when in TIMES
+    assert (strategy.candidates > 1) == (name == "selective")
 
 
 @each_strategy
@@ -88,6 +89,12 @@ def test_text_only_balances_the_classes() -> None:
     assert set(counts) == {0, 1, 2}
     assert max(counts.values()) - min(counts.values()) <= 1
     assert all(request.guides == () and request.source is None for request in plan("text-only", 50))
+
+
+def test_selective_draws_the_classes_of_the_mistakes() -> None:
+    hard = [mistake for mistake in MISTAKES if mistake.label == 1]
+    assert {request.label for request in plan("selective", 20, mistakes=hard)} == {1}
+    assert {request.label for request in plan("selective", 20, mistakes=[])} == {0, 1, 2}
 
 
 @each_strategy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actgen.train.loop import epoch_order
-from actgen.train.schedule import generating_epochs, learning_rate, round_budgets, schedule_position
+from actgen.train.schedule import epoch_budgets, generating_epochs, has_round, learning_rate, round_budgets, schedule_position
 
 
 @pytest.mark.parametrize("total", [0, 1, 7, 600, 601])
@@ -19,6 +19,19 @@ def test_budgets_add_up_and_are_even(total: int, rounds: int) -> None:
 
 def test_no_rounds_no_budgets() -> None:
     assert round_budgets(10, 0) == []
+
+
+@pytest.mark.parametrize("total", [0, 5, 601])
+@pytest.mark.parametrize("generating", [0, 1, 7, 15])
+@pytest.mark.parametrize("every", [1, 2, 3, 100])
+def test_rounds_come_every_so_many_epochs_and_at_the_end(total: int, generating: int, every: int) -> None:
+    budgets = epoch_budgets(total, generating, every)
+    rounds = [epoch for epoch in range(generating) if has_round(epoch, generating, every)]
+    assert sum(budgets) == (total if generating else 0)
+    assert all(epoch in rounds for epoch, share in enumerate(budgets) if share)
+    assert all(later - earlier <= every for earlier, later in zip([-1, *rounds], rounds, strict=False))
+    assert (rounds[-1:] or [-1]) == [generating - 1]
+    assert epoch_budgets(total, generating, 1) == round_budgets(total, generating)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5, 30])

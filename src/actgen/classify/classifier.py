@@ -17,7 +17,9 @@ from .small_cnn import SmallCNN
 from .stem import STEMS, shrink_stem
 from .weights import load_weights
 
-SMALL_CNN = "actgen/small-cnn"
+SMALL_CNN, TINY_CNN = "actgen/small-cnn", "actgen/tiny-cnn"
+OWN_MODELS = {SMALL_CNN: 32, TINY_CNN: 16}
+"""Our own models and their width."""
 FREEZES = ("none", "backbone")
 
 
@@ -85,7 +87,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The classifier: a timm name or actgen/small-cnn, what its weights are at the start, and which of them learn.
+    """The classifier: a timm name or one of `OWN_MODELS`, what its weights are at the start, and which of them learn.
 
     `image_size` 0: the model's own, or the data's (rounded up to 32) where that is smaller and the model allows it.
     `pretrained`: timm's published weights, from the hub or its cache. `checkpoint`: weights from a .safetensors file of timm or
@@ -108,25 +110,25 @@ class Model:
                 raise UserError(f"model.{key} = {value!r}: allowed are {', '.join(allowed)}.")
         if self.pretrained and self.checkpoint:
             raise UserError("model.pretrained and model.checkpoint both say where the weights come from. Give one of them.")
-        if self.pretrained and (self.stem != "published" or self.name == SMALL_CNN):
-            what = f"model.stem = {self.stem!r}" if self.name != SMALL_CNN else SMALL_CNN
+        if self.pretrained and (self.stem != "published" or self.name in OWN_MODELS):
+            what = self.name if self.name in OWN_MODELS else f"model.stem = {self.stem!r}"
             raise UserError(f"model.pretrained: there are no published weights for {what}. Give model.checkpoint, or neither.")
-        if self.name == SMALL_CNN and (self.stem != "published" or self.drop_path):
-            raise UserError(f"{SMALL_CNN} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
+        if self.name in OWN_MODELS and (self.stem != "published" or self.drop_path):
+            raise UserError(f"{self.name} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
 
 
 def create_classifier(
     model: str | Model, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0
 ) -> Classifier:  # fmt: skip
-    """Return a classifier for `classes` classes and images of about `data_size` pixels: any timm name, or `actgen/small-cnn`.
+    """Return a classifier for `classes` classes and images of about `data_size` pixels: any timm name, or one of `OWN_MODELS`.
 
     A `Model` says more than a name; `image_size` belongs to a name. The initial weights are a function of `seed`.
     """
     wanted = Model(name=model, image_size=image_size) if isinstance(model, str) else model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if wanted.name == SMALL_CNN:
-            classifier = Classifier(SmallCNN(classes), wanted.image_size or 32, (0.5,) * 3, (0.5,) * 3)
+        if wanted.name in OWN_MODELS:
+            classifier = Classifier(SmallCNN(classes, OWN_MODELS[wanted.name]), wanted.image_size or 32, (0.5,) * 3, (0.5,) * 3)
         else:
             classifier = _from_timm(wanted, classes, data_size)
     if wanted.checkpoint:

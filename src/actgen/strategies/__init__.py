@@ -15,13 +15,14 @@ from .none import RealOnly
 from .not_learned_early import NotLearnedEarly
 from .oversample import Oversample
 from .real_guidance import RealGuidance
+from .selective import Selective
 from .text_only import TextOnly
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "none": RealOnly, "oversample": Oversample, "text-only": TextOnly, "class-conditional": ClassConditional,
     "real-guidance": RealGuidance, "image-guided": ImageGuided, "attentive": Attentive,
     "attentive+contrastive": AttentiveContrastive, "actgen": ActGen, "deliberate-practice": DeliberatePractice,
-    "not-learned-early": NotLearnedEarly, "curriculum": Curriculum,
+    "not-learned-early": NotLearnedEarly, "curriculum": Curriculum, "selective": Selective,
 }  # fmt: skip
 
 

@@ -34,6 +34,11 @@ class Strategy(Protocol):
         """
         ...
 
+    @property
+    def candidates(self) -> int:
+        """The most drawings that each of its images is chosen from; 1 for no choice (`choosing.py`)."""
+        ...
+
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:

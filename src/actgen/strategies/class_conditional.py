@@ -17,3 +17,4 @@ class ClassConditional(TextOnly):
 
     name = "class-conditional"
     when = BEFORE
+    candidates = 1

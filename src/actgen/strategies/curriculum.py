@@ -20,6 +20,7 @@ class Curriculum:
     name = "curriculum"
     mining = MISCLASSIFIED
     when = EVERY_EPOCH
+    candidates = 1
     first, last = 0.3, 1.0
 
     def plan(

@@ -21,6 +21,7 @@ class DeliberatePractice:
     name = "deliberate-practice"
     mining = MISCLASSIFIED  # for the accuracy that decides when
     when = PLATEAU
+    candidates = 1
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int

@@ -25,6 +25,7 @@ class Guided:
     forces: tuple[str, ...]
     mining: Mining | None = MISCLASSIFIED
     when = EVERY_EPOCH
+    candidates = 1
 
     def __init__(self, curriculum: bool = True) -> None:
         self.curriculum = curriculum

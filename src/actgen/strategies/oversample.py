@@ -18,6 +18,7 @@ class Oversample:
     name = "oversample"
     mining = MISCLASSIFIED
     when = EVERY_EPOCH
+    candidates = 1
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int

@@ -20,6 +20,7 @@ class RealGuidance:
     name = "real-guidance"
     mining = Mining(pool=TRAINING, by="random", share=1.0)
     when = EVERY_EPOCH
+    candidates = 1
     strength = 0.6
 
     def plan(

@@ -14,6 +14,7 @@ class TextOnly:
     name = "text-only"
     mining = None
     when = EVERY_EPOCH
+    candidates = 1
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int

@@ -44,7 +44,7 @@ def fit(
         with deferred():
             if training.trained is None:
                 training.trained = _train(training, epoch, on_batch)
-            drawn = _generate(training, epoch, on_sample) if epoch < training.generating else _NOTHING
+            drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
                                filters=training.tallied())  # fmt: skip
             training.stats.append(asdict(stats))
@@ -189,7 +189,7 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
         if training.begun.plan.requests:
             save(training)  # a stop in the round repeats neither the training nor the plan
     refusals = len(round_.artist.refused)
-    training.snapshot = round_.draw(training.begun.plan, training.classifier, on_sample)
+    training.snapshot = round_.draw(training.begun.plan, training.tested, on_sample)
     before = training.before or 0.0 if epoch == 0 else 0.0
     seconds = before + training.begun.seconds + earlier + time.perf_counter() - began
     return {

@@ -19,6 +19,18 @@ def round_budgets(total: int, rounds: int) -> list[int]:
     return [share + (number < rest) for number in range(rounds)]
 
 
+def has_round(epoch: int, generating: int, every: int) -> bool:
+    """Whether one of the `generating` epochs is followed by a round: each `every`th and the last of them."""
+    return (epoch + 1) % every == 0 or epoch + 1 == generating
+
+
+def epoch_budgets(total: int, generating: int, every: int) -> list[int]:
+    """Return the images that are drawn after each of the `generating` epochs: 0 where there is no round."""
+    rounds = [epoch for epoch in range(generating) if has_round(epoch, generating, every)]
+    shares = dict(zip(rounds, round_budgets(total, len(rounds)), strict=True))
+    return [shares.get(epoch, 0) for epoch in range(generating)]
+
+
 def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
     """Whether none of the last `patience` accuracies is above all before them; not before there are more than those."""
     return len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])

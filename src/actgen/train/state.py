@@ -26,7 +26,7 @@ from .microbatch import MicroBatches
 from .options import TrainingOptions
 from .precision import open_accelerator
 from .running import RunningLosses
-from .schedule import generating_epochs, round_budgets, stopped_improving, with_refusals
+from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_refusals
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
@@ -93,9 +93,9 @@ class Within:
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
-    `budget` images are to be drawn in all, in the first part `until` of the epochs. `test` are the images that accuracy is
-    measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the
-    classifier before its first step. `left_out`: image files of the data that could not be used.
+    `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
+    the images that accuracy is measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights`
+    is the digest of the classifier before its first step. `left_out`: image files of the data that could not be used.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
@@ -111,6 +111,7 @@ class Training:
     round: Round | None = None
     budget: int = 0
     until: float = 0.5
+    every: int = 1
     seed: int = 0
     data_note: str = ""
     left_out: tuple[str, ...] = ()
@@ -131,7 +132,7 @@ class Training:
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         self.total_real = len(self.real.labels)
         self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
-        self.budgets = round_budgets(self.budget, self.generating)
+        self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
         self.micro_batches = MicroBatches()
@@ -140,7 +141,7 @@ class Training:
 
     @property
     def tested(self) -> Classifier:
-        """What is tested and saved: the average of the weights where there is one. Rounds look at the classifier itself."""
+        """What is tested, saved and asked by the rounds: the average of the weights where there is one."""
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     @property
@@ -198,8 +199,14 @@ class Training:
             return None
         if self.mining.pool == CROSS_FIT:
             return self.cross_fitted
-        seen = self.round.look(self.classifier)
+        seen = self.round.look(self.tested)
         return seen if seen is None or self.running is None else replace(seen, running_N=self.running.losses_N)
+
+    def has_round(self, epoch: int) -> bool:
+        """Whether there is a look at the real images, and perhaps a round, after an epoch."""
+        if self.round is None or epoch >= self.generating:
+            return False
+        return self.round.strategy.when == PLATEAU or has_round(epoch, self.generating, self.every)
 
     def owed(self, epoch: int, accuracy: float | None = None) -> int:
         """Return how many images the round of an epoch is to draw: what earlier rounds left is made up for.

@@ -1,0 +1,190 @@
+"""Candidates -> sample: draw for a request again until the picture teaches something and is what was asked for.
+
+What the classifier doubts teaches most, but a drawing that it doubts is often not of its class at all. So the generator is
+asked, too: a candidate is taken if it denoises better with the words of its class than with those of the class that the
+classifier takes it for (`diffuse/belief.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from .classify.classifier import Classifier
+from .classify.evaluate import predict_pixels
+from .data.imageset import fit_square, stack_pixels
+from .diffuse.belief import believe
+from .drawing import Artist, Refusal
+from .errors import UserError
+from .guides.bank import MemoryBank
+from .opening import GuideImage
+from .presets import Drawing
+from .records import Request, Sample
+from .seeding import derive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """When a drawing is taken. `candidates`: at most so many drawings a request; 1 takes the first, 0 is as the strategy says.
+
+    A candidate is in doubt if the classifier gives its class less than `doubt` but at least `plausible`. It is taken if the
+    generator believes in it at least `belief`, in [-1, 1], by `levels` noise levels: two evaluations of the UNet each.
+    """
+
+    candidates: int = 0
+    doubt: float = 0.6
+    plausible: float = 0.2
+    belief: float = 0.02
+    levels: int = 8
+
+    def __post_init__(self) -> None:
+        ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000)}
+        for key, (low, high) in ranges.items():
+            if not low <= (value := getattr(self, key)) <= high:
+                raise UserError(f"choosing.{key} = {value}: allowed is {low} to {high}.")
+
+    def over(self, own: int) -> Choosing:
+        """Return these settings with a strategy's `own` number of candidates where they leave it to the strategy."""
+        return self if self.candidates else replace(self, candidates=own)
+
+    def takes(self, candidate: Candidate) -> bool:
+        """Whether no further candidate is needed."""
+        return candidate.belief is not None and candidate.belief >= self.belief
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A drawing, how probable its class is to the classifier, and how much the generator believes in it (None: not asked)."""
+
+    sample: Sample
+    probability: float
+    belief: float | None
+
+
+class Chooser:
+    """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
+
+    It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
+    candidates. What is chosen does not depend on the batch. A request is refused if none of its candidates is whole.
+    """
+
+    def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str]) -> None:
+        """`prompts`: those of all classes, in the order of the labels."""
+        self.artist, self.options, self.prompts = artist, options, prompts
+        self.refused: list[Refusal] = []
+
+    @property
+    def drawing(self) -> Drawing:
+        """The artist's settings."""
+        return self.artist.drawing
+
+    @property
+    def bank(self) -> MemoryBank:
+        """The artist's memory."""
+        return self.artist.bank
+
+    @property
+    def batch_size(self) -> int:
+        """How many candidates are drawn at a time."""
+        return self.artist.batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.artist.batch_size = value
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.artist.facts
+
+    def draw(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
+    ) -> Iterator[Sample]:  # fmt: skip
+        """Yield a sample for every request but the refused ones."""
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:  # fmt: skip
+        """Yield the chosen samples of so many requests as are drawn at a time; `done`: see `Artist.draw_batches`."""
+        assert classifier is not None, "a choice needs a classifier"
+        waiting, size = [request for request in requests if request.key not in done], self.drawing.batch_size
+        for start in range(0, len(waiting), size):
+            batch = waiting[start : start + size]
+            drawn = self._candidates(batch, guide_image, classifier)
+            yield [self._chosen(request, drawn[request.key]) for request in batch if drawn[request.key]]
+
+    def _candidates(
+        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
+    ) -> dict[str, list[Candidate]]:  # fmt: skip
+        """Draw a candidate for every request, another for those whose last one was not taken, and so on."""
+        drawn: dict[str, list[Candidate]] = {request.key: [] for request in requests}
+        waiting, known = list(requests), len(self.artist.refused)
+        for number in range(self.options.candidates):
+            asked = {one.key: request.key for request in waiting for one in [candidate(request, number)]}
+            samples = list(self.artist.draw([candidate(request, number) for request in waiting], guide_image=guide_image,
+                                            classifier=classifier))  # fmt: skip
+            for one in self._judged(samples, classifier):
+                drawn[asked[one.sample.request.key]].append(one)
+            waiting = [request for request in waiting if not any(map(self.options.takes, drawn[request.key][-1:]))]
+        reason = self.artist.refused[-1].reason if len(self.artist.refused) > known else ""
+        self.refused += [Refusal(key, reason) for key, candidates in drawn.items() if not candidates]
+        return drawn
+
+    def _chosen(self, request: Request, drawn: Sequence[Candidate]) -> Sample:
+        best = choose(drawn, self.options)
+        return replace(
+            best.sample, request=replace(request, seed=best.sample.request.seed), belief=best.belief, candidates=len(drawn),
+            seconds=sum(one.sample.seconds for one in drawn),
+        )  # fmt: skip
+
+    def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
+        """Ask the classifier about all, and the generator about those that it doubts."""
+        if not samples:
+            return []
+        began = time.perf_counter()
+        pixels = stack_pixels([fit_square(sample.image, classifier.image_size) for sample in samples])
+        likely = predict_pixels(classifier, pixels).softmax(dim=1)
+        labels = torch.tensor([sample.request.label for sample in samples])
+        own = likely.gather(1, labels[:, None])[:, 0]
+        rivals = likely.scatter(1, labels[:, None], -1.0).argmax(dim=1)
+        doubted = ((own < self.options.doubt) & (own >= self.options.plausible)).nonzero()[:, 0].tolist()
+        beliefs = dict(zip(doubted, self._beliefs([samples[i] for i in doubted], rivals[doubted].tolist()), strict=True))
+        seconds = (time.perf_counter() - began) / len(samples)
+        return [Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), beliefs.get(i))
+                for i, sample in enumerate(samples)]  # fmt: skip
+
+    def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float]:
+        if not samples:
+            return []
+        requests = [sample.request for sample in samples]
+        latents = torch.stack([sample.latents for sample in samples])
+        found = believe(self.artist.backbone, latents, [request.prompt for request in requests],
+                        [self.prompts[rival] for rival in rivals], [request.seed for request in requests],
+                        self.options.levels)  # fmt: skip
+        return [float(one) for one in found]
+
+
+def candidate(request: Request, number: int) -> Request:
+    """Return the request for candidate `number`; the first has the seed of the request itself."""
+    seed = derive(request.seed, "candidate", number) if number else request.seed
+    return replace(request, key=f"{request.key}.{number}", seed=seed)
+
+
+def choose(candidates: Sequence[Candidate], options: Choosing) -> Candidate:
+    """Return the one that is taken; if there is none, the least sure of those beyond doubt, whose class is likely
+    right; if there is none either, the one that the classifier gives most.
+    """
+    for one in candidates:
+        if options.takes(one):
+            return one
+    sure = [one for one in candidates if one.probability >= options.doubt]
+    if sure:
+        return min(sure, key=lambda one: one.probability)
+    return max(candidates, key=lambda one: one.probability)

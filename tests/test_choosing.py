@@ -1,0 +1,148 @@
+"""Choosing among drawings: what is taken, that the choice is a function of the request, and that it draws again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from actgen.borrowing import frozen
+from actgen.choosing import Candidate, Chooser, Choosing, candidate, choose
+from actgen.classify.classifier import Classifier, create_classifier
+from actgen.data.idx import FASHION_MNIST_CLASSES
+from actgen.diffuse.backbone import Backbone
+from actgen.drawing import Artist
+from actgen.errors import UserError
+from actgen.presets import PRESETS, Drawing
+from actgen.prompts import class_prompt
+from actgen.records import Progress, Request, Sample
+from actgen.runs import open_generator
+from actgen.strategies.text_only import TextOnly
+
+PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]
+DRAWING = replace(PRESETS["tiny"], num_inference_steps=3, scheduler="dpm++", batch_size=5)
+# An untrained classifier gives every class about a tenth: in doubt, and plausible.
+OPTIONS = Choosing(candidates=3, doubt=0.6, plausible=0.05, belief=0.2, levels=2)
+REQUESTS = TextOnly().plan([], FASHION_MNIST_CLASSES, 12, Progress(epoch=2, epochs=9), 4)
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return open_generator("bundled", FASHION_MNIST_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return create_classifier("actgen/tiny-cnn", 10, data_size=28, seed=1)
+
+
+def chosen(backbone: Backbone, classifier: Classifier, requests: list[Request], drawing: Drawing = DRAWING, *,
+           options: Choosing = OPTIONS, done: frozenset[str] = frozenset()) -> list[list[Sample]]:  # fmt: skip
+    with frozen(classifier):
+        return list(
+            Chooser(Artist(backbone, drawing), options, PROMPTS).draw_batches(requests, classifier=classifier, done=done)
+        )
+
+
+@pytest.fixture(scope="module")
+def drawn(backbone: Backbone, classifier: Classifier) -> list[list[Sample]]:
+    return chosen(backbone, classifier, REQUESTS)
+
+
+def flat(batches: list[list[Sample]]) -> list[Sample]:
+    return [sample for batch in batches for sample in batch]
+
+
+def test_every_request_gets_one_picture(drawn: list[list[Sample]]) -> None:
+    assert [replace(one.request, seed=0) for one in flat(drawn)] == [replace(one, seed=0) for one in REQUESTS]
+    counts = {one.candidates for one in flat(drawn)}
+    assert counts <= {1, 2, 3}
+    assert len(counts) > 1  # some were taken at once, others not
+
+
+def test_what_is_taken_is_believed_in(drawn: list[list[Sample]]) -> None:
+    for one in flat(drawn):
+        if one.candidates < OPTIONS.candidates:
+            assert one.belief is not None
+            assert one.belief >= OPTIONS.belief
+
+
+def test_its_line_draws_it_again(backbone: Backbone, drawn: list[list[Sample]]) -> None:
+    again = Artist(backbone, DRAWING).draw([one.request for one in flat(drawn)])
+    for one, other in zip(flat(drawn), again, strict=True):
+        assert one.image.tobytes() == other.image.tobytes()
+
+
+@pytest.mark.parametrize("batch_size", [1, 12])
+def test_the_choice_does_not_depend_on_the_batch(
+    backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]], batch_size: int
+) -> None:  # fmt: skip
+    others = flat(chosen(backbone, classifier, REQUESTS, replace(DRAWING, batch_size=batch_size)))
+    assert [one.request for one in others] == [one.request for one in flat(drawn)]
+
+
+def test_what_is_done_is_left_out(backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]]) -> None:
+    done = frozenset(one.request.key for one in drawn[0])
+    rest = chosen(backbone, classifier, REQUESTS, done=done)
+    assert [[one.request for one in batch] for batch in rest] == [[one.request for one in batch] for batch in drawn[1:]]
+    for one, other in zip(flat(rest), flat(drawn[1:]), strict=True):
+        assert one.image.tobytes() == other.image.tobytes()
+
+
+def test_one_candidate_is_no_choice(backbone: Backbone, classifier: Classifier) -> None:
+    only = flat(chosen(backbone, classifier, REQUESTS[:3], options=replace(OPTIONS, candidates=1)))
+    assert [one.request for one in only] == REQUESTS[:3]
+
+
+def test_a_request_without_a_whole_picture_is_refused(classifier: Classifier) -> None:
+    broken = open_generator("bundled", FASHION_MNIST_CLASSES)
+    with torch.no_grad():
+        broken.unet.conv_out.weight.fill_(torch.nan)
+    chooser = Chooser(Artist(broken, DRAWING), replace(OPTIONS, candidates=2), PROMPTS)
+    with frozen(classifier):
+        assert list(chooser.draw(REQUESTS[:2], classifier=classifier)) == []
+    assert [(one.key, one.reason.split(";")[0]) for one in chooser.refused] == [(one.key, "not finite") for one in REQUESTS[:2]]
+
+
+# the rule
+
+
+def made(probability: float, belief: float | None) -> Candidate:
+    sample = Sample(request=REQUESTS[0], image=Image.new("RGB", (8, 8)), latents=torch.zeros(1), mask=None, seconds=0.0)
+    return Candidate(sample, probability, belief)
+
+
+candidates = st.lists(st.builds(made, st.floats(0, 1), st.none() | st.floats(-1, 1)), min_size=1, max_size=6)
+
+
+@given(candidates)
+def test_the_first_that_can_be_taken_is(drawn: list[Candidate]) -> None:
+    best = choose(drawn, OPTIONS)
+    taken = [one for one in drawn if OPTIONS.takes(one)]
+    if taken:
+        assert best is taken[0]
+    elif any(one.probability >= OPTIONS.doubt for one in drawn):
+        assert best.probability == min(one.probability for one in drawn if one.probability >= OPTIONS.doubt)
+    else:
+        assert best.probability == max(one.probability for one in drawn)
+
+
+def test_candidates_differ_in_their_seeds_alone() -> None:
+    seeds = {candidate(REQUESTS[0], number).seed for number in range(5)}
+    assert len(seeds) == 5
+    assert candidate(REQUESTS[0], 0).seed == REQUESTS[0].seed
+
+
+@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"doubt": 1.5}, {"plausible": -0.1}, {"belief": 2.0}, {"levels": 0}])
+def test_odd_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"choosing.{next(iter(wrong))} = .*allowed is"):
+        Choosing(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:
+    assert Choosing().over(8).candidates == 8
+    assert Choosing(candidates=2).over(8).candidates == 2
