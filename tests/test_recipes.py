@@ -23,7 +23,7 @@ from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.runs import open_data, run
 from actgen.shipped import find_recipe, recipes_folder, shipped_recipes
 from actgen.train.loop import steps_per_epoch
-from actgen.train.schedule import generating_epochs, round_budgets
+from actgen.train.schedule import epoch_budgets, generating_epochs
 from tests.conftest import Refuse, read_lines
 from tests.data.stand_ins import write_cifar, write_eurosat, write_idx, write_imagenet
 
@@ -151,9 +151,14 @@ def figures(name: str) -> tuple[int, int, int, int]:
     recipe = build_recipe(Path(name))
     real = recipe.images or PUBLISHED[recipe.data.partition(":")[0]]
     assert recipe.training.epoch_length == "real"
-    rounds = generating_epochs(recipe.training.epochs, recipe.generation.until)
-    budgets = round_budgets(round(recipe.generation.budget * real), rounds)
-    return real, sum(budgets), len(budgets), recipe.training.epochs * steps_per_epoch(recipe.training, real, real)
+    generating = generating_epochs(recipe.training.epochs, recipe.generation.until)
+    budgets = epoch_budgets(round(recipe.generation.budget * real), generating, recipe.generation.every)
+    return (
+        real,
+        sum(budgets),
+        sum(share > 0 for share in budgets),
+        recipe.training.epochs * steps_per_epoch(recipe.training, real, real),
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

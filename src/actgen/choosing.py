@@ -26,6 +26,8 @@ from .presets import Drawing
 from .records import Request, Sample
 from .seeding import derive
 
+BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choosing:
@@ -37,9 +39,9 @@ class Choosing:
 
     candidates: int = 0
     doubt: float = 0.6
-    plausible: float = 0.2
+    plausible: float = 0.1
     belief: float = 0.02
-    levels: int = 8
+    levels: int = 6
 
     def __post_init__(self) -> None:
         ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000)}
@@ -112,9 +114,9 @@ class Chooser:
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:  # fmt: skip
-        """Yield the chosen samples of so many requests as are drawn at a time; `done`: see `Artist.draw_batches`."""
+        """Yield the chosen samples of some batches' requests at a time; `done`: see `Artist.draw_batches`."""
         assert classifier is not None, "a choice needs a classifier"
-        waiting, size = [request for request in requests if request.key not in done], self.drawing.batch_size
+        waiting, size = [request for request in requests if request.key not in done], BATCHES * self.drawing.batch_size
         for start in range(0, len(waiting), size):
             batch = waiting[start : start + size]
             drawn = self._candidates(batch, guide_image, classifier)
@@ -155,14 +157,14 @@ class Chooser:
         own = likely.gather(1, labels[:, None])[:, 0]
         rivals = likely.scatter(1, labels[:, None], -1.0).argmax(dim=1)
         doubted = ((own < self.options.doubt) & (own >= self.options.plausible)).nonzero()[:, 0].tolist()
-        beliefs = dict(zip(doubted, self._beliefs([samples[i] for i in doubted], rivals[doubted].tolist()), strict=True))
+        beliefs: dict[int, float] = {}
+        for few in (doubted[start : start + self.batch_size] for start in range(0, len(doubted), self.batch_size)):
+            beliefs |= zip(few, self._beliefs([samples[i] for i in few], rivals[few].tolist()), strict=True)
         seconds = (time.perf_counter() - began) / len(samples)
         return [Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), beliefs.get(i))
                 for i, sample in enumerate(samples)]  # fmt: skip
 
     def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float]:
-        if not samples:
-            return []
         requests = [sample.request for sample in samples]
         latents = torch.stack([sample.latents for sample in samples])
         found = believe(self.artist.backbone, latents, [request.prompt for request in requests],

@@ -21,6 +21,8 @@ from .synthesis import Round
 from .train.loop import steps_per_epoch, train_epoch
 from .train.state import Training
 
+USUAL_SHARE = 0.4  # of the candidates that a choice may take, it takes so many, and asking about them costs
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -43,6 +45,8 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     drawing = _drawing_seconds(training) if images else 0.0
+    if training.needs_scout and training.mining is not None:
+        drawing += training.mining.scout_epochs * steps_per_epoch(training.options, training.total_real, 0) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
     return Estimate(images, rounds, steps, steps * seconds_a_step, drawing, training.left_out)
 
@@ -70,10 +74,11 @@ def _drawing_seconds(training: Training) -> float:
     round_, classifier = training.round, training.classifier
     assert round_ is not None
     artist: Draws = round_.artist
+    candidates = 1.0
     if isinstance(artist, Chooser):
-        artist = Chooser(_forgetful(artist.artist), artist.options, artist.prompts)
-    elif isinstance(artist, Artist):
-        artist = _forgetful(artist)
+        candidates, artist = max(1.0, USUAL_SHARE * artist.options.candidates), artist.artist
+    if isinstance(artist, Artist):
+        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
     most = min(artist.drawing.batch_size, 16)
     kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):
@@ -86,12 +91,7 @@ def _drawing_seconds(training: Training) -> float:
     for sample in draw(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
         for label in range(len(training.real.class_names)):
             artist.bank.add(label, sample.latents)
-    return sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
-
-
-def _forgetful(artist: Artist) -> Artist:
-    """Return the artist with a memory of its own."""
-    return Artist(artist.backbone, artist.drawing)
+    return candidates * sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:

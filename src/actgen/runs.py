@@ -51,6 +51,7 @@ from .synthesis import Round
 from .train.crossfit import cross_fit
 from .train.loop import fit
 from .train.schedule import generating_epochs
+from .train.scout import scout
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
@@ -170,6 +171,8 @@ def run(
         checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
+        if training.needs_scout and training.mining is not None:
+            training.scouted = scout(training, training.mining)
         for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
             if on_epoch is not None:
                 on_epoch(stats)

@@ -28,8 +28,9 @@ class Mining:
     not trained on them. `by`: "misclassified" (the paper), or the `share` of the pool with the highest loss, smallest margin,
     highest entropy; "confused-pair": misclassified as the class with which theirs is most often confused; "random": all of it.
     `per_class`: at most this many of a class, the hardest (0: no limit); `balanced`: as many of every class as of the rarest.
-    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". "own" and a share of 0 stand for
-    what the strategy says.
+    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `scout_epochs`: of the short
+    training that a strategy needs which draws before the training what is hard after it. "own" and a share of 0 stand for what
+    the strategy says.
     """
 
     pool: str = OWN
@@ -39,6 +40,7 @@ class Mining:
     balanced: bool = False
     folds: int = 5
     fold_epochs: int = 10
+    scout_epochs: int = 25
 
     def __post_init__(self) -> None:
         for name, allowed in (("pool", POOLS), ("by", CRITERIA)):
@@ -48,9 +50,9 @@ class Mining:
             raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
         if self.per_class < 0:
             raise UserError(f"mining.per_class = {self.per_class}: allowed is 0 (no limit) and more.")
-        if self.folds < 2 or self.fold_epochs < 1:
-            raise UserError(f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}: allowed are 2 and more "
-                            "folds, 1 and more epochs.")  # fmt: skip
+        if self.folds < 2 or self.fold_epochs < 1 or self.scout_epochs < 1:
+            raise UserError(f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}, mining.scout_epochs = "
+                            f"{self.scout_epochs}: allowed are 2 and more folds, 1 and more epochs.")  # fmt: skip
 
     def over(self, own: Mining) -> Mining:
         """Return these settings with what a strategy says, `own`, where they leave it to the strategy."""

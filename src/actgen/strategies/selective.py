@@ -1,8 +1,8 @@
-"""`selective`: text drawings of the classes that the classifier finds hard, each chosen from several (`choosing.py`).
+"""`selective`: text drawings of the classes that are confused, each chosen from many (`choosing.py`), before the training.
 
 Ours, made because the published ways gain little on small data: guides are few and already known, hard drawings mostly wrong
-(LOG.md). Which classes are drawn follows the running losses of the training images, so that no label is given to a hold-out;
-what the classifier doubts and the generator stands by is found by choosing, not by gradients.
+(LOG.md). A scout is trained on the real images first. Which classes are drawn follows its running losses, so that no label is
+given to a hold-out; what it still doubts when it is done, and the generator stands by, is found by choosing, not by gradients.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 
 from ..classify.mining import TRAINING, Mining
 from ..records import Mistake, Progress, Request
-from .base import EVERY_EPOCH, balanced_labels, deal, make_request
+from .base import BEFORE, balanced_labels, deal, make_request
 
 
 class Selective:
-    """Draws the classes of the training images with the highest running loss, without guides."""
+    """Draws the classes of the real images with the highest running loss, without guides."""
 
     name = "selective"
     mining = Mining(pool=TRAINING, by="loss", share=0.25)
-    when = EVERY_EPOCH
-    candidates = 8
+    when = BEFORE
+    candidates = 24
 
     def plan(
         self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int

@@ -45,6 +45,8 @@ def fit(
             if training.trained is None:
                 training.trained = _train(training, epoch, on_batch)
             drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
+            if epoch == 0 and training.before:
+                drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
                                filters=training.tallied())  # fmt: skip
             training.stats.append(asdict(stats))
@@ -185,13 +187,12 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
     earlier = sum(float(row["seconds"]) for row in round_.store.snapshot().rows[len(training.snapshot) :])
     if training.begun is None:
         training.begun = _begin(training, round_, epoch)
-        began += training.begun.seconds  # counted below, also when the round goes on after a stop
+        began = time.perf_counter()  # what came before is counted below, also when the round goes on after a stop
         if training.begun.plan.requests:
             save(training)  # a stop in the round repeats neither the training nor the plan
     refusals = len(round_.artist.refused)
-    training.snapshot = round_.draw(training.begun.plan, training.tested, on_sample)
-    before = training.before or 0.0 if epoch == 0 else 0.0
-    seconds = before + training.begun.seconds + earlier + time.perf_counter() - began
+    training.snapshot = round_.draw(training.begun.plan, training.asked, on_sample)
+    seconds = training.begun.seconds + earlier + time.perf_counter() - began
     return {
         "holdout_accuracy": training.begun.holdout_accuracy, "generation_seconds": round(seconds, 3),
         "refused": [vars(one) for one in round_.artist.refused[refusals:]],
@@ -204,7 +205,9 @@ def _begin(training: Training, round_: Round, epoch: int) -> Begun:
     seen = training.look()
     accuracy = None if seen is None else round(100 * seen.accuracy, 4)
     now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
-    return Begun(plan=round_.plan(seen, now, owed), holdout_accuracy=accuracy, seconds=time.perf_counter() - began)
+    plan, seconds = round_.plan(seen, now, owed), time.perf_counter() - began
+    scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
+    return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting)
 
 
 def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> None:

@@ -69,6 +69,15 @@ class EpochStats:
     filters: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Scouted:
+    """A classifier that a short training made, what it thinks of the real images, and the seconds it took."""
+
+    classifier: Classifier
+    predictions: Predictions
+    seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Begun:
     """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took."""
@@ -135,14 +144,26 @@ class Training:
         self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
+        self.scouted: Scouted | None = None
         self.micro_batches = MicroBatches()
         self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
 
     @property
     def tested(self) -> Classifier:
-        """What is tested, saved and asked by the rounds: the average of the weights where there is one."""
+        """What is tested and saved: the average of the weights where there is one."""
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
+
+    @property
+    def asked(self) -> Classifier:
+        """What the rounds ask: what is tested, or before the training, if there is one, the scout."""
+        return self.tested if self.scouted is None else self.scouted.classifier
+
+    @property
+    def needs_scout(self) -> bool:
+        """Whether its round comes before the training but wants to know what a trained classifier finds hard."""
+        before = self.round is not None and self.round.strategy.when == BEFORE
+        return before and self.mining is not None and self.mining.pool == TRAINING
 
     @property
     def start(self) -> int:
@@ -199,6 +220,8 @@ class Training:
             return None
         if self.mining.pool == CROSS_FIT:
             return self.cross_fitted
+        if self.scouted is not None:
+            return self.scouted.predictions
         seen = self.round.look(self.tested)
         return seen if seen is None or self.running is None else replace(seen, running_N=self.running.losses_N)
 

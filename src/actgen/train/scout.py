@@ -1,0 +1,64 @@
+"""A scout: a short training on the real images alone, before the training, for strategies that draw before it.
+
+What it still gets wrong when it is done is what the images do not teach, which is what should be drawn. Its seconds are counted
+as generation time.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+
+from .. import checkpoint
+from ..classify.evaluate import Predictions, predict
+from ..classify.mining import Mining
+from ..seeding import derive
+from .loop import train_epoch
+from .running import RunningLosses
+from .state import Scouted, Training
+
+
+def scout(training: Training, mining: Mining) -> Scouted:
+    """Return the scout of a training; it is kept in the run's folder and read again from there."""
+    path = training.folder / "checkpoints" / "scout.safetensors"
+    try:
+        return _read(path, training)
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
+        pass  # not there, or not whole: made again, the same
+    began = time.perf_counter()
+    short = _trained(training, mining.scout_epochs)
+    assert short.running is not None
+    seen, running = predict(short.tested, training.real), short.running.losses_N
+    seconds = time.perf_counter() - began
+    weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
+    held = {**weights, "logits": seen.logits_NK, "running": running}
+    checkpoint.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
+    return Scouted(short.tested, replace(seen, running_N=running), seconds)
+
+
+def _trained(training: Training, epochs: int) -> Training:
+    """Return a short training on the real images, done; it starts from the weights of the real one."""
+    short = Training(
+        classifier=copy.deepcopy(training.classifier), options=replace(training.options, epochs=epochs), real=training.real,
+        folder=training.folder, seed=derive(training.seed, "scout"),
+    )  # fmt: skip
+    short.running = RunningLosses(len(training.real.labels))
+    for epoch in range(epochs):
+        train_epoch(short, epoch, short.mixture(epoch), None)
+    return short
+
+
+def _read(path: Path, training: Training) -> Scouted:
+    held = load_file(path)
+    labels = torch.tensor(list(training.real.labels))
+    classifier = copy.deepcopy(training.classifier)
+    classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
+    with safe_open(path, "pt") as file:
+        seconds = float(file.metadata()["seconds"])
+    return Scouted(classifier, Predictions(held["logits"], labels, held["running"]), seconds)
