@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actgen.choosing import Choosing
 from actgen.classify.mining import Mining
 from actgen.data.sources import load_data
 from actgen.data.store import MANIFEST
@@ -23,8 +24,9 @@ def short(recipe: Recipe, strategy: str, mining: Mining | None = None) -> Recipe
     generation = replace(recipe.generation, budget=0.1, holdout=0.2, previews=0)
     drawing = replace(recipe.drawing, num_inference_steps=3)
     model, training = replace(recipe.model, name="actgen/small-cnn"), replace(recipe.training, test_every=4)
-    return replace(recipe, strategy=strategy, generation=generation, drawing=drawing, mining=mining or Mining(), model=model,
-                   training=training)  # fmt: skip
+    choosing = Choosing(candidates=3, levels=2) if strategy == "selective" else recipe.choosing
+    return replace(recipe, strategy=strategy, generation=generation, drawing=drawing, mining=mining or Mining(scout_epochs=2),
+                   model=model, training=training, choosing=choosing)  # fmt: skip
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
