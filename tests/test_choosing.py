@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
 from actgen.borrowing import frozen
 from actgen.choosing import Candidate, Chooser, Choosing, candidate, choose
 from actgen.classify.classifier import Classifier, create_classifier
 from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.diffuse.backbone import Backbone
+from actgen.diffuse.belief import believe
 from actgen.drawing import Artist
 from actgen.errors import UserError
 from actgen.presets import PRESETS, Drawing
 from actgen.prompts import class_prompt
+from actgen.recipe import build_recipe
 from actgen.records import Progress, Request, Sample
-from actgen.runs import open_generator
+from actgen.runs import open_generator, open_run
 from actgen.strategies.text_only import TextOnly
 
 PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]
@@ -141,6 +146,50 @@ def test_candidates_differ_in_their_seeds_alone() -> None:
 def test_odd_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"choosing.{next(iter(wrong))} = .*allowed is"):
         Choosing(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_doubt_that_is_never_plausible_is_refused() -> None:
+    with pytest.raises(UserError, match="nothing would ever be in doubt"):
+        Choosing(doubt=0.3, plausible=0.3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("strategy=class-conditional", "draws before the training, when no classifier can be asked"),
+        ("strategy=oversample", "draws nothing to choose from"),
+    ],
+)
+def test_a_choice_without_anybody_to_ask_is_refused(settings: str, words: str, tmp_path: Path) -> None:
+    recipe = build_recipe(None, [settings, "choosing.candidates=2"])
+    with pytest.raises(UserError, match=words):
+        open_run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_selective_needs_its_scout(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"with mining.pool = holdout, draws before"):
+        open_run(build_recipe(None, ["strategy=selective", "mining.pool=holdout"]), tmp_path / "run")
+
+
+def test_a_belief_that_is_no_number_is_none(
+    backbone: Backbone, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr("actgen.choosing.believe", lambda *given: torch.full((len(given[2]),), torch.nan))
+    samples = flat(chosen(backbone, classifier, REQUESTS[:3]))
+    assert [(one.belief, one.candidates) for one in samples] == 3 * [(None, OPTIONS.candidates)]
+
+
+def test_what_does_not_fit_is_asked_in_halves(
+    backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    def small(*given: Any) -> Tensor:
+        if len(given[2]) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return believe(*given)
+
+    monkeypatch.setattr("actgen.choosing.believe", small)
+    assert [one.request for one in flat(chosen(backbone, classifier, REQUESTS))] == [one.request for one in flat(drawn)]
 
 
 def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import torch
 
+from . import stopping
 from .classify.classifier import Classifier
 from .classify.evaluate import predict_pixels
 from .data.imageset import fit_square, stack_pixels
 from .diffuse.belief import believe
-from .drawing import Artist, Refusal
+from .drawing import Artist, OutOfMemory, Refusal
 from .errors import UserError
 from .guides.bank import MemoryBank
+from .memory import is_out_of_memory
 from .opening import GuideImage
 from .presets import Drawing
 from .records import Request, Sample
@@ -48,6 +51,9 @@ class Choosing:
         for key, (low, high) in ranges.items():
             if not low <= (value := getattr(self, key)) <= high:
                 raise UserError(f"choosing.{key} = {value}: allowed is {low} to {high}.")
+        if self.plausible >= self.doubt:
+            raise UserError(f"choosing.plausible = {self.plausible} is not below choosing.doubt = {self.doubt}: nothing would "
+                            "ever be in doubt. Give a lower one.")  # fmt: skip
 
     def over(self, own: int) -> Choosing:
         """Return these settings with a strategy's `own` number of candidates where they leave it to the strategy."""
@@ -67,11 +73,22 @@ class Candidate:
     belief: float | None
 
 
+@dataclass
+class _Open:
+    """A request under way: its best candidate, how many were drawn in how many seconds, why one was broken."""
+
+    best: Candidate | None = None
+    drawn: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
 class Chooser:
     """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
-    candidates. What is chosen does not depend on the batch. A request is refused if none of its candidates is whole.
+    candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request is refused if none of
+    its candidates is whole.
     """
 
     def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str]) -> None:
@@ -99,6 +116,11 @@ class Chooser:
         self.artist.batch_size = value
 
     @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return BATCHES * self.drawing.batch_size
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The generator's columns of the manifest."""
         return self.artist.facts
@@ -116,35 +138,37 @@ class Chooser:
     ) -> Iterator[list[Sample]]:  # fmt: skip
         """Yield the chosen samples of some batches' requests at a time; `done`: see `Artist.draw_batches`."""
         assert classifier is not None, "a choice needs a classifier"
-        waiting, size = [request for request in requests if request.key not in done], BATCHES * self.drawing.batch_size
-        for start in range(0, len(waiting), size):
-            batch = waiting[start : start + size]
+        waiting = [request for request in requests if request.key not in done]
+        for start in range(0, len(waiting), self.together):
+            batch = waiting[start : start + self.together]
             drawn = self._candidates(batch, guide_image, classifier)
-            yield [self._chosen(request, drawn[request.key]) for request in batch if drawn[request.key]]
+            self.refused += [Refusal(key, one.reason) for key, one in drawn.items() if one.best is None]
+            yield [_chosen(request, one, one.best) for request in batch if (one := drawn[request.key]).best is not None]
 
     def _candidates(
         self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
-    ) -> dict[str, list[Candidate]]:  # fmt: skip
-        """Draw a candidate for every request, another for those whose last one was not taken, and so on."""
-        drawn: dict[str, list[Candidate]] = {request.key: [] for request in requests}
-        waiting, known = list(requests), len(self.artist.refused)
+    ) -> dict[str, _Open]:  # fmt: skip
+        """Draw a candidate for every request, another for those whose last one was not taken, and so on.
+
+        A signal is answered between these; what is under way is then drawn again when the run goes on.
+        """
+        drawn = {request.key: _Open() for request in requests}
+        waiting = list(requests)
         for number in range(self.options.candidates):
-            asked = {one.key: request.key for request in waiting for one in [candidate(request, number)]}
+            stopping.check()
+            asked, known = {candidate(request, number).key: drawn[request.key] for request in waiting}, len(self.artist.refused)
             samples = list(self.artist.draw([candidate(request, number) for request in waiting], guide_image=guide_image,
                                             classifier=classifier))  # fmt: skip
             for one in self._judged(samples, classifier):
-                drawn[asked[one.sample.request.key]].append(one)
-            waiting = [request for request in waiting if not any(map(self.options.takes, drawn[request.key][-1:]))]
-        reason = self.artist.refused[-1].reason if len(self.artist.refused) > known else ""
-        self.refused += [Refusal(key, reason) for key, candidates in drawn.items() if not candidates]
+                of = asked[one.sample.request.key]
+                of.best = one if of.best is None else choose([of.best, one], self.options)
+                of.seconds += one.sample.seconds
+            for refusal in self.artist.refused[known:]:
+                asked[refusal.key].reason = refusal.reason
+            for of in asked.values():
+                of.drawn += 1
+            waiting = [one for one in waiting if (best := drawn[one.key].best) is None or not self.options.takes(best)]
         return drawn
-
-    def _chosen(self, request: Request, drawn: Sequence[Candidate]) -> Sample:
-        best = choose(drawn, self.options)
-        return replace(
-            best.sample, request=replace(request, seed=best.sample.request.seed), belief=best.belief, candidates=len(drawn),
-            seconds=sum(one.sample.seconds for one in drawn),
-        )  # fmt: skip
 
     def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
         """Ask the classifier about all, and the generator about those that it doubts."""
@@ -157,20 +181,39 @@ class Chooser:
         own = likely.gather(1, labels[:, None])[:, 0]
         rivals = likely.scatter(1, labels[:, None], -1.0).argmax(dim=1)
         doubted = ((own < self.options.doubt) & (own >= self.options.plausible)).nonzero()[:, 0].tolist()
-        beliefs: dict[int, float] = {}
+        beliefs: dict[int, float | None] = {}
         for few in (doubted[start : start + self.batch_size] for start in range(0, len(doubted), self.batch_size)):
             beliefs |= zip(few, self._beliefs([samples[i] for i in few], rivals[few].tolist()), strict=True)
         seconds = (time.perf_counter() - began) / len(samples)
         return [Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), beliefs.get(i))
                 for i, sample in enumerate(samples)]  # fmt: skip
 
-    def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float]:
+    def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
+        """Return what the generator believes; None where its numbers end (float16). What does not fit is asked in halves."""
         requests = [sample.request for sample in samples]
         latents = torch.stack([sample.latents for sample in samples])
-        found = believe(self.artist.backbone, latents, [request.prompt for request in requests],
-                        [self.prompts[rival] for rival in rivals], [request.seed for request in requests],
-                        self.options.levels)  # fmt: skip
-        return [float(one) for one in found]
+        try:
+            found = believe(self.artist.backbone, latents, [request.prompt for request in requests],
+                            [self.prompts[rival] for rival in rivals], [request.seed for request in requests],
+                            self.options.levels)  # fmt: skip
+            return [float(one) if isfinite(one) else None for one in found]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(samples) == 1:
+                raise OutOfMemory(
+                    "asking the generator about one image does not fit into memory. Try --set loading.dtype=float16, "
+                    "loading.offload=true, or choosing.candidates=1."
+                ) from error
+        half = len(samples) // 2
+        return self._beliefs(samples[:half], rivals[:half]) + self._beliefs(samples[half:], rivals[half:])
+
+
+def _chosen(request: Request, drawn: _Open, best: Candidate) -> Sample:
+    return replace(
+        best.sample, request=replace(request, seed=best.sample.request.seed), belief=best.belief, candidates=drawn.drawn,
+        seconds=drawn.seconds,
+    )  # fmt: skip
 
 
 def candidate(request: Request, number: int) -> Request:

@@ -26,6 +26,11 @@ class Copyist:
         self.refused: list[Refusal] = []
 
     @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return self.batch_size
+
+    @property
     def facts(self) -> dict[str, Any]:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}

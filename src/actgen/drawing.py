@@ -58,6 +58,11 @@ class Draws(Protocol):
         ...
 
     @property
+    def together(self) -> int:
+        """How many requests come with one yield of `draw_batches`, at most."""
+        ...
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a picture depends on beside its request and the drawing."""
         ...
@@ -97,6 +102,11 @@ class Artist:
     ) -> Artist:  # fmt: skip
         """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
         return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
+
+    @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return self.batch_size
 
     @property
     def facts(self) -> dict[str, Any]:

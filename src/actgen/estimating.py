@@ -46,7 +46,8 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     images = sum(training.budgets)
     drawing = _drawing_seconds(training) if images else 0.0
     if training.needs_scout and training.mining is not None:
-        drawing += training.mining.scout_epochs * steps_per_epoch(training.options, training.total_real, 0) * seconds_a_step
+        real = training.total_real
+        drawing += training.mining.scout_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
     return Estimate(images, rounds, steps, steps * seconds_a_step, drawing, training.left_out)
 

@@ -1,7 +1,8 @@
 """`actgen generate --from-manifest`: images of a store once more, from their manifest lines and what their guides looked at.
 
 An image is drawn in the batch in which it was first drawn. Alone it is the same picture up to rounding (1e-6 in its latents),
-which moves a grey level in one image of some dozens.
+which moves a grey level in one image of some dozens. So it is for an image that was chosen from several (`choosing.py`): its
+batch held candidates of which nothing is kept.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from accelerate import PartialState
 from . import checkpoint
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
-from .classify.mining import CROSS_FIT, HOLDOUT
+from .classify.mining import CROSS_FIT, HOLDOUT, TRAINING, Mining
 from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
@@ -46,6 +46,7 @@ from .recipe import BUNDLED, Recipe, to_toml
 from .report.html import write_report
 from .seeding import derive
 from .strategies import STRATEGIES, create_strategy
+from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
 from .synthesis import Round
 from .train.crossfit import cross_fit
@@ -131,6 +132,7 @@ def open_run(
     classifier = open_classifier(recipe, real)
     generation = recipe.generation
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
+    _refuse_choice(recipe, strategy, mining)
     held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
     round_ = None
     if recipe.strategy != "none":
@@ -223,6 +225,18 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
 def _typical_size(images: ImageSet) -> int:
     step = max(1, len(images.labels) // 32)
     return int(statistics.median(min(images.image(i).size) for i in range(0, len(images.labels), step)))
+
+
+def _refuse_choice(recipe: Recipe, strategy: Strategy, mining: Mining | None) -> None:
+    """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
+    if recipe.choosing.over(strategy.candidates).candidates == 1:
+        return
+    if strategy.name == Oversample.name:
+        raise UserError(f"choosing.candidates: {strategy.name} draws nothing to choose from. Leave it out.")
+    if strategy.when == BEFORE and (mining is None or mining.pool != TRAINING):
+        pool = f", with mining.pool = {mining.pool}," if mining else ""
+        raise UserError(f"choosing.candidates: {strategy.name}{pool} draws before the training, when no classifier can be "
+                        "asked. Give choosing.candidates=1, or mining.pool=training to a strategy that mines.")  # fmt: skip
 
 
 def _refuse_no_rounds(recipe: Recipe) -> None:

@@ -140,8 +140,10 @@ class Round:
         """Write a batch down, so that a stop loses little; answer a signal, now that nothing is under way."""
         if self.journal is not None:
             manifest = self.store.manifest
-            self.journal.add(batch, images=len(manifest), chain=manifest.chain, batch_size=self.artist.batch_size,
-                             turned_down=0 if self.ledger is None else len(self.ledger))  # fmt: skip
+            self.journal.add(
+                batch, images=len(manifest), chain=manifest.chain, batch_size=self.artist.batch_size,
+                together=self.artist.together, turned_down=0 if self.ledger is None else len(self.ledger),
+            )  # fmt: skip
             if stopping.asked():
                 self.journal.write()
         stopping.check()

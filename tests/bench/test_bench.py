@@ -110,6 +110,7 @@ def test_report_writes_a_bench_again(benched: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == (benched / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_more_arms_join_those_that_are_there(benched: Path, bench_recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench"
     shutil.copytree(benched, out)
@@ -158,7 +159,7 @@ def wait_for_the_end(group: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("whole_group", [True, False])
+@pytest.mark.parametrize("whole_group", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_killed_bench_continues(benched: Path, bench_recipe: Path, tmp_path: Path, whole_group: bool) -> None:
     out = tmp_path / "bench"
     process = start(bench_recipe, out)
@@ -203,6 +204,7 @@ def test_a_run_that_fails_is_recorded_and_loses_no_other(bench_recipe: Path, tmp
     assert [row["arm"] for row in results(out)] == ["none"]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_loses_its_run_only(bench_recipe: Path, tmp_path: Path) -> None:
     jobs = plan_jobs({"digits": bench_recipe}, {"digits": find_arms(["none"], {})}, [0, 1, 2])
     killed: list[str] = []

@@ -1,4 +1,4 @@
-"""The tables in benchmarks/ say what the results beside them say, and the README's figures are those of the tables."""
+"""The tables in benchmarks/ say what the results beside them say."""
 
 from __future__ import annotations
 

@@ -75,12 +75,12 @@ class Journal:
                 self._files += 1
         return drawn
 
-    def add(self, batch: Batch, *, images: int, chain: str, batch_size: int, **facts: Any) -> None:
-        """Take in a batch, and write if a whole one of `batch_size` more would be too much to be drawn again."""
+    def add(self, batch: Batch, *, images: int, chain: str, batch_size: int, together: int, **facts: Any) -> None:
+        """Take in a batch, and write if another one, of `together` requests at most, would be too much to be drawn again."""
         pending = self._pending
         pending.add(batch)
         pending.images, pending.chain, pending.facts = images, chain, {"batch_size": batch_size, **facts}
-        if len(pending.done) + batch_size > self.every:
+        if len(pending.done) + together > self.every:
             self.write()
 
     def write(self) -> None:

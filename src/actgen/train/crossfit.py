@@ -1,7 +1,7 @@
 """Out-of-fold predictions: what models think of real images that they have not trained on, without giving any up.
 
 The folds of the training images take turns as the hold-out of a model of their own (cross-fitting: Chernozhukov et al. 2018).
-It costs `folds` short trainings before the real one, counted as generation time.
+It costs `folds` short trainings before the real one, which no seconds of the statistics count.
 """
 
 from __future__ import annotations

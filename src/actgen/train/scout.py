@@ -44,8 +44,10 @@ def scout(training: Training, mining: Mining) -> Scouted:
 
 def _trained(training: Training, epochs: int) -> Training:
     """Return a short training on the real images, done; it starts from the weights of the real one."""
+    warmup = training.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
+    options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0)
     short = Training(
-        classifier=copy.deepcopy(training.classifier), options=replace(training.options, epochs=epochs), real=training.real,
+        classifier=copy.deepcopy(training.classifier), options=options, real=training.real,
         folder=training.folder, seed=derive(training.seed, "scout"),
     )  # fmt: skip
     short.running = RunningLosses(len(training.real.labels))
