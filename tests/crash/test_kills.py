@@ -28,9 +28,12 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 CHECKPOINT_IMAGES = 8
 RUNS = {
     "guided by mistakes": ["strategy=actgen"],
-    "all before the training": ["strategy=class-conditional", "training.ema_decay=0.9"],
+    "all before the training, chosen": [
+        "strategy=selective", "mining.scout_epochs=1", "choosing.candidates=2", "choosing.levels=1", "drawing.batch_size=1",
+        "training.ema_decay=0.9",
+    ],
     "by running losses": ["strategy=not-learned-early", "training.optimizer.name=adamw", "generation.checkpoint_images=1"],
-}
+}  # fmt: skip
 
 
 def arguments(digits: Path, generator: Path, out: Path, settings: list[str]) -> list[str]:
