@@ -1,0 +1,135 @@
+"""`actgen train` on two processes: the run of one process, whoever sees the store, and whoever is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from actgen.data.verify import verify
+from tests.conftest import read_lines, tree
+from tests.processes.conftest import Launch
+from tests.test_run import assert_same_run
+
+# What a classifier with other rounding in it leaves in a manifest line.
+ROUNDED = ("probability", "guide_probability")
+SMOOTH = ["model.freeze=backbone"]  # one layer learns: rounding stays rounding, no ReLU turns it into more
+
+
+def arguments(digits: Path, generator: Path, out: Path, *settings: str, strategy: str = "actgen") -> list[str]:
+    fixed = ["drawing.num_inference_steps=2", "drawing.batch_size=4", "training.batch_size=25", "generation.holdout=0.2",
+             "generation.checkpoint_images=4"]  # fmt: skip
+    return [
+        "train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--model", "actgen/tiny-cnn",
+        "--strategy", strategy, "--epochs", "4", "--budget", "0.2", "--seed", "7",
+        *(part for setting in (*fixed, *settings) for part in ("--set", setting)),
+    ]  # fmt: skip
+
+
+def assert_same_manifest(one: Path, other: Path, *, rounding: float) -> None:
+    """The same lines in the same order; what the classifier thinks of the pictures, to `rounding`; pixels, to a grey level."""
+    lines = [read_lines(out / "store" / "metadata.jsonl") for out in (one, other)]
+    assert len(lines[0]) == 24
+    for mine, theirs in zip(*lines, strict=True):
+        assert _without(mine) == _without(theirs)
+        for name in ROUNDED:
+            assert mine[name] == pytest.approx(theirs[name], abs=rounding), name
+        pixels = [_pixels(out / "store" / mine["file_name"]) for out in (one, other)]
+        assert np.abs(pixels[0] - pixels[1]).max() <= 1
+
+
+def _without(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in (*ROUNDED, "sha256", "chain", "seconds")}
+
+
+def _pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image).astype(int)
+
+
+def assert_same_training(one: Path, other: Path, *, rounding: float) -> None:
+    """The same accuracies, to one of 40 test images, and the same weights."""
+    for mine, theirs in zip(read_lines(one / "stats.jsonl"), read_lines(other / "stats.jsonl"), strict=True):
+        assert mine["train_loss"] == pytest.approx(theirs["train_loss"], abs=rounding)
+        assert mine["test_accuracy"] == pytest.approx(theirs["test_accuracy"], abs=2.5)
+        assert mine["holdout_accuracy"] == theirs["holdout_accuracy"]
+    weights = [load_file(out / "classifier.safetensors") for out in (one, other)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=0, atol=rounding)
+
+
+@pytest.fixture(scope="module")
+def runs(launch: Launch, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same run by one process and by two."""
+    folder = tmp_path_factory.mktemp("processes")
+    for size, name in ((1, "one"), (2, "two")):
+        log = folder / f"{name}.log"
+        codes = launch(size, log, arguments(digits, tiny_generator, folder / name, *SMOOTH))
+        assert codes == [0] * size, log.read_text(encoding="utf-8")
+    return folder
+
+
+def test_two_processes_do_the_run_of_one(runs: Path) -> None:
+    assert_same_manifest(runs / "one", runs / "two", rounding=1e-5)
+    assert_same_training(runs / "one", runs / "two", rounding=1e-5)
+    assert set(tree(runs / "one")) == set(tree(runs / "two"))
+    assert (runs / "two.log").read_text(encoding="utf-8").count("optimiser") == 1  # one of them speaks
+
+
+def test_another_process_needs_not_see_the_store(
+    runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
+) -> None:
+    """Rank 1 sees an empty read-only folder where rank 0 has the run: it gets the pictures, and the run is the same."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    log = tmp_path / "log"
+    codes = launch(2, log, arguments(digits, tiny_generator, disk / "run", *SMOOTH), hide=str(disk))
+    if "unshare" in (said := log.read_text(encoding="utf-8")) or "mount" in said:
+        pytest.skip("may not hide a folder")
+    assert codes == [0, 0], said
+    assert_same_run(runs / "two", disk / "run")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all_and_one_process_goes_on(
+    rank: int, runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "run", tmp_path / "log"
+    command = arguments(digits, tiny_generator, out, *SMOOTH)
+    codes = launch(2, log, command, kill=[rank, 17], watched=str(out / "store" / "metadata.jsonl"))
+    said = log.read_text(encoding="utf-8")
+    assert codes[rank] == -9, said
+    assert codes[1 - rank] > 0, said
+    assert "Traceback" not in said
+    assert "another process of this run has ended" in said.replace("\n", " ") or "stopped. Continue" in said
+    assert verify(out / "store").damage == []
+    assert launch(1, log, command) == [0], log.read_text(encoding="utf-8")
+    assert_same_manifest(runs / "one", out, rounding=1e-5)
+    assert_same_training(runs / "one", out, rounding=1e-5)
+
+
+def test_an_error_is_said_once(launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert launch(2, log, arguments(tmp_path / "nowhere", tiny_generator, tmp_path / "run")) == [2, 2]
+    said = log.read_text(encoding="utf-8")
+    assert said.startswith("actgen: there is no data set")
+    assert said.count("actgen:") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_one_process_refuses_all_refuse(launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
+    """The data are there for rank 0 only."""
+    log = tmp_path / "log"
+    codes = launch(2, log, arguments(digits, tiny_generator, tmp_path / "run"), hide=str(digits))
+    said = log.read_text(encoding="utf-8")
+    if "unshare" in said or "mount" in said:
+        pytest.skip("may not hide a folder")
+    assert codes == [2, 2], said
+    assert said.startswith("actgen: process 1: ")
+    assert said.count("actgen:") == 1
+    assert not (tmp_path / "run").exists()
