@@ -41,14 +41,19 @@ def messages() -> None:
 
 
 def _refusals(own: int) -> None:
-    with pytest.raises(ranks.Shared, match="process 1: no such data"), ranks.agreed():
-        if own == 1:
-            raise UserError("no such data")
+    with pytest.raises(ranks.Shared, match="process 1: no such data"):
+        _refuse_in_agreement(own == 1)
     with pytest.raises(ranks.Shared, match="/nowhere: No such file or directory"):
         ranks.of_first(lambda: Path("/nowhere").read_text(encoding="utf-8"))
     with pytest.raises(ranks.Shared, match="process 1 has another generator than process 0"):
         ranks.refuse_different({"data": "a", "generator": str(own)})
     assert ranks.of_first(lambda: f"by {own}") == "by 0"
+
+
+def _refuse_in_agreement(refuse: bool) -> None:
+    with ranks.agreed():
+        if refuse:
+            raise UserError("no such data")
 
 
 def _signals(own: int) -> None:

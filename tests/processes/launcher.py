@@ -2,14 +2,15 @@
 
 It reads a JSON object a line and answers with one. A job has: `size`, how many processes; `arguments` of actgen, or `check`, a
 function of `tests.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank 0 see
-empty; `kill`, [rank, lines], and `watched`: SIGKILL for that rank once that file has so many lines. The answer: the exit `codes`,
-minus the signal for a process that a signal ended. As with torchrun, when one has failed the others get SIGTERM.
+empty; `kill`, [rank, lines], and `watched`: SIGKILL for that rank once that file has so many lines. The answer: the `codes`
+of exit, minus the signal for a process that a signal ended. As with torchrun, when one has failed the others get SIGTERM.
 
 Run with OMP_NUM_THREADS=1: a fork must not happen in a process that has threads.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -91,9 +92,11 @@ def _live(job: dict[str, Any], rank: int, port: int) -> int:
 
 def hide(folder: Path) -> None:
     """Put an empty read-only disk over a folder, for this process alone."""
-    os.unshare(os.CLONE_NEWNS)
-    for command in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]):
-        subprocess.run(command, check=True)
+    unshared = ctypes.CDLL(None).unshare(0x00020000)  # CLONE_NEWNS
+    commands = (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)])
+    if unshared or any(subprocess.run(command, check=False, capture_output=True).returncode for command in commands):
+        sys.stdout.write("may not hide a folder\n")
+        sys.exit(3)
 
 
 def _wait(children: list[int], job: dict[str, Any]) -> list[int]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -13,11 +17,12 @@ from safetensors.torch import load_file
 
 from actgen.data.verify import verify
 from tests.conftest import read_lines, tree
-from tests.processes.conftest import Launch
+from tests.processes.conftest import ENVIRONMENT, Launch
 from tests.test_run import assert_same_run
 
 # What a classifier with other rounding in it leaves in a manifest line.
 ROUNDED = ("probability", "guide_probability")
+CANNOT_HIDE = "may not hide a folder"
 SMOOTH = ["model.freeze=backbone"]  # one layer learns: rounding stays rounding, no ReLU turns it into more
 
 
@@ -89,8 +94,8 @@ def test_another_process_needs_not_see_the_store(
     disk.mkdir()
     log = tmp_path / "log"
     codes = launch(2, log, arguments(digits, tiny_generator, disk / "run", *SMOOTH), hide=str(disk))
-    if "unshare" in (said := log.read_text(encoding="utf-8")) or "mount" in said:
-        pytest.skip("may not hide a folder")
+    if CANNOT_HIDE in (said := log.read_text(encoding="utf-8")):
+        pytest.skip(CANNOT_HIDE)
     assert codes == [0, 0], said
     assert_same_run(runs / "two", disk / "run")
 
@@ -127,9 +132,90 @@ def test_what_one_process_refuses_all_refuse(launch: Launch, digits: Path, tiny_
     log = tmp_path / "log"
     codes = launch(2, log, arguments(digits, tiny_generator, tmp_path / "run"), hide=str(digits))
     said = log.read_text(encoding="utf-8")
-    if "unshare" in said or "mount" in said:
-        pytest.skip("may not hide a folder")
+    if CANNOT_HIDE in said:
+        pytest.skip(CANNOT_HIDE)
     assert codes == [2, 2], said
     assert said.startswith("actgen: process 1: ")
     assert said.count("actgen:") == 1
     assert not (tmp_path / "run").exists()
+
+
+# the whole of the training, with what rounding does to it
+
+ALL = {
+    "guided by mistakes, BatchNorm and mixup": ("actgen", ["training.mixing.mixup=0.2", "training.ema_decay=0.9"]),
+    "by running losses": ("not-learned-early", ["training.augment.randaugment=1"]),
+    "all before the training, chosen": (
+        "selective", ["mining.scout_epochs=1", "choosing.candidates=2", "choosing.levels=1", "drawing.batch_size=2"],
+    ),
+    "by cross-fitting": ("actgen", ["mining.pool=cross-fit", "mining.folds=2", "mining.fold_epochs=1"]),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_every_part_of_a_run_by_two_processes(
+    name: str, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
+) -> None:
+    """Rounding grows in a network with ReLUs: what was planned is compared, and the loss of the first epoch, not the rest.
+
+    Two processes repeat themselves to the last bit, also when they were killed and go on.
+    """
+    strategy, settings = ALL[name]
+    for size, out in ((1, "one"), (2, "two"), (2, "again")):
+        log, command = tmp_path / f"{out}.log", arguments(digits, tiny_generator, tmp_path / out, *settings, strategy=strategy)
+        if out == "again":
+            codes = launch(2, log, command, kill=[1, 9], watched=str(tmp_path / out / "store" / "metadata.jsonl"))
+            assert 0 not in codes, log.read_text(encoding="utf-8")
+        codes = launch(size, log, command)
+        assert codes == [0] * size, log.read_text(encoding="utf-8")
+    assert_same_run(tmp_path / "two", tmp_path / "again")
+    stats, other = (read_lines(tmp_path / out / "stats.jsonl") for out in ("one", "two"))
+    assert stats[0]["train_loss"] == pytest.approx(other[0]["train_loss"], abs=0.02)
+    lines, others = (read_lines(tmp_path / out / "store" / "metadata.jsonl") for out in ("one", "two"))
+    assert [(row["key"], row["strategy"], row["round"]) for row in lines] == [
+        (row["key"], row["strategy"], row["round"]) for row in others
+    ]
+
+
+# the real launchers
+
+SCRIPTS = Path(sys.executable).parent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [
+    ["torchrun", "--nproc_per_node", "2", "--master_port", "0"],
+    ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"],
+    ["accelerate", "launch", "--cpu", "--num_processes", "2"],
+])  # fmt: skip
+def test_the_launchers(launcher: list[str], runs: Path, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
+    """accelerate starts several processes on the CPU as with --multi_gpu; with --cpu it starts one, and actgen says so."""
+    command = [str(SCRIPTS / launcher[0]), *launcher[1:], "-m", "actgen"]
+    done = subprocess.run(
+        [*command, *arguments(digits, tiny_generator, tmp_path / "run", *SMOOTH)], env=ENVIRONMENT, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    alone = "--cpu" in launcher
+    assert ("has started one process" in done.stderr) == alone
+    assert_same_run(runs / ("one" if alone else "two"), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_torchrun_and_a_killed_process(runs: Path, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [str(SCRIPTS / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "-m", "actgen",
+               *arguments(digits, tiny_generator, out, *SMOOTH)]  # fmt: skip
+    with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as job:
+        while not (out / "store" / "metadata.jsonl").exists():
+            time.sleep(0.05)
+            assert job.poll() is None
+        killed = psutil.Process(job.pid).children(recursive=True)[-1]
+        killed.kill()
+        said = job.communicate(timeout=120)[1]
+    assert job.returncode == 1
+    assert "SIGKILL" in said
+    assert verify(out / "store").damage == []
+    subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, check=True, capture_output=True)
+    assert_same_run(runs / "two", out)

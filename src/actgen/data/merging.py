@@ -66,8 +66,8 @@ def merge(
     """Join the stores `folders` into the store `out`; `told` hears how many images are there.
 
     An image that an earlier store holds too is taken once. A key that stands for another image in an earlier store gets
-    `prefix`, the number of its store (from 1) and a dash in front. `UserError` where that is needed and not given, for classes that
-    contradict each other, for damaged images, and for an `out` that holds anything else.
+    `prefix`, the number of its store (from 1) and a dash in front. `UserError` where that is needed and not given, for classes
+    that contradict each other, for damaged images, and for an `out` that holds anything else.
     """
     for folder in folders:
         refuse_no_store(folder)
@@ -158,8 +158,8 @@ class _Plan:
         try:
             parse_line(encode({"key": new, "file_name": f"images/{new}.png"}))
         except ValueError as error:
-            raise UserError(f"--prefix makes the key {brief(new)}, which none can be. Allowed are letters, digits and ._+- after "
-                            "a letter or digit, 100 characters in all.") from error  # fmt: skip
+            raise UserError(f"--prefix makes the key {brief(new)}, which none can be. Allowed are letters, digits and ._+- "
+                            "after a letter or digit, 100 characters in all.") from error  # fmt: skip
         if new in self.taken:
             raise UserError(f"--prefix makes the key {new}, which is taken, too. Give another one.")
         return new

@@ -42,8 +42,8 @@ class MicroBatches:
                     raise
                 if not self.may_split:
                     raise UserError(f"{len(images)} images of {images.shape[-1]} pixels do not fit into memory in training. "
-                                    "Give a smaller training.batch_size or more processes; where several share a BatchNorm, a batch "
-                                    "is not split.") from error  # fmt: skip
+                                    "Give a smaller training.batch_size or more processes; where several share a BatchNorm, a "
+                                    "batch is not split.") from error  # fmt: skip
                 if len(images) // (2 * self.parts) < FEWEST:
                     few = -(-len(images) // self.parts)
                     raise UserError(f"{few} images of {images.shape[-1]} pixels do not fit into memory in training. Give a "
