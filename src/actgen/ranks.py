@@ -80,6 +80,10 @@ def begin(timeout: timedelta = TIMEOUT) -> None:
     from accelerate import PartialState
     from torch import distributed
 
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise Shared(f"{here} processes on a machine with {gpus} GPU{'s' if gpus > 1 else ''}: each needs one of its own. "
+                     f"Start {gpus}.")  # fmt: skip
     try:
         PartialState(cpu=not torch.cuda.is_available(), timeout=timeout)
         is_gloo = distributed.get_backend() == "gloo"
@@ -251,8 +255,11 @@ def agreed() -> Iterator[None]:
 
 def refuse_different(facts: dict[str, str]) -> None:
     """Raise `UserError` unless the facts are the same on all ranks."""
+    if _job.size == 1:
+        return
+    first = broadcast(facts)
     for number, other in enumerate(exchange(facts)):
-        if differs := [name for name, value in broadcast(facts).items() if other.get(name) != value]:
+        if differs := [name for name, value in first.items() if other.get(name) != value]:
             raise Shared(f"process {number} has another {' and another '.join(differs)} than process 0. Every machine needs "
                          "the same files and the same version of actgen.")  # fmt: skip
 

@@ -166,6 +166,7 @@ def run(
     `data` and `generators`: see `open_run`; without `page` no report.html is written. Of several processes (`ranks.begin`) all
     must call this; rank 0 writes the folder.
     """
+    ranks.refuse_different({"recipe": to_toml(recipe)})
     if (summary := ranks.of_first(lambda: _finished(recipe, out, page))) is not None:
         return summary
     with ExitStack() as held:
@@ -173,6 +174,7 @@ def run(
             home = held.enter_context(ranks.home(out))
             refuse_in_use(home)  # before a minute goes by with opening
             training = open_run(recipe, home, data, generators)
+        with ranks.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
             checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
         if training.mining is not None and training.mining.pool == CROSS_FIT:

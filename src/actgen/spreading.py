@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from . import ranks, stopping
 from .classify.classifier import Classifier
@@ -93,7 +94,8 @@ class Spread:
     @contextmanager
     def leading(self) -> Iterator[None]:
         """Tell the other ranks, when rank 0's block ends, that and how it ended: its bank, an error, or a signal."""
-        self.bank.news = news = []
+        news: list[tuple[int, Tensor]] = []
+        self.bank.news = news
         try:
             yield
         except ranks.Lost:

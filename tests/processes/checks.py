@@ -99,5 +99,5 @@ def _one_step(model: nn.Module, images: Tensor, labels: Tensor, mixing: Mixing) 
         assert one.grad is not None
         assert other.grad is not None
         torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-13)
-    for one, other in zip(alone.buffers(), shared.buffers(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-13)
+    for held, other_held in zip(alone.buffers(), shared.buffers(), strict=True):
+        torch.testing.assert_close(held, other_held, rtol=0, atol=1e-13)

@@ -16,9 +16,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from actgen.data.verify import verify
+from actgen.redraw import redraw
 from tests.conftest import read_lines, tree
 from tests.processes.conftest import ENVIRONMENT, Launch
 from tests.test_run import assert_same_run
+
+pytestmark = pytest.mark.timeout(1200)
 
 # What a classifier with other rounding in it leaves in a manifest line.
 ROUNDED = ("probability", "guide_probability")
@@ -86,6 +89,13 @@ def test_two_processes_do_the_run_of_one(runs: Path) -> None:
     assert (runs / "two.log").read_text(encoding="utf-8").count("optimiser") == 1  # one of them speaks
 
 
+def test_what_another_process_drew_can_be_drawn_again(runs: Path, tmp_path: Path) -> None:
+    """Rank 1 drew the second batch of a round."""
+    second = read_lines(runs / "two" / "store" / "metadata.jsonl")[5]
+    (again,) = redraw(runs / "two" / "store", [second["key"]], tmp_path / "again")
+    assert again.differs == (0, 0)
+
+
 def test_another_process_needs_not_see_the_store(
     runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
 ) -> None:
@@ -100,7 +110,7 @@ def test_another_process_needs_not_see_the_store(
     assert_same_run(runs / "two", disk / "run")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_and_one_process_goes_on(
     rank: int, runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
 ) -> None:

@@ -84,7 +84,7 @@ class _Normalise(torch.autograd.Function):
         return normal
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
         normal, scale = ctx.saved_tensors
         shape, over = [1, -1, *[1] * (slope.ndim - 2)], [0, *range(2, slope.ndim)]

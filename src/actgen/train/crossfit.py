@@ -45,7 +45,8 @@ def cross_fit(training: Training, mining: Mining) -> Predictions:
 def _held(path: Path) -> Tensor | None:
     """Return the logits that were kept; None if they are not there, or not whole: made again, the same."""
     try:
-        return load_file(path)["logits"]
+        logits: Tensor = load_file(path)["logits"]
+        return logits
     except (OSError, SafetensorError, KeyError):
         return None
 

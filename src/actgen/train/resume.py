@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checkpoint, ranks
+from ..data.imageset import names_digest
 from ..errors import UserError
 from ..filters.leakage import refuse_leaks
 from . import exchange
@@ -45,7 +46,8 @@ def restore(training: Training) -> None:
         if ranks.is_first():
             _restore(training)
     if ranks.size() > 1:
-        ranks.refuse_different(training.inputs)
+        tests = "" if training.test is None else names_digest(training.test)
+        ranks.refuse_different({**training.inputs, "test images": tests})
         state = ranks.broadcast(_state(training) if ranks.is_first() else dict[str, Any]())
         if not ranks.is_first():
             _apply(training, training.folder, state)
