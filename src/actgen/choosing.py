@@ -125,6 +125,10 @@ class Chooser:
         """The generator's columns of the manifest."""
         return self.artist.facts
 
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return all requests as one group."""
+        return [list(requests)]
+
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip

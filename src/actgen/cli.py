@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from . import ranks
 from .cli_bench import bench, report_bench
 from .cli_store import store
-from .errors import UserError
+from .errors import UserError, system_refusal
 from .plain import for_terminal, shortened
 from .stopping import Stopped, heeded
 
@@ -27,7 +28,9 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             command = shlex.join(["actgen", *sys.argv[1:]])
-            _tell(f"stopped. Continue with: {for_terminal(command)}")
+            if ranks.speaks():
+                again = "Continue with the launcher and" if ranks.launched() > 1 else "Continue with:"
+                _tell(f"stopped. {again} {for_terminal(command)}")
             raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
 
 
@@ -99,11 +102,19 @@ def train(
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
              "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
-    full = build_recipe(recipe, settings or [], flags)
+    if dry_run and ranks.launched() > 1:
+        raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
+    if ranks.is_alone_by_mistake():
+        _tell("accelerate --cpu has started one process, which is what it does without MPI. For several: torchrun "
+              "--nproc_per_node 2 -m actgen train ...")  # fmt: skip
+    ranks.begin()
+    with ranks.agreed():
+        full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     if dry_run:
         show_estimate(console, full, estimate(full, out))
         return
+    console.quiet = not ranks.is_first()
     with RunBars(console, full.training.epochs) as bars:
         summary = run(
             full,
@@ -113,6 +124,7 @@ def train(
             on_sample=bars.sample,
         )
     show_summary(console, summary, out)
+    ranks.end()
 
 
 @app.command()
@@ -245,18 +257,30 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
     try:
         with heeded():
+            _refuse_several()
             app()
+    except ranks.Shared as error:
+        _refuse(str(error), speaks=ranks.speaks())
+    except ranks.Lost as error:
+        _refuse(str(error), speaks=ranks.rank() < 2)  # rank 0 may be the one that is lost
     except UserError as error:
-        _refuse(str(error))
+        _refuse(f"process {ranks.rank()}: {error}" if ranks.rank() else str(error))
     except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]
-        _refuse(f"{error.filename or 'a file could not be read or written'}: {reason}. Check the path, its permissions and the "
-                "room on the disk; then the same command continues.")  # fmt: skip
+        _refuse(system_refusal(error))
 
 
-def _refuse(message: str) -> NoReturn:
-    plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
-    _tell(f"[bold red]actgen:[/] {plain}")
+def _refuse_several() -> None:
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if ranks.launched() > 1 and command != "train":
+        raise ranks.Shared(
+            f"{command or 'this'} is not for several processes; only `actgen train` is. Give it without the launcher."
+        )
+
+
+def _refuse(message: str, *, speaks: bool = True) -> NoReturn:
+    if speaks:
+        plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
+        _tell(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)
 
 

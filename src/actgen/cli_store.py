@@ -66,6 +66,25 @@ def _list(title: str, found: Sequence[Finding]) -> None:
 
 
 @store.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two folders or more with metadata.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The store to make; the same command goes on where it was stopped.")],
+    prefix: Annotated[
+        str, typer.Option(help="For keys that stand for different images: PREFIX and the store's number go in front.")
+    ] = "",
+) -> None:  # fmt: skip
+    """Join stores into one: identical images once, every line as it was, with the store that it came from."""
+    from .cli_show import Bar
+    from .data.merging import merge as join
+
+    with Bar(console, "merging", None) as bar:
+        done = join(folders, out, prefix=prefix, told=bar.at)
+    twice = f"; {done.twice} were there twice" if done.twice else ""
+    renamed = f"; {done.renamed} have a new key" if done.renamed else ""
+    console.print(f"{done.images} images in {escape(str(out))}{twice}{renamed}")
+
+
+@store.command()
 def leaks(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
     data: Annotated[str, typer.Option(help="The data whose test images must not be in the store, as for train.")],

@@ -35,6 +35,10 @@ class Copyist:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
 
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return all requests as one group."""
+        return [list(requests)]
+
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip

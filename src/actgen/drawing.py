@@ -67,6 +67,10 @@ class Draws(Protocol):
         """What a picture depends on beside its request and the drawing."""
         ...
 
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests in the order of drawing; those of one group may share a batch."""
+        ...
+
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip
@@ -127,6 +131,10 @@ class Artist:
             for name in class_names:
                 self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
 
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests by the guides that act on them."""
+        return list(_by_kind(Opener(self.backbone, self.drawing, self.bank), requests).values())
+
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip
@@ -146,10 +154,7 @@ class Artist:
         `done` are the keys of the first batches, drawn before a stop: the others are the same batches as without it.
         """
         opener = Opener(self.backbone, self.drawing, self.bank, guide_image, classifier)
-        groups: dict[Kind, list[Request]] = {}
-        for request in requests:
-            groups.setdefault(opener.kind(request), []).append(request)
-        for kind, members in groups.items():
+        for kind, members in _by_kind(opener, requests).items():
             waiting = [request for request in members if request.key not in done]
             while waiting:
                 drawn = self._draw_batch(opener, waiting[: self.batch_size], kind)
@@ -222,6 +227,13 @@ class Artist:
             Sample(request=request, image=pictures[k], latents=latents[k].float().cpu(), mask=masks[k], seconds=seconds)
             for k, request in enumerate(requests)
         ]
+
+
+def _by_kind(opener: Opener, requests: Sequence[Request]) -> dict[Kind, list[Request]]:
+    groups: dict[Kind, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(opener.kind(request), []).append(request)
+    return groups
 
 
 def flaw(sample: Sample) -> str:

@@ -14,3 +14,10 @@ def refuse_file(out: Path) -> None:
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise UserError(f"--out {out}: {path} is a file. Give a folder.")
+
+
+def system_refusal(error: OSError) -> str:
+    """Return what the system refused, in words."""
+    reason = error.strerror or str(error).partition("\n")[0]
+    return (f"{error.filename or 'a file could not be read or written'}: {reason}. Check the path, its permissions and the "
+            "room on the disk; then the same command continues.")  # fmt: skip

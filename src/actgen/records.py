@@ -73,6 +73,11 @@ class Request:
     guides: tuple[str, ...] = ()
     strength: float = 1.0
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Request:
+        """Return the request of which `data` is the `dataclasses.asdict`."""
+        return cls(**{**data, "guides": tuple(data["guides"]), "source": data["source"] and Source(**data["source"])})
+
     @property
     def sees_source(self) -> bool:
         """Whether the drawing starts from its source image or is guided by it."""
@@ -102,11 +107,7 @@ class Plan:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Plan:
         """Return the plan of which `data` is the `dataclasses.asdict`."""
-        requests = tuple(
-            Request(**{**one, "guides": tuple(one["guides"]), "source": one["source"] and Source(**one["source"])})
-            for one in data["requests"]
-        )
-        return cls(**{**data, "requests": requests})
+        return cls(**{**data, "requests": tuple(map(Request.from_data, data["requests"]))})
 
 
 @dataclass(frozen=True, kw_only=True)

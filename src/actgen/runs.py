@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import safetensors.torch
 from accelerate import PartialState
 
-from . import checkpoint
+from . import checkpoint, ranks
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT, TRAINING, Mining
@@ -45,6 +46,7 @@ from .prompts import class_prompt
 from .recipe import BUNDLED, Recipe, to_toml
 from .report.html import write_report
 from .seeding import derive
+from .spreading import Spread
 from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
@@ -136,13 +138,15 @@ def open_run(
     held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
     round_ = None
     if recipe.strategy != "none":
+        artist = open_artist(recipe, real.class_names, classifier, data.prompts, generators)
+        judges = ranks.is_first()  # and writes
         round_ = Round(
-            artist=open_artist(recipe, real.class_names, classifier, data.prompts, generators), strategy=strategy,
+            artist=artist if ranks.size() == 1 else Spread(artist), strategy=strategy,
             store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
             prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
             files=RoundFiles(out / "rounds") if generation.replay else None,
-            filters=open_chain(recipe.filters, real, data.test, str(PartialState().device)),
-            ledger=Ledger(out, pictures=recipe.filters.keep_refused),
+            filters=open_chain(recipe.filters, real, data.test, str(PartialState().device)) if judges else None,
+            ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
             journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
         )  # fmt: skip
     return Training(
@@ -160,18 +164,20 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
-    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    `data` and `generators`: see `open_run`; without `page` no report.html is written. Of several processes (`ranks.begin`) all
+    must call this; rank 0 writes the folder.
     """
-    finished = out / "summary.json"
-    if finished.exists():
-        _refuse_other_run(recipe, out)
-        if page and not (out / "report.html").exists():
-            write_report(out)
-        return _read_summary(finished)
-    refuse_in_use(out)  # before a minute goes by with opening
-    training = open_run(recipe, out, data, generators)
-    with locked(out):
-        checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+    ranks.refuse_different({"recipe": to_toml(recipe)})
+    if (summary := ranks.of_first(lambda: _finished(recipe, out, page))) is not None:
+        return summary
+    with ExitStack() as held:
+        with ranks.agreed():
+            home = held.enter_context(ranks.home(out))
+            refuse_in_use(home)  # before a minute goes by with opening
+            training = open_run(recipe, home, data, generators)
+        with ranks.agreed():  # nothing is written before all have opened it
+            held.enter_context(locked(home))
+            checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:
@@ -179,12 +185,27 @@ def run(
         for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
             if on_epoch is not None:
                 on_epoch(stats)
-        summary = summarise(recipe, training)
-        weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
-        checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
-        checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-        if page:
-            write_report(out)
+        return ranks.of_first(lambda: _finish(recipe, training, page))
+
+
+def _finished(recipe: Recipe, out: Path, page: bool) -> dict[str, Any] | None:
+    """Return the summary of a run that is finished; None if it is not."""
+    if not (out / "summary.json").exists():
+        return None
+    _refuse_other_run(recipe, out)
+    if page and not (out / "report.html").exists():
+        write_report(out)
+    return _read_summary(out / "summary.json")
+
+
+def _finish(recipe: Recipe, training: Training, page: bool) -> dict[str, Any]:
+    """Write what a run comes to; return the summary."""
+    out, summary = training.folder, summarise(recipe, training)
+    weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
+    checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
+    checkpoint.write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    if page:
+        write_report(out)
     return summary
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -20,15 +21,20 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.code = 128 + number
+        self.number, self.code = number, 128 + number
 
 
 class _State:
-    """Of this process: who installed the handlers, how many `deferred` are open, the first signal that came."""
+    """Of this process: who installed the handlers, how many `deferred` are open, the first signal that came and when.
+
+    A signal within `patience` seconds after it is the same one.
+    """
 
     owner = 0
     deferred = 0
     asked = 0
+    since = 0.0
+    patience = 0.0
 
 
 @contextmanager
@@ -62,6 +68,22 @@ def asked() -> bool:
     return _State.asked != 0
 
 
+def signal_asked() -> int:
+    """Return the number of that signal, 0 if there is none."""
+    return _State.asked
+
+
+def ask(number: int) -> None:
+    """Do as if signal `number` had come, which is answered at the next `check`; 0 for none."""
+    if number and not _State.asked:
+        _State.asked, _State.since = number, time.monotonic()
+
+
+def be_patient(seconds: float) -> None:
+    """Take a signal that comes within so many seconds after the first for the same one, sent twice."""
+    _State.patience = seconds
+
+
 def check() -> None:
     """Raise `Stopped` if a signal has come."""
     if _State.asked:
@@ -73,6 +95,10 @@ def _handle(number: int, _: FrameType | None) -> None:
         if number == signal.SIGTERM:
             os._exit(128 + number)
         return
-    again, _State.asked = _State.asked, number
+    now = time.monotonic()
+    again = bool(_State.asked) and now - _State.since >= _State.patience
+    if not _State.asked:
+        _State.since = now
+    _State.asked = number
     if again or not _State.deferred:
         raise Stopped(number)

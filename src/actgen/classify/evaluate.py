@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .. import ranks
 from ..borrowing import frozen
 from ..data.imageset import ImageSet, to_pixels
 from ..errors import UserError
@@ -70,12 +71,24 @@ def predict_pixels(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int 
 
 
 def predict(classifier: Classifier, images: ImageSet, batch_size: int = 250) -> Predictions:
-    """Return the classifier's predictions for `images`, fitted to its input size."""
+    """Return the classifier's predictions for `images`, fitted to its input size.
+
+    In a run of several processes each takes some of the batches, and all must call this.
+    """
     total = len(images.labels)
     if not total:
         raise UserError("there is no image to look at: give one held-out image or more.")
-    parts = [
-        predict_pixels(classifier, to_pixels(images, classifier.image_size, range(start, min(start + batch_size, total))))
-        for start in range(0, total, batch_size)
-    ]
+
+    def logits(start: int) -> Tensor:
+        rows = range(start, min(start + batch_size, total))
+        return predict_pixels(classifier, to_pixels(images, classifier.image_size, rows))
+
+    parts = ranks.spread(range(0, total, batch_size), logits)
     return Predictions(torch.cat(parts), torch.tensor(list(images.labels)))
+
+
+def predict_together(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int = 250) -> Tensor:
+    """As `predict_pixels`; in a run of several processes each takes some of the batches, and all must call this."""
+    if ranks.size() == 1:
+        return predict_pixels(classifier, pixels_NCHW, batch_size)
+    return torch.cat(ranks.spread(pixels_NCHW.split(batch_size), lambda batch: predict_pixels(classifier, batch, batch_size)))

@@ -9,15 +9,21 @@ from torch import Tensor
 
 
 class MemoryBank:
-    """Final latents of earlier images, at most `capacity` a class, the oldest leaving first."""
+    """Final latents of earlier images, at most `capacity` a class, the oldest leaving first.
+
+    While `news` is a list, what is added is noted there too (`spreading.py`).
+    """
 
     def __init__(self, capacity: int = 256) -> None:
         self.capacity = capacity
         self._latents: dict[int, deque[Tensor]] = {}
+        self.news: list[tuple[int, Tensor]] | None = None
 
     def add(self, label: int, latents_CHW: Tensor) -> None:
         """Remember one finished image's latents."""
         self._latents.setdefault(label, deque(maxlen=self.capacity)).append(latents_CHW.detach().float().cpu())
+        if self.news is not None:
+            self.news.append((label, latents_CHW.detach().float().cpu()))
 
     def draw(self, label: int) -> Tensor:
         """Return all latents of `label`, [M, C, H, W]; M is 0 if there are none."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
-from .. import checkpoint
+from .. import checkpoint, ranks
 from ..classify.evaluate import Predictions, predict
 from ..classify.mining import Mining
 from ..data.imageset import ImageSet, Subset
@@ -27,16 +30,25 @@ def cross_fit(training: Training, mining: Mining) -> Predictions:
     """Return out-of-fold predictions of all real images; they are kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "crossfit.safetensors"
     labels = torch.tensor(list(training.real.labels))
-    try:
-        return Predictions(load_file(path)["logits"], labels)
-    except (OSError, SafetensorError, KeyError):  # not there, or not whole: made again, the same
-        pass
+    held = ranks.of_first(partial(_held, path))
+    if held is not None:
+        return Predictions(held, labels)
     logits = torch.zeros(len(labels), len(training.real.class_names))
     for number, (kept, out) in enumerate(folds(training.real, mining.folds, training.seed)):
         model = _trained(training, Subset(training.real, kept), mining.fold_epochs, number)
         logits[list(out)] = predict(model.classifier, Subset(training.real, out)).logits_NK
-    checkpoint.write_bytes(path, save({"logits": logits}))
+    if ranks.is_first():
+        checkpoint.write_bytes(path, save({"logits": logits}))
     return Predictions(logits, labels)
+
+
+def _held(path: Path) -> Tensor | None:
+    """Return the logits that were kept; None if they are not there, or not whole: made again, the same."""
+    try:
+        logits: Tensor = load_file(path)["logits"]
+        return logits
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 def folds(images: ImageSet, count: int, seed: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

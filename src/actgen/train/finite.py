@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from ..errors import UserError
+from ..ranks import Shared
 from .state import Training
 
 
@@ -16,7 +16,7 @@ def refuse_not_finite(training: Training, name: str, value: float, at: tuple[int
         return
     epoch, step = at
     there = f"The state after epoch {epoch} is in {training.folder / 'checkpoints'}." if epoch else "No epoch was finished."
-    raise UserError(f"the training {name} is {value} in step {step + 1} of epoch {epoch + 1}, at a learning rate of "
+    raise Shared(f"the training {name} is {value} in step {step + 1} of epoch {epoch + 1}, at a learning rate of "
                     f"{training.optimizer.param_groups[0]['lr']:.3g}. {there}\nStart again with a smaller "
                     f"training.learning_rate (now {training.options.learning_rate:g}) and another --out.")  # fmt: skip
 

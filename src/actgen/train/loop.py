@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..classify.evaluate import Predictions, predict, predict_pixels
+from .. import ranks
+from ..classify.evaluate import Predictions, predict, predict_together
 from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
 from ..records import Progress
@@ -25,9 +26,12 @@ from ..stopping import Stopped, asked, check, deferred
 from ..strategies.allowance import class_losses
 from ..strategies.base import BEFORE
 from ..synthesis import Round
+from .batchnorm import shared_statistics
+from .exchange import agree_on_weights, begin_together, draw_together
 from .finite import gradient_norm, refuse_not_finite
 from .loading import batches
 from .options import TrainingOptions
+from .part import own_part
 from .random_states import get_random, set_random
 from .resume import restore, save
 from .schedule import learning_rate, schedule_position
@@ -50,7 +54,7 @@ def fit(
                 drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
                                filters=training.tallied())  # fmt: skip
-            training.stats.append(asdict(stats))
+            training.stats.append(ranks.broadcast(asdict(stats)))
             training.trained = training.begun = None
             save(training)
         yield stats
@@ -92,7 +96,8 @@ def train_epoch(
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
     order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
     within = training.within or Within()
-    loader = batches(mixture, order[within.steps * options.batch_size :], options.batch_size, options.workers,
+    part = own_part(options.batch_size, mixed=options.mixing.acts)
+    loader = batches(mixture, part.of(order[within.steps * options.batch_size :]), len(part.rows), options.workers,
                      generator(seed, "loader", epoch))  # fmt: skip
     classes = len(mixture.real.class_names)
     training.model.train()
@@ -104,11 +109,13 @@ def train_epoch(
             position = schedule_position(epoch, number, steps, nominal)
             rate = learning_rate(position, nominal * options.epochs, options.learning_rate, options.warmup_fraction,
                                  options.min_learning_rate)  # fmt: skip
-            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number))
+            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number), part)
             images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
-            loss, logits = _step(training, images, targets, rate, (epoch, number))
+            if ranks.size() > 1:  # what the model draws itself is the rank's own
+                torch.manual_seed(derive(seed, "epoch", epoch, number, ranks.rank()))
+            loss, logits = _step(training, images[part.guests :], targets[part.guests :], rate, (epoch, number), part.share)
             losses += loss
-            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets)
+            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets[part.guests :])
             if training.average is not None:
                 training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
@@ -120,23 +127,27 @@ def train_epoch(
 
 
 def _step(
-    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int]
+    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int], own: float
 ) -> tuple[float, Tensor]:  # fmt: skip
-    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it."""
+    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it.
+
+    `own`: how much of the whole batch the images are, in (0, 1]; the loss is that of the whole batch.
+    """
     options, accelerator = training.options, training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = rate
 
     def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
-        with accelerator.autocast():
+        with accelerator.autocast(), shared_statistics():
             logits = training.model(images)
-            loss = options.loss(logits, targets, options.label_smoothing) * share
+            loss = options.loss(logits, targets, options.label_smoothing) * (share * own)
         accelerator.backward(loss)
         return float(loss.detach()), logits.detach()
 
     parts = training.micro_batches.run(part, images, targets, training.optimizer.zero_grad)
-    loss = sum(loss for loss, _ in parts)
+    loss = ranks.total(sum(loss for loss, _ in parts))
     refuse_not_finite(training, "loss", loss, at)
+    ranks.add_up([p.grad for p in training.model.parameters() if p.grad is not None])
     if accelerator.scaler is None:  # which leaves out a step whose gradient overflowed
         refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
     if options.clip_norm:
@@ -151,6 +162,7 @@ def _watch(
     """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
     if training.running is None:
         return
+    logits, targets = ranks.joined(logits), ranks.joined(targets)
     rows, count = training.real_rows(epoch), len(mixture.real.labels)
     real = [(place, rows[index]) for place, index in enumerate(order[: len(logits)]) if index < count]
     places = torch.tensor([place for place, _ in real], dtype=torch.long)
@@ -176,7 +188,7 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
     if pixels is None:
         seen = predict(training.tested, training.test)
     else:
-        seen = Predictions(predict_pixels(training.tested, pixels), torch.tensor(list(training.test.labels)))
+        seen = Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
     classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
@@ -192,7 +204,7 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
         if training.begun.plan.requests:
             save(training)  # a stop in the round repeats neither the training nor the plan
     refusals = len(round_.artist.refused)
-    training.snapshot = round_.draw(training.begun.plan, training.asked, on_sample)
+    training.snapshot = draw_together(training, on_sample)
     seconds = training.begun.seconds + earlier + time.perf_counter() - began
     return {
         "holdout_accuracy": training.begun.holdout_accuracy, "generation_seconds": round(seconds, 3),
@@ -203,12 +215,17 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
 def _begin(training: Training, round_: Round, epoch: int) -> Begun:
     """Look at the real images and plan what to draw."""
     began = time.perf_counter()
+    agree_on_weights(training)
     seen = training.look()
     accuracy = None if seen is None else round(100 * seen.accuracy, 4)
-    now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
-    plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
-    scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
-    return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting)
+
+    def begun() -> Begun:
+        now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
+        plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
+        scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
+        return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting)
+
+    return begin_together(begun)
 
 
 def _shares(training: Training, seen: Predictions | None) -> list[float] | None:

@@ -22,8 +22,9 @@ class MicroBatches:
     whole batch, but for what looks at a batch as a whole (BatchNorm) or draws anew in every pass (dropout).
     """
 
-    def __init__(self) -> None:
-        self.parts = 1
+    def __init__(self, *, may_split: bool = True) -> None:
+        """`may_split`: not where every pass has to meet those of other processes (`batchnorm.py`)."""
+        self.parts, self.may_split = 1, may_split
 
     def run(
         self, step: Callable[[Tensor, Tensor, float], _Out], images: Tensor, targets: Tensor, begin: Callable[[], None]
@@ -39,6 +40,10 @@ class MicroBatches:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if not self.may_split:
+                    raise UserError(f"{len(images)} images of {images.shape[-1]} pixels do not fit into memory in training. "
+                                    "Give a smaller training.batch_size or more processes; where several share a BatchNorm, a "
+                                    "batch is not split.") from error  # fmt: skip
                 if len(images) // (2 * self.parts) < FEWEST:
                     few = -(-len(images) // self.parts)
                     raise UserError(f"{few} images of {images.shape[-1]} pixels do not fit into memory in training. Give a "

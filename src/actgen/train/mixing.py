@@ -20,9 +20,14 @@ class Mixing:
     cutmix: float = 0.0
     probability: float = 1.0
 
+    @property
+    def acts(self) -> bool:
+        """Whether it ever mixes."""
+        return self.mixup > 0 or self.cutmix > 0
+
     def __call__(self, images: Tensor, labels: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
         """[B, 3, S, S] and labels [B] -> mixed images and probabilities [B, K], or both as given; a function of `seed`."""
-        if self.mixup == 0 and self.cutmix == 0:
+        if not self.acts:
             return images, labels
         from torchvision.transforms import v2
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
+from .part import Part, all_of
+
 STRONGEST = 30
 
 Operation = Callable[[Tensor, float], Tensor]  # [N, 3, H, W] in [0, 1] and a signed strength in [-1, 1]
@@ -52,13 +54,16 @@ UNSIGNED: dict[str, Operation] = {
 _OPERATIONS = [*SIGNED.values(), *UNSIGNED.values()]
 
 
-def rand_augment(images: Tensor, operations: int, magnitude: float, rng: torch.Generator) -> Tensor:
+def rand_augment(
+    images: Tensor, operations: int, magnitude: float, rng: torch.Generator, part: Part | None = None
+) -> Tensor:  # fmt: skip
     """[B, 3, S, S] in [0, 1] -> the same shape after `operations` random operations an image, each of strength
-    `magnitude` / 30 and of random direction.
+    `magnitude` / 30 and of random direction. `part`: see `Augmentation`.
     """
+    part = all_of(len(images)) if part is None else part
     for _ in range(operations):
-        which = torch.randint(len(_OPERATIONS), (len(images),), generator=rng)
-        sign = torch.randint(2, (len(images),), generator=rng)
+        which = torch.randint(len(_OPERATIONS), (part.whole,), generator=rng)[list(part.rows)]
+        sign = torch.randint(2, (part.whole,), generator=rng)[list(part.rows)]
         sign[which >= len(SIGNED)] = 1
         out = images.clone()
         for number, forwards in torch.stack([which, sign], dim=1).unique(dim=0).tolist():

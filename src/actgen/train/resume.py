@@ -17,10 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint
+from .. import checkpoint, ranks
+from ..data.imageset import names_digest
 from ..errors import UserError
 from ..filters.leakage import refuse_leaks
-from ..records import Plan
+from . import exchange
 from .state import Begun, EpochStats, Training, Within
 
 _TRAINING = "1-training"
@@ -28,14 +29,32 @@ _log = logging.getLogger(__name__)
 
 
 def save(training: Training) -> None:
-    """Write a checkpoint, then the statistics; checkpoints that are not needed any more are removed."""
+    """Write a checkpoint, then the statistics; checkpoints that are not needed any more are removed. Rank 0 alone does."""
+    if not ranks.is_first():
+        return
     checkpoint.save(_folder(training) / f"{training.start:07d}-{_stage(training)}.pt", _state(training))
     checkpoint.write_lines(training.folder / "stats.jsonl", training.stats)
     _prune(training)
 
 
 def restore(training: Training) -> None:
-    """Continue from the newest checkpoint that is whole; images drawn after it are set aside, to be drawn again."""
+    """Continue from the newest checkpoint that is whole; images drawn after it are set aside, to be drawn again.
+
+    Of several processes rank 0 does, and the others go on from its state.
+    """
+    with ranks.agreed():
+        if ranks.is_first():
+            _restore(training)
+    if ranks.size() > 1:
+        tests = "" if training.test is None else names_digest(training.test)
+        ranks.refuse_different({**training.inputs, "test images": tests})
+        state = ranks.broadcast(_state(training) if ranks.is_first() else dict[str, Any]())
+        if not ranks.is_first():
+            _apply(training, training.folder, state)
+        exchange.open_pictures(training)
+
+
+def _restore(training: Training) -> None:
     images, turned_down, chain = _load(training)
     checkpoint.clean(training.folder)
     _prune(training)
@@ -119,7 +138,7 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         training.before = None if state["before"] is None else float(state["before"])
         training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
         training.within = None if within is None else Within(**within)
-        training.begun = None if begun is None else Begun(**{**begun, "plan": Plan.from_data(begun["plan"])})
+        training.begun = None if begun is None else Begun.from_data(begun)
         return int(state["images"]), int(state["turned_down"]), str(state["chain"])
     except UserError:
         raise

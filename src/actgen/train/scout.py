@@ -9,13 +9,15 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from torch import Tensor
 
-from .. import checkpoint
+from .. import checkpoint, ranks
 from ..classify.evaluate import Predictions, predict
 from ..classify.mining import Mining
 from ..seeding import derive
@@ -28,8 +30,8 @@ def scout(training: Training, mining: Mining) -> Scouted:
     """Return the scout of a training; it is kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "scout.safetensors"
     try:
-        return _read(path, training)
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
+        return _scouted(ranks.of_first(partial(_held, path)), training)
+    except (LookupError, TypeError, ValueError, RuntimeError):
         pass  # not there, or not whole: made again, the same
     began = time.perf_counter()
     short = _trained(training, mining.scout_epochs)
@@ -38,7 +40,8 @@ def scout(training: Training, mining: Mining) -> Scouted:
     seconds = time.perf_counter() - began
     weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
     held = {**weights, "logits": seen.logits_NK, "running": running}
-    checkpoint.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
+    if ranks.is_first():
+        checkpoint.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
     return Scouted(short.tested, replace(seen, running_N=running), seconds)
 
 
@@ -56,11 +59,19 @@ def _trained(training: Training, epochs: int) -> Training:
     return short
 
 
-def _read(path: Path, training: Training) -> Scouted:
-    held = load_file(path)
+def _held(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors that were kept and the seconds they took; nothing if the file cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            seconds = str(file.metadata()["seconds"])
+        return load_file(path), seconds
+    except (OSError, SafetensorError, LookupError, TypeError):
+        return {}, ""
+
+
+def _scouted(kept: tuple[dict[str, Tensor], str], training: Training) -> Scouted:
+    held, seconds = kept
     labels = torch.tensor(list(training.real.labels))
     classifier = copy.deepcopy(training.classifier)
     classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
-    with safe_open(path, "pt") as file:
-        seconds = float(file.metadata()["seconds"])
-    return Scouted(classifier, Predictions(held["logits"], labels, held["running"]), seconds)
+    return Scouted(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))

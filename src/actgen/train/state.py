@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
+from .. import ranks
 from ..classify.classifier import Classifier
 from ..classify.evaluate import Predictions
 from ..classify.mining import CROSS_FIT, TRAINING, Mining
@@ -23,6 +25,7 @@ from ..strategies.allowance import Allowance
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
+from .batchnorm import has_batch_norm
 from .microbatch import MicroBatches
 from .options import TrainingOptions
 from .precision import open_accelerator
@@ -87,6 +90,11 @@ class Begun:
     holdout_accuracy: float | None
     seconds: float
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Begun:
+        """Return what `data` is the `dataclasses.asdict` of."""
+        return cls(**{**data, "plan": Plan.from_data(data["plan"])})
+
 
 @dataclass(kw_only=True)
 class Within:
@@ -138,7 +146,11 @@ class Training:
         options = self.options
         self.accelerator = open_accelerator(options.precision)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
-        self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
+        if ranks.size() == 1:
+            self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
+        else:  # accelerate would wrap the model; what the ranks share is in `loop.py`
+            self.model = self.accelerator.prepare_model(self.classifier, evaluation_mode=True)
+            self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         if options.precision != "no":  # only the training step is in mixed precision: see `_step`
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
@@ -149,7 +161,7 @@ class Training:
         self.cross_fitted: Predictions | None = None
         self.scouted: Scouted | None = None
         self.allowance = Allowance(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
-        self.micro_batches = MicroBatches()
+        self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
         self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
 

@@ -1,0 +1,5 @@
+"""`python -m actgen`, which is how torchrun and accelerate start it."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""An artist on several processes: each draws some of the batches, and rank 0 gets them all in the order of one process.
+
+Rank 0 does the round with it as with any artist; the others `follow`, and do what rank 0 says until its round is over. A batch
+is drawn whole by one rank, so every picture is what it would have been with one process and the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import ranks, stopping
+from .classify.classifier import Classifier
+from .drawing import Draws, Refusal
+from .errors import UserError
+from .guides.bank import MemoryBank
+from .opening import GuideImage
+from .presets import Drawing
+from .records import Request, Sample
+
+
+class Spread:
+    """The artists of all ranks as one; `artist` is this rank's."""
+
+    def __init__(self, artist: Draws) -> None:
+        self.artist = artist
+        self.refused: list[Refusal] = []
+
+    @property
+    def drawing(self) -> Drawing:
+        """The artist's settings."""
+        return self.artist.drawing
+
+    @property
+    def bank(self) -> MemoryBank:
+        """The artist's memory; `leading` and `follow` keep those of all ranks equal."""
+        return self.artist.bank
+
+    @property
+    def batch_size(self) -> int:
+        """How many are drawn at a time on each rank: as many as fit into the memory of every one."""
+        return self.artist.batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.artist.batch_size = value
+
+    @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return self.artist.together
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.artist.facts
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests that may share a batch."""
+        return self.artist.groups(requests)
+
+    def draw(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
+    ) -> Iterator[Sample]:  # fmt: skip
+        """Yield a sample for every request but the refused ones."""
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    def draw_batches(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:  # fmt: skip
+        """Yield the samples of one batch after the other, drawn a batch a rank at a time; for rank 0, within `leading`."""
+        waiting = [[one for one in group if one.key not in done] for group in self.groups(requests)]
+        size, many = self.together, ranks.size()
+        batches = [group[start : start + size] for group in waiting for start in range(0, len(group), size)]
+        for start in range(0, len(batches), many):
+            wave = batches[start : start + many]
+            ranks.broadcast({"wave": [[asdict(one) for one in batch] for batch in wave], "batch_size": self.batch_size})
+            results = ranks.collect(self._drawn(wave[0], guide_image, classifier))
+            self._heed(results)
+            for batch, result in zip(wave, results, strict=False):
+                self.refused += [Refusal(**one) for one in result["refused"]]
+                asked = {one.key: one for one in batch}
+                yield [_sample(one, asked[one["key"]]) for one in result["samples"]]
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Tell the other ranks, when rank 0's block ends, that and how it ended: its bank, an error, or a signal."""
+        news: list[tuple[int, Tensor]] = []
+        self.bank.news = news
+        try:
+            yield
+        except ranks.Lost:
+            raise
+        except (UserError, OSError) as error:
+            ranks.broadcast({"error": ranks.told_of(error)})
+            raise ranks.Shared(ranks.told_of(error)) from error
+        except stopping.Stopped as stop:
+            ranks.broadcast({"signal": stop.number})
+            raise
+        finally:
+            self.bank.news = None
+        ranks.broadcast({"added": news})
+
+    def follow(self, guide_image: GuideImage, classifier: Classifier) -> None:
+        """Draw what rank 0 says until its block ends, then have the same bank, or end as it did."""
+        while "wave" in (said := ranks.broadcast(dict[str, Any]())):
+            self.batch_size = said["batch_size"]
+            own = said["wave"][ranks.rank() : ranks.rank() + 1]
+            ranks.collect(self._drawn([Request.from_data(one) for batch in own for one in batch], guide_image, classifier))
+        if "error" in said:
+            raise ranks.Shared(said["error"])
+        if "signal" in said:
+            raise stopping.Stopped(said["signal"])
+        for label, latents in said["added"]:
+            self.bank.add(label, latents)
+
+    def _drawn(
+        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier | None
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return what came of a batch on this rank, as plain data."""
+        known, samples, told = len(self.artist.refused), list[Sample](), dict[str, Any]()
+        try:
+            samples = list(self.artist.draw(requests, guide_image=guide_image, classifier=classifier))
+        except stopping.Stopped as stop:
+            told = {"left": stop.number}
+        except (UserError, OSError) as error:
+            told = {"error": ranks.told_of(error)}
+        refused = [vars(one) for one in self.artist.refused[known:]]
+        return {"samples": [_plain(sample) for sample in samples], "refused": refused, "batch_size": self.batch_size,
+                "signal": stopping.signal_asked(), "error": "", "left": 0, **told}  # fmt: skip
+
+    def _heed(self, results: Sequence[dict[str, Any]]) -> None:
+        """End as a rank did that could not go on; draw no more at a time than fits everywhere."""
+        self.batch_size = min(result["batch_size"] for result in results)
+        for number, result in enumerate(results):
+            if result["error"]:
+                raise UserError(f"process {number}: {result['error']}" if number else result["error"])
+        stopping.ask(max(max(result["signal"], result["left"]) for result in results))
+        if any(result["left"] for result in results):
+            stopping.check()  # else when the batches are stored
+
+
+def _plain(sample: Sample) -> dict[str, Any]:
+    return {
+        "key": sample.request.key, "seed": sample.request.seed, "image": torch.from_numpy(np.array(sample.image)),
+        "latents": sample.latents, "mask": sample.mask, "seconds": sample.seconds, "redrawn": sample.redrawn,
+        "candidates": sample.candidates, "belief": sample.belief,
+    }  # fmt: skip
+
+
+def _sample(plain: dict[str, Any], request: Request) -> Sample:
+    """Return the sample that `_plain` wrote; a choice has given its request another seed."""
+    facts = {name: value for name, value in plain.items() if name not in ("key", "seed")}
+    facts["image"] = Image.fromarray(plain["image"].numpy())
+    return Sample(**facts, request=replace(request, seed=plain["seed"]))
