@@ -116,11 +116,9 @@ def _orders() -> Iterator[None]:
 
 
 def _work_on(device: str) -> None:
-    """Let everything here use `device`, and as many threads as the environment says."""
-    import torch
+    """Let everything here use `device`; how many threads it may have is in the environment."""
     from accelerate import PartialState
 
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     PartialState(cpu=device == "cpu")
 
 

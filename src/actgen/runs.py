@@ -197,7 +197,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
-    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    `data` and `generators`: see `open_run` (a second process, `generation.on`, opens its own); without `page` no report.html is
+    written.
     """
     finished = out / "summary.json"
     if finished.exists():

@@ -13,6 +13,7 @@ from ..data.refused import Ledger
 from ..data.store import Store
 from ..drawing import Draws, Refusal
 from ..guides.bank import MemoryBank
+from ..memory import give_back_memory
 from ..opening import GuideImage
 from ..presets import Drawing
 from ..records import Request, Sample
@@ -63,7 +64,8 @@ def drawn_away(training: Training) -> Iterator[None]:
     if training.background is None or training.round is None or not _is_needed(training):
         yield
         return
-    training.round = replace(training.round, artist=Elsewhere.of(training.round.artist))  # the generator's memory is freed
+    training.round = replace(training.round, artist=Elsewhere.of(training.round.artist))
+    give_back_memory()  # the generator's: the second process needs it now
     try:
         training.background.start()
         leave(training)

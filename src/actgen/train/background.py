@@ -36,7 +36,7 @@ from ..stopping import asked, check
 
 CPU = "cpu"
 RESTARTS = 2  # a round: a process that is lost more often meets something that will not go away
-PATIENCE = 20.0  # seconds that a process may take which has nothing to finish
+PATIENCE = 20.0  # seconds that a process may take to notice that the first one was killed
 _TICK = 0.1  # seconds between two looks whether a signal has come
 
 Told = Callable[[int, int], None]
@@ -172,8 +172,7 @@ class Background:
         """End the process: it finishes the batch under way; a second signal does not wait for that."""
         life, self._life = self._life, None
         if life is not None:
-            _end(life.process, self._busy)
-            life.log.close()
+            _end(life)
         self._busy = False
         shutil.rmtree(background_folder(self.run), ignore_errors=True)
 
@@ -256,21 +255,15 @@ def _failure(said: dict[str, Any]) -> Exception:
     return RuntimeError(f"the second process failed: {said['error']}\n{said['trace']}")
 
 
-def _end(process: subprocess.Popen[str], busy: bool) -> None:
-    """End a process: one that draws is asked to and finishes its batch, an idle one ends when its stdin closes."""
-    assert process.stdin is not None
+def _end(life: _Life) -> None:
+    """Ask a process to end: it finishes a batch under way. By force if a signal comes meanwhile."""
     try:
-        if busy:
-            process.terminate()
-            process.wait()
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        pass
+        life.process.terminate()
+        life.process.wait()
     finally:
-        process.kill()
-        process.wait()
+        life.process.kill()
+        life.process.wait()
+        _release(life)
 
 
 def _release(life: _Life) -> None:
