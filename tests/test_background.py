@@ -25,9 +25,10 @@ from actgen.filters.options import Filters
 from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.redraw import redraw
 from actgen.runs import open_run, run
-from actgen.train.background import RESTARTS, Background, background_folder
+from actgen.train.background import RESTARTS, Background, background_folder, environment
 from actgen.train.schedule import generating_epochs
 from tests.conftest import Refuse, read_lines, tree, without_times
+from tests.test_lock import holder
 from tests.test_run import assert_same_run, summary
 
 EPOCHS, BUDGET = 5, 24
@@ -133,6 +134,14 @@ def test_while_both_work_each_has_half_of_the_cores(tmp_path: Path, monkeypatch:
     assert torch.get_num_threads() == before
 
 
+def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert environment("cpu")["CUDA_VISIBLE_DEVICES"] == ""
+    assert environment("cuda:1")["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, 7")
+    assert environment("cuda:1")["CUDA_VISIBLE_DEVICES"] == "7"
+
+
 # what cannot be
 
 
@@ -194,6 +203,19 @@ def test_a_process_whose_parent_has_gone_ends_before_it_does_anything(tmp_path: 
     assert (ended.returncode, ended.stdout, tree(tmp_path)) == (0, b"", {})
 
 
+def test_the_end_of_an_earlier_second_process_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, background = background_folder(tmp_path), Background(tmp_path, "cpu", "")
+    background.succeed()
+    folder.mkdir(parents=True)
+    with holder(folder) as process:
+        threading.Timer(0.3, process.kill).start()
+        background.succeed()
+        assert process.poll() is not None
+    monkeypatch.setattr("actgen.train.background.PATIENCE", 0.2)
+    with holder(folder) as process, pytest.raises(UserError, match=f"in use by process {process.pid}"):
+        background.succeed()
+
+
 @pytest.mark.slow
 def test_what_the_second_process_cannot_do_is_told_by_the_first(away: Path, wanted: Recipe, tmp_path: Path) -> None:
     def moved(recipe: Recipe) -> Exception:
@@ -231,6 +253,7 @@ def test_a_run_stopped_while_a_round_is_away_continues_as_if_it_was_not(away: Pa
         with pytest.raises(_Stop):
             run(wanted, out, on_epoch=stop)
         assert second_process(psutil.Process()) is None
+    max((out / "checkpoints").glob("*.pt")).write_bytes(b"")  # damaged: it goes on from the one before, with the round before
     run(wanted, out)
     assert_same_run(away, out)
 

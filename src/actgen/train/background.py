@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -114,7 +115,7 @@ class Background:
         log = TemporaryFile()  # noqa: SIM115 (as long as the process)
         process = subprocess.Popen(
             [sys.executable, "-m", "actgen.background", str(self.run), self.device, str(os.getpid())],
-            env=_environment(self.device), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env=environment(self.device), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             encoding="utf-8", bufsize=1,
         )  # fmt: skip
         self._life = _Life(process, log)
@@ -202,11 +203,11 @@ class Background:
             return
         self._lost += 1
         how = f"signal {-code}" if code < 0 else f"code {code}"
-        last = f' Its last words: "{words}".' if (words := life.last_words()) else ""
         if self._lost > RESTARTS:
-            raise UserError(f"the process that draws on {self.device} ended with {how}, {self._lost} times in one round.{last} "
-                            "Signal 9 is often too little memory: give a smaller drawing.batch_size. The same command "
-                            "continues.")  # fmt: skip
+            last = f' Its last words: "{words}".' if (words := life.last_words()) else ""
+            memory = " That is often too little memory: give a smaller drawing.batch_size." if code == -signal.SIGKILL else ""
+            raise UserError(f"the process that draws on {self.device} ended with {how}, {self._lost} times in one round."
+                            f"{memory}{last} The same command continues.")  # fmt: skip
         _log.warning("The process that draws on %s ended with %s; it is started again.", self.device, how)
         _release(life)
         self._life = None
@@ -215,7 +216,7 @@ class Background:
             self._tell()
 
 
-def _environment(device: str) -> dict[str, str]:
+def environment(device: str) -> dict[str, str]:
     """Return the environment of the second process: its share of the threads, and its GPU or none."""
     own = {"CUDA_VISIBLE_DEVICES": "" if device == CPU else _gpu(int(device.partition(":")[2]))}
     if "OMP_NUM_THREADS" not in os.environ:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +37,7 @@ from .state import Begun, EpochStats, Training, Within
 def fit(
     training: Training, *, on_batch: Callable[[int, int], None] | None = None,
     on_sample: Callable[[int, int], None] | None = None,
-) -> Iterator[EpochStats]:  # fmt: skip
+) -> Generator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     if training.background is not None:
         training.background.succeed()
