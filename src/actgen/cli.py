@@ -89,6 +89,9 @@ def train(
     strategy: Annotated[str | None, typer.Option(help="none, text-only, actgen, ...: see docs/strategies.md.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
     budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
+    generate_on: Annotated[
+        str | None, typer.Option(help="cpu or cuda:N: draw there in a second process while the next epoch trains.")
+    ] = None,
     seed: Seed = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
@@ -101,7 +104,7 @@ def train(
     from .runs import run
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
-             "generation.budget": budget, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
+             "generation.budget": budget, "generation.on": generate_on, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     if dry_run and ranks.launched() > 1:
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
     if ranks.is_alone_by_mistake():

@@ -74,6 +74,8 @@ def _drawing_seconds(training: Training) -> float:
     """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
+    if training.background is not None:
+        classifier = copy.deepcopy(classifier).to(training.background.device)
     artist: Draws = round_.artist
     candidates = 1.0
     if isinstance(artist, Chooser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 
@@ -16,6 +17,13 @@ def peak_gib(device: str | torch.device = "cpu") -> float:
         return float(torch.cuda.max_memory_allocated(device)) / 2**30
     units = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * units / 2**30
+
+
+def give_back_memory() -> None:
+    """Give back what is not used any more: also what networks that hold each other use, and torch's reserve on a GPU."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

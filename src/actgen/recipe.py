@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class Generation:
     (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512
     pixels: 64 KiB); `shift_budget`: classes whose drawings are mostly refused, or do not lower the loss on the images that are
     looked at, get fewer from round to round (`strategies/allowance.py`); `checkpoint_images`: after a stop at most so many
-    images are drawn again (but a whole batch).
+    images are drawn again (but a whole batch); `on`: draw in a second process on this device, "cpu" or "cuda:N", while the next
+    epoch trains (docs/background.md).
     """
 
     budget: float = 0.3
@@ -54,6 +56,7 @@ class Generation:
     replay: bool = True
     shift_budget: bool = False
     checkpoint_images: int = 64
+    on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +210,7 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
 
 
 _LARGEST_WHOLE = 2**62
+_DEVICE = r"(cpu|cuda:(0|[1-9]\d{0,2}))?"
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, _LARGEST_WHOLE), "images": (0, 1e9), "model.image_size": (0, 4096), "model.drop_path": (0, 0.9),
     "evaluation.fraction": (0.001, 0.9), "evaluation.most": (1, 1e9), "training.epochs": (1, 1e6),
@@ -243,5 +247,8 @@ def _check_ranges(recipe: Recipe) -> None:
     if recipe.training.warmup_fraction > 0.9:
         raise UserError(f"training.warmup_epochs = {recipe.training.warmup_epochs:g} of {recipe.training.epochs} epochs leaves "
                         "too little after the warm-up: allowed is up to nine tenths of the epochs.")  # fmt: skip
+    if not re.fullmatch(_DEVICE, recipe.generation.on):
+        raise UserError(f"generation.on = {brief(recipe.generation.on)}: allowed are cpu, cuda:0, cuda:1, ..., or nothing for "
+                        "the process that trains.")  # fmt: skip
     if recipe.on_bad_image not in ON_BAD_IMAGE:
         raise UserError(f"on_bad_image = {brief(recipe.on_bad_image)}: allowed are {', '.join(ON_BAD_IMAGE)}.")

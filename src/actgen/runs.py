@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from accelerate import PartialState
 
 from . import checkpoint, ranks
@@ -51,6 +52,7 @@ from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
 from .synthesis import Round
+from .train.background import CPU, Background
 from .train.crossfit import cross_fit
 from .train.loop import fit
 from .train.schedule import generating_epochs
@@ -92,12 +94,13 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
 
 
 def open_artist(
-    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str], generators: Generators
+    recipe: Recipe, class_names: Sequence[str], classifier: Classifier, prompts: Mapping[str, str], generators: Generators,
+    device: str,
 ) -> Draws:  # fmt: skip
     """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
     if recipe.strategy == Oversample.name:
         return Copyist(classifier.image_size)
-    artist = Artist(generators(recipe.generator, class_names, str(PartialState().device), recipe.loading), recipe.drawing)
+    artist = Artist(generators(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
     if STRATEGIES[recipe.strategy].mining is not None:
         artist.check_guides(class_names, prompts)
     choosing = recipe.choosing.over(create_strategy(recipe.strategy).candidates)
@@ -135,27 +138,61 @@ def open_run(
     generation = recipe.generation
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
     _refuse_choice(recipe, strategy, mining)
-    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
-    round_ = None
+    held_out = _held_out(recipe, strategy, real)
+    round_ = background = None
     if recipe.strategy != "none":
-        artist = open_artist(recipe, real.class_names, classifier, data.prompts, generators)
-        judges = ranks.is_first()  # and writes
-        round_ = Round(
-            artist=artist if ranks.size() == 1 else Spread(artist), strategy=strategy,
-            store=Store(out / "store"), pool=real if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
-            prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
-            files=RoundFiles(out / "rounds") if generation.replay else None,
-            filters=open_chain(recipe.filters, real, data.test, str(PartialState().device)) if judges else None,
-            ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
-            journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
-        )  # fmt: skip
+        device = open_device(recipe, strategy)
+        round_ = open_round(recipe, out, data, classifier, generators, device)
+        background = Background(out, device, to_toml(recipe)) if generation.on else None
     return Training(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, every=generation.every, shift_budget=generation.shift_budget, seed=recipe.seed,
         data_note=data.note, left_out=data.left_out,
+        background=background,
     )  # fmt: skip
+
+
+def open_round(
+    recipe: Recipe, out: Path, data: RealData, classifier: Classifier, generators: Generators, device: str
+) -> Round:  # fmt: skip
+    """Return the round of a run in folder `out` on `data`, as `open_data` returned it, drawing on `device`."""
+    strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
+    held_out = _held_out(recipe, strategy, data.train)
+    artist = open_artist(recipe, data.train.class_names, classifier, data.prompts, generators, device)
+    judges = ranks.is_first()  # and writes
+    return Round(
+        artist=artist if ranks.size() == 1 else Spread(artist), strategy=strategy,
+        store=Store(out / "store"), pool=data.train if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
+        prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
+        files=RoundFiles(out / "rounds") if generation.replay else None,
+        filters=open_chain(recipe.filters, data.train, data.test, device) if judges else None,
+        ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
+        journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
+    )  # fmt: skip
+
+
+def _held_out(recipe: Recipe, strategy: Strategy, real: ImageSet) -> ImageSet | None:
+    """Return the images that are not trained on while there are rounds; None if the strategy holds none out."""
+    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
+    return hold_out(real, recipe.generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
+
+
+def open_device(recipe: Recipe, strategy: Strategy) -> str:
+    """Return the device that rounds are drawn on: that of the training, or `generation.on`; `UserError` if it cannot be."""
+    if not (on := recipe.generation.on):
+        return str(PartialState().device)
+    if (count := PartialState().num_processes) > 1:
+        raise UserError(f"generation.on = {on!r} cannot go with a training in {count} processes yet. Leave out --generate-on.")
+    if strategy.when == BEFORE or strategy.name == Oversample.name:
+        why = "draws before the training" if strategy.when == BEFORE else "draws nothing new"
+        raise UserError(f"generation.on = {on!r}: {strategy.name} {why}, so there is nothing to draw while it trains. Leave "
+                        "out --generate-on.")  # fmt: skip
+    if on != CPU and int(on.partition(":")[2]) >= torch.cuda.device_count():
+        raise UserError(f"generation.on = {on!r}: this process sees {torch.cuda.device_count()} GPUs (cuda:0 is the first). "
+                        "Give another, or cpu.")  # fmt: skip
+    return on
 
 
 def run(
@@ -164,8 +201,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
-    `data` and `generators`: see `open_run`; without `page` no report.html is written. Of several processes (`ranks.begin`) all
-    must call this; rank 0 writes the folder.
+    `data` and `generators`: see `open_run` (a second process, `generation.on`, opens its own); without `page` no report.html is
+    written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder.
     """
     ranks.refuse_different({"recipe": to_toml(recipe)})
     if (summary := ranks.of_first(lambda: _finished(recipe, out, page))) is not None:
@@ -182,9 +219,10 @@ def run(
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:
             training.scouted = scout(training, training.mining)
-        for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
-            if on_epoch is not None:
-                on_epoch(stats)
+        with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
+            for stats in epochs:
+                if on_epoch is not None:
+                    on_epoch(stats)
         return ranks.of_first(lambda: _finish(recipe, training, page))
 
 
@@ -238,6 +276,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "waited_seconds": round(sum(row["waited_seconds"] for row in training.stats), 2),
         "initial_weights": training.initial_weights, "real_images_digest": names_digest(training.real),
         "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
@@ -263,10 +302,11 @@ def _refuse_choice(recipe: Recipe, strategy: Strategy, mining: Mining | None) ->
 
 def _refuse_no_rounds(recipe: Recipe) -> None:
     epochs, generation = recipe.training.epochs, recipe.generation
-    if recipe.strategy != "none" and generation.budget > 0 and generating_epochs(epochs, generation.until) == 0:
+    later = bool(generation.on)
+    if recipe.strategy != "none" and generation.budget > 0 and generating_epochs(epochs, generation.until, later) == 0:
+        never = "never after the last two: images of generation.on come an epoch later" if later else "never after the last"
         raise UserError(f"training.epochs = {epochs} with generation.until = {generation.until:g} leaves no epoch after which "
-                        "images are drawn (never after the last). Give more epochs, a larger generation.until, or "
-                        "--budget 0.")  # fmt: skip
+                        f"images are drawn ({never}). Give more epochs, a larger generation.until, or --budget 0.")  # fmt: skip
 
 
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:

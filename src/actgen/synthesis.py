@@ -35,7 +35,8 @@ class Round:
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
     class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again;
-    `journal` what a stopped round needs to go on. What `filters` refuse goes to the `ledger` instead of the store, and is drawn
+    `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where rounds are drawn in a second
+    process (`train/away.py`). What `filters` refuse goes to the `ledger` instead of the store, and is drawn
     again from another seed as often as they allow.
     """
 
@@ -51,6 +52,7 @@ class Round:
     filters: Chain | None = None
     ledger: Ledger | None = None
     journal: Journal | None = None
+    staleness: int | None = None
 
     def __call__(
         self, classifier: Classifier, progress: Progress, budget: int,
@@ -195,7 +197,7 @@ class Round:
             "classifier_accuracy": None if plan.accuracy is None else round(100 * plan.accuracy, 3),
             "guide_probability": None if request.source is None else plan.doubted.get(request.source.key),
             "probability": float(probability), "candidates": sample.candidates, "belief": sample.belief,
-            "seconds": round(sample.seconds, 4),
+            **({} if self.staleness is None else {"staleness": self.staleness}), "seconds": round(sample.seconds, 4),
         }  # fmt: skip
 
 

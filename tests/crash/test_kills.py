@@ -20,6 +20,7 @@ from actgen.data.manifest import Manifest
 from actgen.data.store import MANIFEST
 from actgen.data.verify import verify
 from actgen.lock import LOCK
+from actgen.train.background import Background
 from tests.crash.conftest import Ended, Nursery
 from tests.test_run import assert_same_run
 
@@ -32,6 +33,7 @@ RUNS = {
         "strategy=selective", "mining.scout_epochs=1", "choosing.candidates=2", "choosing.levels=1", "drawing.batch_size=2",
         "training.ema_decay=0.9",
     ],
+    "in a second process": ["strategy=actgen", "generation.on=cpu", "model.name=actgen/tiny-cnn"],
     "by running losses": ["strategy=not-learned-early", "training.optimizer.name=adamw", "generation.checkpoint_images=1"],
 }  # fmt: skip
 
@@ -113,6 +115,7 @@ def _death(whole: Ended, rng: random.Random) -> dict[str, object]:
 
 def _check(case: Case, out: Path, lives: int) -> None:
     """Whatever happened: nothing is damaged, no image is there twice, and not more was drawn again than is allowed."""
+    Background(out, "cpu", "").succeed()  # the second process ends with the first, a moment later
     if (out / "store" / MANIFEST).exists():
         assert verify(out / "store").damage == []
     drawn = out.with_suffix(".drawn")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..stopping import Stopped, asked, check, deferred
 from ..strategies.allowance import class_losses
 from ..strategies.base import BEFORE
 from ..synthesis import Round
+from .away import away, beside, drawn_away, join, leave
 from .batchnorm import shared_statistics
 from .exchange import agree_on_weights, begin_together, draw_together
 from .finite import gradient_norm, refuse_not_finite
@@ -41,15 +42,27 @@ from .state import Begun, EpochStats, Training, Within
 def fit(
     training: Training, *, on_batch: Callable[[int, int], None] | None = None,
     on_sample: Callable[[int, int], None] | None = None,
-) -> Iterator[EpochStats]:  # fmt: skip
+) -> Generator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
+    if training.background is not None:
+        training.background.succeed()
     restore(training)
     _prepare(training, on_sample)
+    with drawn_away(training):
+        yield from _epochs(training, on_batch, on_sample)
+
+
+def _epochs(
+    training: Training, on_batch: Callable[[int, int], None] | None, on_sample: Callable[[int, int], None] | None
+) -> Iterator[EpochStats]:  # fmt: skip
     for epoch in range(training.start, training.options.epochs):
         with deferred():
             if training.trained is None:
                 training.trained = _train(training, epoch, on_batch)
-            drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
+            if training.background is not None:
+                drawn = _exchange(training, epoch, on_sample)
+            else:
+                drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
             if epoch == 0 and training.before:
                 drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
@@ -57,6 +70,7 @@ def fit(
             training.stats.append(ranks.broadcast(asdict(stats)))
             training.trained = training.begun = None
             save(training)
+            leave(training)
         yield stats
 
 
@@ -68,7 +82,8 @@ def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] 
     began, mixture = time.perf_counter(), training.mixture(epoch)
     earlier = 0.0 if training.within is None else training.within.seconds
     try:
-        loss, rate, steps = train_epoch(training, epoch, mixture, on_batch)
+        with beside(training, on_batch) as told:
+            loss, rate, steps = train_epoch(training, epoch, mixture, told)
     except Stopped:
         if training.within is not None:
             training.within.seconds = earlier + time.perf_counter() - began
@@ -210,6 +225,20 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
         "holdout_accuracy": training.begun.holdout_accuracy, "generation_seconds": round(seconds, 3),
         "refused": [vars(one) for one in round_.artist.refused[refusals:]],
     }  # fmt: skip
+
+
+def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Take in the round that was drawn while this epoch trained, and plan the next; return its part of the statistics."""
+    assert training.round is not None
+    drawn = {**_NOTHING, **join(training, on_sample)}
+    if not training.has_round(epoch):
+        return drawn
+    begun = _begin(training, training.round, epoch)
+    if begun.plan.requests:
+        training.away = away(training, begun)
+    else:
+        drawn["generation_seconds"] = round(drawn["generation_seconds"] + begun.seconds, 3)
+    return {**drawn, "holdout_accuracy": begun.holdout_accuracy}
 
 
 def _begin(training: Training, round_: Round, epoch: int) -> Begun:

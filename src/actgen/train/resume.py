@@ -3,7 +3,7 @@
     FOLDER/checkpoints/NNNNNNN-STAGE.pt    NNNNNNN epochs are finished
 
     0-before     the round before the first epoch has begun
-    0-ready      nothing is under way
+    0-ready      nothing is under way, but for a round in a second process (`away.py`)
     1-training   the next epoch was stopped while it trained
     2-drawing    it is trained and tested, and its round has begun (how far it is: `data/journal.py`)
 
@@ -22,7 +22,7 @@ from ..data.imageset import names_digest
 from ..errors import UserError
 from ..filters.leakage import refuse_leaks
 from . import exchange
-from .state import Begun, EpochStats, Training, Within
+from .state import Away, Begun, EpochStats, Training, Within
 
 _TRAINING = "1-training"
 _log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _restore(training: Training) -> None:
     round_.store.manifest.refresh()  # another process may have held the folder since it was opened
     if round_.filters is not None:
         refuse_leaks(round_.filters, round_.store.snapshot(), images)
-    if training.begun is None:  # else the round itself goes on with what is there
+    if training.begun is None and training.away is None:  # else the round itself goes on with what is there
         round_.store.keep(images, chain)
         if round_.ledger is not None:
             round_.ledger.keep(turned_down)
@@ -81,7 +81,8 @@ def _prune(training: Training) -> None:
     rest = [path for path in names if path not in spent]
     for path in spent + rest[: -training.options.keep_checkpoints]:
         path.unlink()
-    if training.begun is None and training.round is not None and training.round.journal is not None:
+    under_way = training.begun is not None or training.away is not None
+    if not under_way and training.round is not None and training.round.journal is not None:
         training.round.journal.clear()
 
 
@@ -106,6 +107,7 @@ def _state(training: Training) -> dict[str, Any]:
         "before": training.before, "trained": training.trained,
         "within": None if training.within is None else vars(training.within),
         "begun": None if training.begun is None else asdict(training.begun),
+        "away": None if training.away is None else {**vars(training.away), "begun": asdict(training.away.begun)},
     }  # fmt: skip
 
 
@@ -133,12 +135,13 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         parts = dict(state["parts"])
         for name, part in training.parts.items():
             part.load_state_dict(parts[name])
-        within, begun = state["within"], state["begun"]
+        within, begun, away = state["within"], state["begun"], state.get("away")
         training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
         training.before = None if state["before"] is None else float(state["before"])
         training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
         training.within = None if within is None else Within(**within)
         training.begun = None if begun is None else Begun.from_data(begun)
+        training.away = None if away is None else Away(Begun.from_data(away["begun"]), dict(away["weights"]))
         return int(state["images"]), int(state["turned_down"]), str(state["chain"])
     except UserError:
         raise

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 
 
-def generating_epochs(epochs: int, until: float) -> int:
-    """Return how many epochs, counted from the first, are followed by a round of generation (the paper: the first half)."""
-    return min(max(epochs - 1, 0), math.floor(until * epochs))
+def generating_epochs(epochs: int, until: float, later: int = 0) -> int:
+    """Return how many epochs, counted from the first, are followed by a round of generation (the paper: the first half).
+
+    `later`: how many epochs a round's images join later than after the epoch before them; all are trained on once at least.
+    """
+    return min(max(epochs - 1 - later, 0), math.floor(until * epochs))
 
 
 def round_budgets(total: int, rounds: int) -> list[int]:

@@ -25,6 +25,7 @@ from ..strategies.allowance import Allowance
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
+from .background import Background
 from .batchnorm import has_batch_norm
 from .microbatch import MicroBatches
 from .options import TrainingOptions
@@ -53,7 +54,8 @@ class EpochStats:
 
     `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
     gave no picture in any precision, with the reason.
-    `filters`: what the round drew, kept and refused (`filters/tally.py`).
+    `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
+    drawn in a second process and joined after this epoch, how long the training waited for it, and how stale it is (`away.py`).
     """
 
     epoch: int
@@ -71,6 +73,8 @@ class EpochStats:
     generation_seconds: float
     refused: list[dict[str, str]]
     filters: dict[str, Any]
+    waited_seconds: float = 0.0
+    staleness: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,14 @@ class Begun:
         return cls(**{**data, "plan": Plan.from_data(data["plan"])})
 
 
+@dataclass(frozen=True)
+class Away:
+    """A round that is drawn in a second process, and the weights of the classifier that it asks."""
+
+    begun: Begun
+    weights: dict[str, Tensor]
+
+
 @dataclass(kw_only=True)
 class Within:
     """An epoch that was stopped after `steps` steps: the sum of the losses, the last rate, torch's random states, seconds."""
@@ -118,6 +130,8 @@ class Training:
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
+
+    `background`: the second process that draws the rounds, if there is one; `away` is the round that it draws now.
     """
 
     classifier: Classifier
@@ -140,6 +154,8 @@ class Training:
     trained: dict[str, Any] | None = None
     begun: Begun | None = None
     before: float | None = None
+    background: Background | None = None
+    away: Away | None = None
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
@@ -155,7 +171,8 @@ class Training:
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         self.total_real = len(self.real.labels)
-        self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
+        later = self.background is not None  # an epoch more lies between a round and the first epoch that trains on it
+        self.generating = generating_epochs(options.epochs, self.until, later) if self.round is not None else 0
         self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
         self.cross_fitted: Predictions | None = None
