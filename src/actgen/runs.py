@@ -118,22 +118,24 @@ def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) 
 
 
 def open_run(
-    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator
+    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator,
+    classifier: Classifier | None = None,
 ) -> Training:  # fmt: skip
     """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
 
-    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs.
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs. A
+    `classifier` is one that another loop trains; without, it is the recipe's and `fit` does.
     """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
     data = open_data(recipe) if data is None else data
     real = data.train
-    classifier = open_classifier(recipe, real)
+    learns, classifier = classifier is None, open_classifier(recipe, real) if classifier is None else classifier
     generation = recipe.generation
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
     _refuse_choice(recipe, strategy, mining)
-    held_out = hold_out(real, generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
+    held_out = held_out_images(recipe, real)
     round_ = None
     if recipe.strategy != "none":
         round_ = Round(
@@ -150,7 +152,16 @@ def open_run(
         evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, every=generation.every, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
+        learns=learns,
     )  # fmt: skip
+
+
+def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
+    """Return the images of `real` that are away from the training until the last round; None if the rounds need none."""
+    own = create_strategy(recipe.strategy).mining
+    if own is None or recipe.mining.over(own).pool != HOLDOUT:
+        return None
+    return hold_out(real, recipe.generation.holdout, recipe.seed)[1]
 
 
 def run(

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from ..classify.evaluate import Predictions, predict, predict_pixels
 from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
+from ..diffuse.weights import hash_networks
 from ..records import Progress
 from ..seeding import derive, generator, permutation
 from ..stopping import Stopped, asked, check, deferred
@@ -39,12 +40,12 @@ def fit(
 ) -> Iterator[EpochStats]:  # fmt: skip
     """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
     restore(training)
-    _prepare(training, on_sample)
+    draw_before(training, on_sample)
     for epoch in range(training.start, training.options.epochs):
         with deferred():
             if training.trained is None:
                 training.trained = _train(training, epoch, on_batch)
-            drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
+            drawn = draw_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_DRAWN
             if epoch == 0 and training.before:
                 drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
@@ -55,7 +56,7 @@ def fit(
         yield stats
 
 
-_NOTHING: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
+NOTHING_DRAWN: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
 
 
 def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
@@ -180,7 +181,9 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
 
-def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
+def draw_round(
+    training: Training, epoch: int, on_sample: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Do the round of an epoch, or the rest of it; return its part of the statistics. Epoch -1 is before the first."""
     assert training.round is not None
     round_, began = training.round, time.perf_counter()
@@ -207,15 +210,16 @@ def _begin(training: Training, round_: Round, epoch: int) -> Begun:
     now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
     plan, seconds = round_.plan(seen, now, owed), time.perf_counter() - began
     scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
-    return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting)
+    weights = "" if training.learns else hash_networks([training.asked])
+    return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting, weights=weights)
 
 
-def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> None:
+def draw_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:
     """Do the round that comes before the training, if there is one and it is not done."""
     due = training.round is not None and training.round.strategy.when == BEFORE
     if not due or training.before is not None or training.start > 0:
         return
     with deferred():
-        training.before = float(_generate(training, -1, on_sample)["generation_seconds"])
+        training.before = float(draw_round(training, -1, on_sample)["generation_seconds"])
         training.begun = None
         save(training)

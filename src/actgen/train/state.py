@@ -45,7 +45,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start.
+    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start; None where another loop trains.
 
     `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
     gave no picture in any precision, with the reason.
@@ -53,8 +53,8 @@ class EpochStats:
     """
 
     epoch: int
-    train_loss: float
-    learning_rate: float
+    train_loss: float | None
+    learning_rate: float | None
     test_accuracy: float | None
     validation_accuracy: float | None
     holdout_accuracy: float | None
@@ -62,8 +62,8 @@ class EpochStats:
     real_images: int
     synthetic_images: int
     drawn_so_far: int
-    optimizer_steps: int
-    train_seconds: float
+    optimizer_steps: int | None
+    train_seconds: float | None
     generation_seconds: float
     refused: list[dict[str, str]]
     filters: dict[str, Any]
@@ -80,11 +80,15 @@ class Scouted:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took."""
+    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took.
+
+    `weights`: the digest of the classifier that it asked, where another loop trains, which may come back with another one.
+    """
 
     plan: Plan
     holdout_accuracy: float | None
     seconds: float
+    weights: str = ""
 
 
 @dataclass(kw_only=True)
@@ -104,7 +108,8 @@ class Training:
 
     `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
     the images that accuracy is measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights`
-    is the digest of the classifier before its first step. `left_out`: image files of the data that could not be used.
+    is the digest of the classifier before its first step. `left_out`: image files of the data that could not be used. `learns`:
+    whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, and no running losses.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
@@ -124,6 +129,7 @@ class Training:
     seed: int = 0
     data_note: str = ""
     left_out: tuple[str, ...] = ()
+    learns: bool = True
     stats: list[dict[str, Any]] = field(default_factory=list)
     within: Within | None = None
     trained: dict[str, Any] | None = None
@@ -132,6 +138,21 @@ class Training:
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
+        self.average: Any = None
+        self.running: RunningLosses | None = None
+        if self.learns:
+            self._open_learning()
+        self.total_real = len(self.real.labels)
+        self.generating = generating_epochs(self.options.epochs, self.until) if self.round is not None else 0
+        self.budgets = epoch_budgets(self.budget, self.generating, self.every)
+        self.cross_fitted: Predictions | None = None
+        self.scouted: Scouted | None = None
+        self.micro_batches = MicroBatches()
+        self.snapshot = Snapshot(folder=".", rows=(), labels=())
+        self._pixels: dict[str, Tensor] = {}
+
+    def _open_learning(self) -> None:
+        """Make what the training steps need."""
         options = self.options
         self.accelerator = open_accelerator(options.precision)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
@@ -139,15 +160,8 @@ class Training:
         if options.precision != "no":  # only the training step is in mixed precision: see `_step`
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
-        self.total_real = len(self.real.labels)
-        self.generating = generating_epochs(options.epochs, self.until) if self.round is not None else 0
-        self.budgets = epoch_budgets(self.budget, self.generating, self.every)
-        self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
-        self.cross_fitted: Predictions | None = None
-        self.scouted: Scouted | None = None
-        self.micro_batches = MicroBatches()
-        self.snapshot = Snapshot(folder=".", rows=(), labels=())
-        self._pixels: dict[str, Tensor] = {}
+        watched = self.mining is not None and self.mining.pool == TRAINING
+        self.running = RunningLosses(len(self.real.labels)) if watched else None
 
     @property
     def tested(self) -> Classifier:
@@ -176,14 +190,15 @@ class Training:
         return {
             "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
             "training images": names_digest(self.real),
+            "loop": "" if self.learns else "another",
         }
 
     @property
     def parts(self) -> dict[str, Stateful]:
         """All that has a state, by name: what a checkpoint holds and gives back."""
-        scaler = self.accelerator.scaler
+        scaler = self.accelerator.scaler if self.learns else None
         return {
-            "model": self.classifier, "optimizer": self.optimizer,
+            **({"model": self.classifier, "optimizer": self.optimizer} if self.learns else {}),
             **({} if self.average is None else {"average": self.average.module}),
             **({} if scaler is None else {"scaler": scaler}),
             **({} if self.running is None else {"running": self.running}),
