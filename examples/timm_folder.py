@@ -3,8 +3,8 @@
     python examples/timm_folder.py runs/timm
     python examples/timm_folder.py runs/timm      # after a stop: goes on where it was
 
-What timm's train.py does, epoch by epoch, with timm's own parts (the script is not in timm's wheel). docs/loops.md says how to use
-the real one.
+What timm's train.py does, epoch by epoch, with timm's own parts: the script is not in timm's wheel. docs/loops.md says how to
+use it.
 """
 
 from __future__ import annotations

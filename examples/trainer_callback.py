@@ -3,7 +3,7 @@
     python examples/trainer_callback.py runs/trainer
     python examples/trainer_callback.py runs/trainer      # after a stop: goes on where it was
 
-A ViT from nothing, small; `ViTForImageClassification.from_pretrained` goes in the same way.
+A ViT from nothing, small; `ViTForImageClassification.from_pretrained` of published weights goes in the same way.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ from actgen.integrations.trainer import DrawAfterEpochs, PixelValues
 SETTINGS = ["training.epochs=6", "generation.budget=0.1", "images=500"]
 
 
-def network(classes: int, size: int) -> ViTForImageClassification:
-    """Return a small ViT."""
+def network(classes: int, size: int, saved: str | None) -> ViTForImageClassification:
+    """Return a small ViT, or the one that a Trainer saved.
+
+    The Trainer loads its checkpoint as well, but without the names that transformers gives some weights when it saves them, of
+    a ViT too: those stay as they are here (transformers issue 43701).
+    """
+    if saved is not None:
+        return ViTForImageClassification.from_pretrained(saved)
     config = ViTConfig(
         image_size=size, patch_size=size // 4, num_labels=classes, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=2,
@@ -33,7 +39,8 @@ def network(classes: int, size: int) -> ViTForImageClassification:
 def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, workers: int = 2) -> None:
     """Train with active generation; the same call goes on after a stop."""
     torch.manual_seed(0)
-    model = network(classes, size)
+    saved = last(out / "trainer")
+    model = network(classes, size, saved)
     classifier = actgen.Classifier(model, size, mean=(0.5,) * 3, std=(0.5,) * 3)
     arguments = TrainingArguments(
         str(out / "trainer"), num_train_epochs=recipe.training.epochs,  # the recipe's: they decide when images are drawn
@@ -46,11 +53,11 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
             model, arguments, train_dataset=active.dataset, data_collator=PixelValues(classifier),
             callbacks=[DrawAfterEpochs(active)],
         )  # fmt: skip
-        trainer.train(resume_from_checkpoint=_last(out / "trainer"))
+        trainer.train(resume_from_checkpoint=saved)
         print(f"{len(active.snapshot)} images drawn")
 
 
-def _last(folder: Path) -> str | None:
+def last(folder: Path) -> str | None:
     """Return the Trainer's newest checkpoint, None if there is none."""
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 

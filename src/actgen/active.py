@@ -80,8 +80,8 @@ class ActiveGeneration:
     ) -> Self:  # fmt: skip
         """Open the folder `out`, new or stopped, for a loop that trains `classifier`.
 
-        `recipe`: or its file, or the name of a shipped one. Its `training.epochs`, `batch_size`, `epoch_length` and `augment.crop`
-        shape the epochs; the rest of `[training]` and `[model]` is for `actgen train` and for strategies that train a scout.
+        `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
+        `augment.crop` shape the epochs; the rest of `[training]` and `[model]` is for `actgen train` and strategies with a scout.
         `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `runs.open_run`.
         `UserError` for anything that cannot be used, before anything is written.
         """
@@ -139,7 +139,7 @@ class ActiveGeneration:
     def after_epoch(self, epoch: int, model: nn.Module | None = None, on_sample: Told | None = None) -> Snapshot:
         """Do the round that comes after `epoch` (0-based), if one does; return the drawn images of the next epoch.
 
-        `model`: the classifier as it is now, if it is another one than this was made for (a moving average of it, for example): a
+        `model`: the classifier as it is now, if it is another one than this was made for (a moving average of it, say): a
         `Classifier`, or a model like the one in it, also within DistributedDataParallel or torch.compile. `on_sample(done, of)`
         is told of each image. What is drawn stays drawn: if the loop went back to an earlier state, no round is done twice.
         """

@@ -1,8 +1,9 @@
-"""Whoever trains, the same weights after each epoch give the same images: manifest equal to that of `actgen train`, line by line."""
+"""Whoever trains: the same weights after each epoch give the images of `actgen train`, its manifest line by line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,11 @@ def test_the_same_weights_draw_what_actgen_train_draws(replay: Replay, trained: 
         assert active.epoch == EPOCHS
         assert len(active.snapshot) == len(trained.weights) * 3
     assert_same_images(trained.out, tmp_path / "out")
+
+
+def test_other_weights_draw_other_images(trained: Trained, tmp_path: Path) -> None:
+    other = replace(trained, weights=trained.weights[::-1])
+    with ActiveGeneration.from_recipe(trained.recipe, tmp_path / "out", trained.classifier()) as active:
+        bare(active, other, tmp_path)
+    with pytest.raises(AssertionError):
+        assert_same_images(trained.out, tmp_path / "out")

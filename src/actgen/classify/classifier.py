@@ -96,10 +96,10 @@ class Model:
     start, and which of them learn.
 
     `image_size` 0: the model's own, or for timm the data's (rounded up to 32) where that is smaller and the model allows it.
-    `pretrained`: the published weights, from the hub or its cache, or the folder's. `checkpoint`: weights from a .safetensors file
-    of timm or of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last layer
-    learns. `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al. 2016), for
-    timm models that have it.
+    `pretrained`: the published weights, from the hub or its cache, or the folder's. `checkpoint`: weights from a .safetensors
+    file of timm or of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last
+    layer learns. `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al.
+    2016), for timm models that have it.
     """
 
     name: str = SMALL_CNN

@@ -4,7 +4,8 @@
     trainer = pl.Trainer(max_epochs=active.epochs, callbacks=[DrawAfterEpochs(active)])
     trainer.fit(module, datamodule=GrowingData(active, batch_size=64, workers=4))
 
-The callback's state is in Lightning's checkpoints: `trainer.fit(..., ckpt_path=...)` goes on with the images of the epoch. With several processes (strategy "ddp") the first one draws and the others wait.
+The callback's state is in Lightning's checkpoints: `trainer.fit(..., ckpt_path=...)` goes on with the images of the epoch.
+With several processes (strategy "ddp") the first one draws and the others wait.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class DrawAfterEpochs(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with the images of the first epoch, unless a checkpoint said otherwise."""
         if trainer.max_epochs != self.active.epochs:
-            raise UserError(f"the Trainer has max_epochs={trainer.max_epochs}, the recipe training.epochs = {self.active.epochs}"
-                            ". Give the same number: it decides when images are drawn.")  # fmt: skip
+            raise UserError(f"the Trainer has max_epochs={trainer.max_epochs}, the recipe training.epochs = "
+                            f"{self.active.epochs}. Give the same number: it decides when images are drawn.")  # fmt: skip
         if not self._restored:
             self.active.begin(0)
 

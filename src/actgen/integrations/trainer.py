@@ -43,8 +43,8 @@ class DrawAfterEpochs(TrainerCallback):  # type: ignore[misc]
         """Start with the images of the epoch that the Trainer starts or goes on with."""
         if args.max_steps > 0 or args.num_train_epochs != self.active.epochs:
             raise UserError(f"the Trainer has num_train_epochs={args.num_train_epochs:g} and max_steps={args.max_steps}, the "
-                            f"recipe training.epochs = {self.active.epochs}. Give the same number of epochs and no max_steps: it "
-                            "decides when images are drawn.")  # fmt: skip
+                            f"recipe training.epochs = {self.active.epochs}. Give the same number of epochs, which decides when"
+                            " images are drawn, and no max_steps.")  # fmt: skip
         self.active.begin(_finished(state))
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
