@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ActiveGeneration": "active",
     "Artist": "drawing",
     "Chooser": "choosing",
     "Choosing": "choosing",
@@ -19,6 +20,7 @@ _HOMES = {
     "Round": "synthesis",
     "Store": "data.store",
     "UserError": "errors",
+    "build_recipe": "recipe",
     "bundled_generator": "runs",
     "create_classifier": "classify.classifier",
     "create_strategy": "strategies",

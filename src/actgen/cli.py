@@ -51,7 +51,7 @@ _DATA = (
     "class folders (with or without train/ and test/ or val/)."
 )
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
-ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn, actgen/tiny-cnn or any timm model.")]
+ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn, actgen/tiny-cnn, any timm model, hf:NAME or hf:FOLDER.")]
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]

@@ -123,22 +123,24 @@ def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) 
 
 
 def open_run(
-    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator
+    recipe: Recipe, out: Path, data: RealData | None = None, generators: Generators = open_generator,
+    classifier: Classifier | None = None,
 ) -> Training:  # fmt: skip
     """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
 
-    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs.
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs. A
+    `classifier` is one that another loop trains; without, it is the recipe's and `fit` does.
     """
     _refuse_other_run(recipe, out)
     strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
     _refuse_no_rounds(recipe)
     data = open_data(recipe) if data is None else data
     real = data.train
-    classifier = open_classifier(recipe, real)
+    learns, classifier = classifier is None, open_classifier(recipe, real) if classifier is None else classifier
     generation = recipe.generation
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
     _refuse_choice(recipe, strategy, mining)
-    held_out = _held_out(recipe, strategy, real)
+    held_out = held_out_images(recipe, real)
     round_ = background = None
     if recipe.strategy != "none":
         device = open_device(recipe, strategy)
@@ -150,7 +152,7 @@ def open_run(
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
         until=generation.until, every=generation.every, shift_budget=generation.shift_budget, seed=recipe.seed,
         data_note=data.note, left_out=data.left_out,
-        background=background,
+        background=background, learns=learns,
     )  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def open_round(
 ) -> Round:  # fmt: skip
     """Return the round of a run in folder `out` on `data`, as `open_data` returned it, drawing on `device`."""
     strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
-    held_out = _held_out(recipe, strategy, data.train)
+    held_out = held_out_images(recipe, data.train)
     artist = open_artist(recipe, data.train.class_names, classifier, data.prompts, generators, device)
     judges = ranks.is_first()  # and writes
     return Round(
@@ -173,10 +175,12 @@ def open_round(
     )  # fmt: skip
 
 
-def _held_out(recipe: Recipe, strategy: Strategy, real: ImageSet) -> ImageSet | None:
-    """Return the images that are not trained on while there are rounds; None if the strategy holds none out."""
-    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
-    return hold_out(real, recipe.generation.holdout, recipe.seed)[1] if mining and mining.pool == HOLDOUT else None
+def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
+    """Return the images of `real` that are away from the training until the last round; None if the rounds need none."""
+    own = create_strategy(recipe.strategy).mining
+    if own is None or recipe.mining.over(own).pool != HOLDOUT:
+        return None
+    return hold_out(real, recipe.generation.holdout, recipe.seed)[1]
 
 
 def open_device(recipe: Recipe, strategy: Strategy) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..borrowing import frozen
 from ..errors import UserError
+from .from_transformers import HUB, input_of, is_transformers, open_transformers
 from .small_cnn import SmallCNN
 from .stem import STEMS, shrink_stem
 from .weights import load_weights
@@ -44,6 +45,7 @@ class Classifier(nn.Module):
         """The last layer; `UserError` if the model does not show it."""
         model: Any = self.model
         head = model.head if isinstance(model, SmallCNN) else getattr(model, "get_classifier", lambda: None)()
+        head = getattr(model, "classifier", None) if is_transformers(model) else head
         if not isinstance(head, nn.Module) or not any(True for _ in head.parameters()):
             raise UserError(f"a {type(model).__name__} does not show its last layer. Use a timm model or {SMALL_CNN}, without "
                             'model.checkpoint and with model.freeze = "none".')  # fmt: skip
@@ -65,14 +67,17 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, K]."""
-        out: Tensor = self.model(self._prepared(images))
-        return out
+        out: Any = self.model(self._prepared(images))
+        logits: Tensor = out if isinstance(out, Tensor) else out.logits  # transformers' models return several things
+        return logits
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the last layer sees, [B, D]; `UserError` if the model does not show it."""
         model: Any = self.model
         if isinstance(model, SmallCNN):
             return model.features(self._prepared(images))
+        if is_transformers(model):
+            return input_of(self.head, model, self._prepared(images))
         if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
             raise UserError(f"a {type(model).__name__} does not show its features. Use a timm model or {SMALL_CNN}, or "
                             'drawing.text.contrast_in = "latents".')  # fmt: skip
@@ -87,13 +92,14 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The classifier: a timm name or one of `OWN_MODELS`, what its weights are at the start, and which of them learn.
+    """The classifier: a timm name, "hf:" and a folder or hub id of transformers, or one of `OWN_MODELS`; its weights at the
+    start, and which of them learn.
 
-    `image_size` 0: the model's own, or the data's (rounded up to 32) where that is smaller and the model allows it.
-    `pretrained`: timm's published weights, from the hub or its cache. `checkpoint`: weights from a .safetensors file of timm or
-    of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last layer learns.
-    `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al. 2016), for timm
-    models that have it.
+    `image_size` 0: the model's own, or for timm the data's (rounded up to 32) where that is smaller and the model allows it.
+    `pretrained`: the published weights, from the hub or its cache, or the folder's. `checkpoint`: weights from a .safetensors
+    file of timm or of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last
+    layer learns. `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al.
+    2016), for timm models that have it.
     """
 
     name: str = SMALL_CNN
@@ -113,6 +119,8 @@ class Model:
         if self.pretrained and (self.stem != "published" or self.name in OWN_MODELS):
             what = self.name if self.name in OWN_MODELS else f"model.stem = {self.stem!r}"
             raise UserError(f"model.pretrained: there are no published weights for {what}. Give model.checkpoint, or neither.")
+        if self.name.startswith(HUB) and (self.stem != "published" or self.drop_path):
+            raise UserError(f"{self.name} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
         if self.name in OWN_MODELS and (self.stem != "published" or self.drop_path):
             raise UserError(f"{self.name} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
 
@@ -120,7 +128,8 @@ class Model:
 def create_classifier(
     model: str | Model, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0
 ) -> Classifier:  # fmt: skip
-    """Return a classifier for `classes` classes and images of about `data_size` pixels: any timm name, or one of `OWN_MODELS`.
+    """Return a classifier for `classes` classes and images of about `data_size` pixels: any timm name, `hf:`
+    and a folder or id of transformers, or one of `OWN_MODELS`.
 
     A `Model` says more than a name; `image_size` belongs to a name. The initial weights are a function of `seed`.
     """
@@ -129,6 +138,9 @@ def create_classifier(
         torch.manual_seed(seed)
         if wanted.name in OWN_MODELS:
             classifier = Classifier(SmallCNN(classes, OWN_MODELS[wanted.name]), wanted.image_size or 32, (0.5,) * 3, (0.5,) * 3)
+        elif wanted.name.startswith(HUB):
+            model, *expects = open_transformers(wanted.name.removeprefix(HUB), classes, wanted.image_size, wanted.pretrained)
+            classifier = Classifier(model, *expects)
         else:
             classifier = _from_timm(wanted, classes, data_size)
     if wanted.checkpoint:
@@ -144,7 +156,8 @@ def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
     name, native = wanted.name, _published(wanted.name)
     if native is None:
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:3]) or "resnet18, vit_small_patch16_224"
-        raise UserError(f"--model {name!r} is unknown. Give {SMALL_CNN} or a timm name (like {near}).")
+        raise UserError(f"--model {name!r} is unknown. Give {SMALL_CNN}, a timm name (like {near}), or hf: and a "
+                        "folder or id of transformers.")  # fmt: skip
     own = int(native.input_size[-1])
     size = wanted.image_size or min(own, max(32, -(-data_size // 32) * 32))
     more: dict[str, Any] = {"img_size": size} if native.fixed_input_size else {}

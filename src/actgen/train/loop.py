@@ -20,6 +20,7 @@ from .. import ranks
 from ..classify.evaluate import Predictions, predict, predict_together
 from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
+from ..diffuse.weights import hash_networks
 from ..records import Progress
 from ..seeding import derive, generator, permutation
 from ..stopping import Stopped, asked, check, deferred
@@ -47,7 +48,7 @@ def fit(
     if training.background is not None:
         training.background.succeed()
     restore(training)
-    _prepare(training, on_sample)
+    draw_before(training, on_sample)
     with drawn_away(training):
         yield from _epochs(training, on_batch, on_sample)
 
@@ -62,7 +63,7 @@ def _epochs(
             if training.background is not None:
                 drawn = _exchange(training, epoch, on_sample)
             else:
-                drawn = _generate(training, epoch, on_sample) if training.has_round(epoch) else _NOTHING
+                drawn = draw_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_DRAWN
             if epoch == 0 and training.before:
                 drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
             stats = EpochStats(epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot),
@@ -74,7 +75,7 @@ def _epochs(
         yield stats
 
 
-_NOTHING: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
+NOTHING_DRAWN: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
 
 
 def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
@@ -208,7 +209,9 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
     return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
 
-def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
+def draw_round(
+    training: Training, epoch: int, on_sample: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Do the round of an epoch, or the rest of it; return its part of the statistics. Epoch -1 is before the first."""
     assert training.round is not None
     round_, began = training.round, time.perf_counter()
@@ -230,7 +233,7 @@ def _generate(training: Training, epoch: int, on_sample: Callable[[int, int], No
 def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
     """Take in the round that was drawn while this epoch trained, and plan the next; return its part of the statistics."""
     assert training.round is not None
-    drawn = {**_NOTHING, **join(training, on_sample)}
+    drawn = {**NOTHING_DRAWN, **join(training, on_sample)}
     if not training.has_round(epoch):
         return drawn
     begun = _begin(training, training.round, epoch)
@@ -252,7 +255,8 @@ def _begin(training: Training, round_: Round, epoch: int) -> Begun:
         now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
         plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
         scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
-        return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting)
+        weights = "" if training.learns else hash_networks([training.asked])
+        return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting, weights=weights)
 
     return begin_together(begun)
 
@@ -270,12 +274,12 @@ def _shares(training: Training, seen: Predictions | None) -> list[float] | None:
     return training.allowance.shares
 
 
-def _prepare(training: Training, on_sample: Callable[[int, int], None] | None) -> None:
+def draw_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:
     """Do the round that comes before the training, if there is one and it is not done."""
     due = training.round is not None and training.round.strategy.when == BEFORE
     if not due or training.before is not None or training.start > 0:
         return
     with deferred():
-        training.before = float(_generate(training, -1, on_sample)["generation_seconds"])
+        training.before = float(draw_round(training, -1, on_sample)["generation_seconds"])
         training.begun = None
         save(training)

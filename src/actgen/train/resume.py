@@ -156,7 +156,7 @@ def _checked(trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_other_inputs(training: Training, before: dict[str, str]) -> None:
-    changed = [name for name, digest in training.inputs.items() if before[name] != digest]
+    changed = [name for name, digest in training.inputs.items() if before.get(name, "") != digest]
     if changed:
         raise UserError(f"the {' and the '.join(changed)} changed since {training.folder} was stopped. Put back what was "
                         "there, or start a new run with another --out.")  # fmt: skip

@@ -50,7 +50,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start.
+    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start; None where another loop trains.
 
     `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
     gave no picture in any precision, with the reason.
@@ -59,8 +59,8 @@ class EpochStats:
     """
 
     epoch: int
-    train_loss: float
-    learning_rate: float
+    train_loss: float | None
+    learning_rate: float | None
     test_accuracy: float | None
     validation_accuracy: float | None
     holdout_accuracy: float | None
@@ -68,8 +68,8 @@ class EpochStats:
     real_images: int
     synthetic_images: int
     drawn_so_far: int
-    optimizer_steps: int
-    train_seconds: float
+    optimizer_steps: int | None
+    train_seconds: float | None
     generation_seconds: float
     refused: list[dict[str, str]]
     filters: dict[str, Any]
@@ -88,11 +88,15 @@ class Scouted:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took."""
+    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took.
+
+    `weights`: the digest of the classifier that it asked, where another loop trains, which may come back with another one.
+    """
 
     plan: Plan
     holdout_accuracy: float | None
     seconds: float
+    weights: str = ""
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Begun:
@@ -124,9 +128,10 @@ class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
     `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
-    the images that accuracy is measured on; `shift_budget`: classes that are drawn badly get
-    less (`strategies/allowance.py`). `evaluated_on` says what they are, "test" or "validation" images. `initial_weights`
-    is the digest of the classifier before its first step. `left_out`: image files of the data that could not be used.
+    the images that accuracy is measured on; `evaluated_on` says what they are, "test" or "validation" images. `shift_budget`:
+    classes that are drawn badly get less (`strategies/allowance.py`). `initial_weights` is the digest of the classifier before
+    its first step. `left_out`: image files of the data that could not be used. `learns`: whether `fit` moves the weights; where
+    another loop does (`active.py`), there is no optimiser, and no running losses.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
@@ -149,6 +154,7 @@ class Training:
     seed: int = 0
     data_note: str = ""
     left_out: tuple[str, ...] = ()
+    learns: bool = True
     stats: list[dict[str, Any]] = field(default_factory=list)
     within: Within | None = None
     trained: dict[str, Any] | None = None
@@ -159,6 +165,23 @@ class Training:
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
+        self.average: Any = None
+        self.running: RunningLosses | None = None
+        if self.learns:
+            self._open_learning()
+        self.total_real = len(self.real.labels)
+        later = self.background is not None  # an epoch more lies between a round and the first epoch that trains on it
+        self.generating = generating_epochs(self.options.epochs, self.until, later) if self.round is not None else 0
+        self.budgets = epoch_budgets(self.budget, self.generating, self.every)
+        self.cross_fitted: Predictions | None = None
+        self.scouted: Scouted | None = None
+        self.allowance = Allowance(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
+        self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
+        self.snapshot = Snapshot(folder=".", rows=(), labels=())
+        self._pixels: dict[str, Tensor] = {}
+
+    def _open_learning(self) -> None:
+        """Make what the training steps need."""
         options = self.options
         self.accelerator = open_accelerator(options.precision)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
@@ -170,17 +193,8 @@ class Training:
         if options.precision != "no":  # only the training step is in mixed precision: see `_step`
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
-        self.total_real = len(self.real.labels)
-        later = self.background is not None  # an epoch more lies between a round and the first epoch that trains on it
-        self.generating = generating_epochs(options.epochs, self.until, later) if self.round is not None else 0
-        self.budgets = epoch_budgets(self.budget, self.generating, self.every)
-        self.running = RunningLosses(self.total_real) if self.mining is not None and self.mining.pool == TRAINING else None
-        self.cross_fitted: Predictions | None = None
-        self.scouted: Scouted | None = None
-        self.allowance = Allowance(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
-        self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
-        self.snapshot = Snapshot(folder=".", rows=(), labels=())
-        self._pixels: dict[str, Tensor] = {}
+        watched = self.mining is not None and self.mining.pool == TRAINING
+        self.running = RunningLosses(len(self.real.labels)) if watched else None
 
     @property
     def tested(self) -> Classifier:
@@ -209,14 +223,15 @@ class Training:
         return {
             "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
             "training images": names_digest(self.real),
+            "loop": "" if self.learns else "another",
         }
 
     @property
     def parts(self) -> dict[str, Stateful]:
         """All that has a state, by name: what a checkpoint holds and gives back."""
-        scaler = self.accelerator.scaler
+        scaler = self.accelerator.scaler if self.learns else None
         return {
-            "model": self.classifier, "optimizer": self.optimizer,
+            **({"model": self.classifier, "optimizer": self.optimizer} if self.learns else {}),
             **({} if self.average is None else {"average": self.average.module}),
             **({} if scaler is None else {"scaler": scaler}),
             **({} if self.allowance is None else {"allowance": self.allowance}),

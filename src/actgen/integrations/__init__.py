@@ -1,0 +1,1 @@
+"""Active generation inside trainers of others; thin, around `active.py`."""
