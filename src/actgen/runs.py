@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -42,13 +43,14 @@ from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .prompts import class_prompt
-from .recipe import BUNDLED, Recipe, to_toml
+from .recipe import BUNDLED, Recipe, flat, to_toml
 from .report.html import write_report
 from .seeding import derive
 from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
 from .synthesis import Round
+from .tracking import parse_trackers, tracking
 from .train.crossfit import cross_fit
 from .train.loop import fit
 from .train.schedule import generating_epochs
@@ -156,32 +158,42 @@ def open_run(
 def run(
     recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
     on_batch: Told | None = None, on_sample: Told | None = None, generators: Generators = open_generator, page: bool = True,
+    track: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
-    `data` and `generators`: see `open_run`; without `page` no report.html is written.
+    `data` and `generators`: see `open_run`; without `page` no report.html is written. `track` names trackers that are told what
+    the run writes (`tracking.py`); it changes nothing else.
     """
+    trackers = parse_trackers(track)
     finished = out / "summary.json"
     if finished.exists():
         _refuse_other_run(recipe, out)
         if page and not (out / "report.html").exists():
             write_report(out)
-        return _read_summary(finished)
+        summary = _read_summary(finished)
+        if trackers:
+            with locked(out), tracking(out, trackers, flat(recipe)) as tell:
+                tell(summary)
+        return summary
     refuse_in_use(out)  # before a minute goes by with opening
     training = open_run(recipe, out, data, generators)
-    with locked(out):
+    with locked(out), ExitStack() as stack:
         checkpoint.write_text(out / "recipe.toml", to_toml(recipe))
+        tell = stack.enter_context(tracking(out, trackers, flat(recipe)))
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:
             training.scouted = scout(training, training.mining)
         for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
+            tell(None)
             if on_epoch is not None:
                 on_epoch(stats)
         summary = summarise(recipe, training)
         weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
         checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
         checkpoint.write_text(finished, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        tell(summary)
         if page:
             write_report(out)
     return summary
