@@ -59,6 +59,9 @@ OnBadImage = Annotated[str | None, typer.Option(help="Image files that cannot be
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
 ]
+Track = Annotated[
+    list[str] | None, typer.Option(help="tensorboard, wandb, mlflow or trackio, or NAME:PROJECT. May be repeated.")
+]
 Seed = Annotated[int | None, typer.Option(help="Everything random follows from it.")]
 
 
@@ -95,13 +98,15 @@ def train(
     seed: Seed = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
+    track: Track = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
 ) -> None:  # fmt: skip
     """Train a classifier with active generation."""
     from .cli_show import RunBars, show_estimate, show_summary
     from .estimating import estimate
-    from .recipe import build_recipe
+    from .recipe import build_recipe, read_tracking
     from .runs import run
+    from .tracking import parse_trackers
 
     flags = {"data": data, "model.name": model, "generator": generator, "strategy": strategy, "training.epochs": epochs,
              "generation.budget": budget, "generation.on": generate_on, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
@@ -114,6 +119,8 @@ def train(
     with ranks.agreed():
         full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
+    track = track or [read_tracking(recipe, settings or [])]
+    parse_trackers(track)
     if dry_run:
         show_estimate(console, full, estimate(full, out))
         return
@@ -125,6 +132,7 @@ def train(
             on_epoch=lambda stats: bars.epoch(full.strategy, stats),
             on_batch=bars.batch,
             on_sample=bars.sample,
+            track=track,
         )
     show_summary(console, summary, out)
     ranks.end()

@@ -44,6 +44,10 @@ class Bar:
         """Show that `done` of the total are done."""
         self._progress.update(self._task, completed=done, note=note)
 
+    def of(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done, where the total is known only now."""
+        self._progress.update(self._task, completed=done, total=total)
+
 
 class RunBars:
     """Bars of a run: epochs in all, and the batches or drawings of the current one."""

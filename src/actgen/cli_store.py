@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from .data.verify import Finding, Verdict
 
-store = typer.Typer(no_args_is_help=True, help="Check a folder of drawn images.")
+store = typer.Typer(no_args_is_help=True, help="Check or export a folder of drawn images.")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 MOST_SHOWN = 20
 
@@ -100,3 +100,22 @@ def leaks(
     console.print(f"{len(found)} of {images} images in {escape(str(folder))} are too near to one of {tests} test images")
     if found:
         raise typer.Exit(2)
+
+
+@store.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
+    form: Annotated[str, typer.Option("--format", help="imagefolder, webdataset or parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder to make; it appears when complete.")],
+    with_real: Annotated[str | None, typer.Option(metavar="DATA", help="Real images to put beside, as for train.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="imagefolder: hard links to the store instead of copies.")] = False,
+    shard_size: Annotated[int, typer.Option(help="webdataset, parquet: MiB of images a file.", min=1)] = 500,
+) -> None:  # fmt: skip
+    """Write the images as a data set that other programs read; an image that is damaged is named and refused."""
+    from .cli_show import Bar
+    from .exporting import export_store
+
+    with Bar(console, "exporting", None) as bar:
+        drawn, real = export_store(folder, out, form, with_real=with_real, link=link, shard_bytes=shard_size << 20, told=bar.of)
+    beside = f" and {real} real ones" if real else ""
+    console.print(f"{drawn} drawn images{beside} in {escape(str(out))}")

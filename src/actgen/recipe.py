@@ -30,6 +30,7 @@ from .shipped import find_recipe
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 BUNDLED = "bundled"
+TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +92,11 @@ class Recipe:
 def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
 
-    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file.
+    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. `tracking` is
+    no part of a recipe: see `read_tracking`.
     """
-    tree: dict[str, Any] = {}
-    if path is not None:
-        tree = _read(find_recipe(path))
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {brief(setting)}: write it as a.b=value, for example training.batch_size=32.")
-        _put(tree, key.strip(), parse_value(text.strip()))
-    for key, value in (flags or {}).items():
-        if value is not None:
-            _put(tree, key, value)
+    tree = _tree(path, settings, flags or {})
+    tree.pop(TRACKING, None)
     if isinstance(tree.get("prompts"), str):
         tree["prompts"] = _read(Path(tree["prompts"]), "prompts =")
     generation = tree.get("generation", {})
@@ -116,6 +109,33 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
     recipe: Recipe = fill(start, tree, "")
     return recipe
+
+
+def read_tracking(path: Path | None = None, settings: Sequence[str] = ()) -> str:
+    """Return the trackers that a recipe file or the settings name, "" if none.
+
+    They are no part of the recipe: a run is the same, and can be continued, with and without them.
+    """
+    text = _tree(path, settings, {}).get(TRACKING, "")
+    if not isinstance(text, str):
+        raise UserError(f'{TRACKING} = {brief(text)}: write trackers as a text, for example {TRACKING} = "tensorboard,wandb".')
+    return text
+
+
+def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file, the settings and the flags say, the later ones over the earlier ones."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = _read(find_recipe(path))
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"--set {brief(setting)}: write it as a.b=value, for example training.batch_size=32.")
+        _put(tree, key.strip(), parse_value(text.strip()))
+    for key, value in flags.items():
+        if value is not None:
+            _put(tree, key, value)
+    return tree
 
 
 def suggested_preset(generator: str) -> str:

@@ -44,7 +44,7 @@ from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
 from .prompts import class_prompt
-from .recipe import BUNDLED, Recipe, to_toml
+from .recipe import BUNDLED, Recipe, flat, to_toml
 from .report.html import write_report
 from .seeding import derive
 from .spreading import Spread
@@ -52,6 +52,7 @@ from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
 from .synthesis import Round
+from .tracking import parse_trackers, tracking
 from .train.background import CPU, Background
 from .train.crossfit import cross_fit
 from .train.loop import fit
@@ -60,6 +61,7 @@ from .train.scout import scout
 from .train.state import EpochStats, Training
 
 Told = Callable[[int, int], None]
+Tell = Callable[[Mapping[str, Any] | None], None]
 Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 """What is shown of every finished run."""
@@ -202,14 +204,18 @@ def open_device(recipe: Recipe, strategy: Strategy) -> str:
 def run(
     recipe: Recipe, out: Path, *, data: RealData | None = None, on_epoch: Callable[[EpochStats], None] | None = None,
     on_batch: Told | None = None, on_sample: Told | None = None, generators: Generators = open_generator, page: bool = True,
+    track: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
     `data` and `generators`: see `open_run` (a second process, `generation.on`, opens its own); without `page` no report.html is
-    written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder.
+    written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder. `track` names trackers that are
+    told what the run writes (`tracking.py`); it changes nothing else.
     """
+    with ranks.agreed():
+        trackers = parse_trackers(track)
     ranks.refuse_different({"recipe": to_toml(recipe)})
-    if (summary := ranks.of_first(lambda: _finished(recipe, out, page))) is not None:
+    if (summary := ranks.of_first(lambda: _finished(recipe, out, page, trackers))) is not None:
         return summary
     with ExitStack() as held:
         with ranks.agreed():
@@ -219,33 +225,40 @@ def run(
         with ranks.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
             checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
+            tell = held.enter_context(tracking(home, trackers, flat(recipe)))
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:
             training.scouted = scout(training, training.mining)
         with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
             for stats in epochs:
+                tell(None)
                 if on_epoch is not None:
                     on_epoch(stats)
-        return ranks.of_first(lambda: _finish(recipe, training, page))
+        return ranks.of_first(lambda: _finish(recipe, training, page, tell))
 
 
-def _finished(recipe: Recipe, out: Path, page: bool) -> dict[str, Any] | None:
+def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the summary of a run that is finished; None if it is not."""
     if not (out / "summary.json").exists():
         return None
     _refuse_other_run(recipe, out)
     if page and not (out / "report.html").exists():
         write_report(out)
-    return _read_summary(out / "summary.json")
+    summary = _read_summary(out / "summary.json")
+    if trackers:
+        with locked(out), tracking(out, trackers, flat(recipe)) as tell:
+            tell(summary)
+    return summary
 
 
-def _finish(recipe: Recipe, training: Training, page: bool) -> dict[str, Any]:
+def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> dict[str, Any]:
     """Write what a run comes to; return the summary."""
     out, summary = training.folder, summarise(recipe, training)
     weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
     checkpoint.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
     checkpoint.write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    tell(summary)
     if page:
         write_report(out)
     return summary

@@ -62,7 +62,7 @@ def verify(folder: Path, told: Callable[[int], None] | None = None) -> Verdict:
     """
     refuse_no_store(folder)
     known, files = _known(folder), set(_files(folder))  # before the lines are read: a run that goes on adds to all of them
-    verdict, chain, seen = Verdict(), _Chain(), set[str]()
+    verdict, chain, seen = Verdict(), Following(), set[str]()
     for number, line in enumerate(_lines(folder / MANIFEST), start=1):
         if not line.endswith(b"\n"):
             verdict.leftovers.append(Finding("a torn last line, of a stop while it was written", "line", number))
@@ -115,7 +115,7 @@ def _parsed(line: bytes, folder: Path, number: int) -> tuple[Row | None, str]:
     return row, ""
 
 
-class _Chain:
+class Following:
     """The chain as far as the lines have been read. Lines of versions that wrote none may come first."""
 
     def __init__(self) -> None:

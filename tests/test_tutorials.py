@@ -1,0 +1,160 @@
+"""What the tutorials show is run: Python as printed, commands with the small values below. What is marked is parsed only.
+
+An indented block is commands, ```python is Python; other fences show. `<!-- parsed: WHY -->` before a block marks it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from actgen.bench.arms import find_arms, read_arms
+from actgen.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
+from actgen.cli import app
+from actgen.recipe import build_recipe
+from tests.conftest import write_digits
+
+ROOT = Path(__file__).parents[1]
+TUTORIALS = ROOT / "docs" / "tutorials"
+TINY = ["--set=model.name=actgen/tiny-cnn", "--set=training.batch_size=32", "--set=images=80", "--set=training.test_every=9",
+        "--set=drawing.num_inference_steps=2", "--set=training.epochs=2", "--set=generation.previews=1", "--set=filters.redraw=0"]  # fmt: skip
+SMALL = {
+    "train": [*TINY, "--model=actgen/tiny-cnn", "--epochs=2"], "demo": TINY,
+    "finetune": ["--steps=2", "--autoencoder-steps=2", "--images=40"], "generate": [],
+}  # fmt: skip
+"""What is put behind a command; of an option that is given twice, the last counts."""
+SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3"}
+"""What is put in the place of a text in Python, wherever it is found."""
+PROGRAMS = ("actgen", "make", "pytest", "tensorboard")
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a page shows: "python" or "commands", whether it is only parsed."""
+
+    kind: str
+    text: str
+    parsed: bool
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the blocks of a page in their order."""
+    parts = re.finditer(
+        r"^```(?P<fence>\w+)\n(?P<inside>.*?)^```$|(?<=\n\n)(?P<indented>(?: {4}\S[^\n]*\n)+)|<!-- (?P<mark>\w+): [^>]* -->\n",
+        page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE,
+    )  # fmt: skip
+    parsed = False
+    for part in parts:
+        if part["mark"] is not None:
+            assert part["mark"] == "parsed"
+            parsed = True
+            continue
+        if part["indented"] is not None:
+            yield Block("commands", part["indented"], parsed)
+        elif part["fence"] == "python":
+            yield Block("python", part["inside"], parsed)
+        parsed = False
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """Yield the words of every command, without the variables before it."""
+    for line in block.text.splitlines():
+        words = shlex.split(line, comments=True)
+        while "=" in words[0]:
+            words.pop(0)
+        assert words[0] in PROGRAMS, line
+        yield words
+
+
+def every_page() -> list[Path]:
+    return sorted(TUTORIALS.glob("*.md"))
+
+
+def names(pages: list[Path]) -> list[str]:
+    return [page.stem for page in pages]
+
+
+@pytest.mark.parametrize("page", every_page(), ids=names(every_page()))
+def test_every_command_is_one_that_there_is(page: Path) -> None:
+    for block in blocks(page):
+        for words in commands(block) if block.kind == "commands" else ():
+            parse(words)
+
+
+def parse(words: list[str]) -> None:
+    """Check a command without running it: options, recipes, settings, make's targets, files of tests."""
+    program, *arguments = words
+    if program == "make":
+        assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    elif program == "pytest":
+        assert (ROOT / arguments[0]).is_file()
+    elif program == "actgen":
+        given = parse_actgen(arguments)
+        if given.get("settings") is not None and arguments[0] in ("train", "demo", "generate"):
+            build_recipe(given.get("recipe"), given["settings"])
+        if given.get("recipe") is not None:
+            build_recipe(given["recipe"])
+        if arguments[0] == "bench" and given["table"] is None:
+            assert plan(given)
+
+
+def plan(given: dict[str, Any]) -> list[Job]:
+    files, names = find_recipes(given["recipes"]), given["arms"].split(",")
+    arms = {name: find_arms(names, read_arms(path)) for name, path in files.items()}
+    budgets = parse_budgets(given["budgets"]) if given["budgets"] else ()
+    return plan_jobs(files, arms, parse_seeds(given["seeds"]), budgets, given["settings"] or [], given["evaluate"])
+
+
+def parse_actgen(arguments: list[str]) -> dict[str, Any]:
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        name, *arguments = arguments
+        command = command.commands[name]
+    return dict(command.make_context(command.name, arguments).params)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `my_photos`, as a reader may have them."""
+    root = tmp_path_factory.mktemp("tutorials")
+    write_digits(root / "my_photos", "train", 0, 20)
+    write_digits(root / "my_photos", "test", 20, 24)
+    return root
+
+
+@pytest.mark.parametrize("page", every_page(), ids=names(every_page()))
+def test_what_a_tutorial_shows_runs(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": page.stem}
+    for block in blocks(page):
+        if block.parsed:
+            continue
+        if block.kind == "python":
+            exec(compile(smaller(block.text), str(page), "exec"), scope)
+        else:
+            for words in commands(block):
+                run(words)
+
+
+def smaller(code: str) -> str:
+    for shown, small in SMALL_PYTHON.items():
+        code = code.replace(shown, small)
+    return code
+
+
+def run(words: list[str]) -> None:
+    if words[0] != "actgen":
+        return parse(words)
+    result = CliRunner().invoke(app, [*words[1:], *SMALL.get(words[1], [])], catch_exceptions=False)
+    assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+    return None
