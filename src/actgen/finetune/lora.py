@@ -32,7 +32,9 @@ def attach(backbone: Backbone, options: LoraOptions, seed: int, dtype: torch.dty
         raise UserError("--lora needs the package peft: pip install 'actgen[lora]'.") from error
     parts = _parts(backbone, options)
     for network in backbone.networks:
-        network.to(torch.float32 if network is backbone.vae else dtype)
+        if network is not backbone.vae:
+            for parameter in network.parameters():
+                parameter.data = parameter.data.to(dtype)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "lora"))
         for name, network in parts.items():
