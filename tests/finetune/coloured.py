@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from actgen.data.imageset import ArrayImages, ImageSet
-from actgen.data.sources import load_data
+from actgen.data.imageset import ArrayImages
 from actgen.prompts import class_prompt
 
 SHADES = {"ankle boot": (210, 190, 40), "bag": (40, 180, 60), "coat": (200, 50, 50), "dress": (50, 60, 200)}
@@ -16,13 +14,13 @@ SHADES = {"ankle boot": (210, 190, 40), "bag": (40, 180, 60), "coat": (200, 50, 
 PROMPTS = {name: class_prompt(name) for name in SHADES}
 
 
-def coloured(per_class: int, shades: dict[str, tuple[int, int, int]] = SHADES, size: int = 32) -> ArrayImages:
+def coloured(per_class: int, size: int = 32) -> ArrayImages:
     """Return pictures of noise around the colour of their class."""
     rng = np.random.default_rng(0)
-    wanted = np.repeat(np.array(list(shades.values())), per_class, axis=0)[:, None, None, :]
+    wanted = np.repeat(np.array(list(SHADES.values())), per_class, axis=0)[:, None, None, :]
     pixels = np.clip(wanted + rng.normal(0, 12, (len(wanted), size, size, 3)), 0, 255).astype(np.uint8)
-    labels = tuple(int(label) for label in np.repeat(np.arange(len(shades)), per_class))
-    return ArrayImages(pixels, labels, tuple(shades), tuple(f"train/{n}" for n in range(len(labels))))
+    labels = tuple(int(label) for label in np.repeat(np.arange(len(SHADES)), per_class))
+    return ArrayImages(pixels, labels, tuple(SHADES), tuple(f"train/{n}" for n in range(len(labels))))
 
 
 def write_coloured(root: Path, per_class: int) -> Path:
@@ -33,13 +31,3 @@ def write_coloured(root: Path, per_class: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         images.image(number).save(folder / f"{number:04d}.png")
     return root
-
-
-def as_given(root: Path) -> ImageSet:
-    """Return what `--data` makes of such a folder."""
-    return load_data(str(root)).train
-
-
-def mean_colour(image: Image.Image) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the mean over the pixels, [3]."""
-    return np.asarray(image, dtype=np.float64).mean(axis=(0, 1))

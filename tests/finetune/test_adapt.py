@@ -221,8 +221,8 @@ def test_a_lora_of_another_generator(refuse: Refuse, generators: Path, data: Pat
     ]
     assert "was made for another" in refuse(*train, "--set", f"loading.lora={tmp_path / 'lora'}")
     layers = load_file(tmp_path / "lora" / FILE)
-    more = {"unet.down_blocks.9.to_q.lora.down.weight": torch.zeros(2, 3),
-            "unet.down_blocks.9.to_q.lora.up.weight": torch.zeros(3, 2)}  # fmt: skip
+    more = {"unet.down_blocks.9.to_q.lora.down.weight": torch.zeros(8, 3),
+            "unet.down_blocks.9.to_q.lora.up.weight": torch.zeros(3, 8)}  # fmt: skip
     save_file({**layers, **more}, tmp_path / "lora" / FILE)
     train[train.index("--generator") + 1] = str(generators / "sdxl")
     assert "layers, but this generator only" in refuse(*train, "--set", f"loading.lora={tmp_path / 'lora'}")

@@ -122,3 +122,14 @@ def test_the_file_is_the_trained_network(family: str, tmp_path: Path) -> None:
     fresh.load_lora_weights(str(tmp_path))
     torch.testing.assert_close(output(Backbone(fresh, family)), output(backbone), rtol=1e-4, atol=1e-5)
     assert float((output(backbone) - plain).abs().max()) > 0.01
+
+
+def test_matrices_stay_float32_beside_weights_of_another_type() -> None:
+    made = objective("sd1", AdaptOptions(batch_size=2, lora=LoraOptions(rank=2, text_encoder=True)))
+    trained = attach(made.backbone, LoraOptions(rank=2, text_encoder=True), 0, torch.float64)  # half types are slow on a CPU
+    made(0).backward()
+    for name, parameter in trained.named_parameters():
+        assert parameter.dtype == (torch.float32 if "lora_" in name else torch.float64), name
+        assert (parameter.grad is not None) == ("lora_" in name), name
+    assert made.backbone.vae.dtype == torch.float32
+    assert made.backbone.dtype == torch.float64

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ class Objective:
     def errors(self, pixels: Tensor, prompts: list[str], rng: torch.Generator) -> Tensor:
         """Return the weighted squared errors [B] of images [B, 3, S, S] in [-1, 1] at random timesteps."""
         backbone, config = self.backbone, self.backbone.pipeline.scheduler.config
-        alphas = alphas_cumprod(config).float()
+        alphas = self._alphas
         posterior, noise = (torch.randn(self._latent_shape(pixels), generator=rng) for _ in range(2))
         t = torch.randint(len(alphas), (len(pixels),), generator=rng)
         dropped = torch.rand(len(pixels), generator=rng) < self.options.caption_dropout
@@ -71,6 +72,10 @@ class Objective:
         weight = min_snr_weight(alpha, prediction(config), self.options.min_snr)
         errors: Tensor = weight * (output - wanted).square().mean(dim=(1, 2, 3))
         return errors
+
+    @cached_property
+    def _alphas(self) -> Tensor:
+        return alphas_cumprod(self.backbone.pipeline.scheduler.config).float()
 
     def _latent_shape(self, pixels: Tensor) -> tuple[int, int, int, int]:
         side = pixels.shape[-1] // self.backbone.vae_factor
