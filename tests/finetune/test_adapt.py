@@ -71,21 +71,23 @@ def picture(pipeline: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def test_from_pictures_to_a_classifier_in_two_commands(generators: Path, data: Path, tmp_path: Path) -> None:
-    lora, run = tmp_path / "lora", tmp_path / "run"
-    said = call(*finetune(generators / "sd1", data, lora, "--lora", "--rank", "4", "--learning-rate", "0.01"))
+    lora, run, template = tmp_path / "lora", tmp_path / "run", ("--set", "prompts.template=a swatch of {}")
+    said = call(*finetune(generators / "sd1", data, lora, "--lora", "--rank", "4", "--learning-rate", "0.01", *template))
     assert str(lora) in said
     call("train", "--data", str(data), "--model", "resnet18", "--generator", str(generators / "sd1"), "--set",
          f"loading.lora={lora}", "--epochs", "2", "--budget", "0.02", "--set", "model.image_size=32", *TWO_STEPS,
-         "--set", "mining.by=random", "--out", str(run))  # fmt: skip
+         "--set", "mining.by=random", *template, "--out", str(run))  # fmt: skip
     rows = read_lines(run / "store" / "metadata.jsonl")
     assert len(rows) == 4
     assert {row["loading"]["lora"] for row in rows} == {str(lora)}
-    before = DiffusionPipeline.from_pretrained(generators / "sd1")
-    plain = picture(before)
-    before.load_lora_weights(str(lora))
-    assert np.abs(picture(before) - plain).max() > 0
+    prompts = json.loads((lora / "training.json").read_text(encoding="utf-8"))["prompts"]
+    assert {row["prompt"] for row in rows} <= set(prompts.values()) == {f"a swatch of {name}" for name in PROMPTS}
+    pipeline = DiffusionPipeline.from_pretrained(generators / "sd1")
+    plain = picture(pipeline)
+    pipeline.load_lora_weights(str(lora))
+    assert np.abs(picture(pipeline) - plain).max() > 0
     card = (lora / "README.md").read_text(encoding="utf-8")
-    assert f"loading.lora={lora}" in card
+    assert f"--set loading.lora={lora} --set 'prompts.template=a swatch of {{}}'" in card
     assert f"pipeline.load_lora_weights({str(lora)!r})" in card
     assert "actgen finetune --generator" in card
     for name in ("loss.png", "samples.png", "samples-before.png"):
@@ -123,8 +125,8 @@ EVERYTHING = replace(
 
 
 @pytest.mark.parametrize(
-    ("options", "stops"),  # the first one stops among the prior's images, then after a step
-    [(EVERYTHING, (2, 3)), (replace(FEW, lora=None, sample_every=1), (1, 2))],
+    ("options", "stops"),  # among the prior's images and after a step; after a step and after the last one
+    [(EVERYTHING, (2, 3)), (replace(FEW, lora=None, steps=3, sample_every=1), (1, 2))],
     ids=["lora", "full"],
 )
 def test_a_stopped_adaptation_equals_one_that_was_not(
@@ -178,6 +180,7 @@ def test_the_card_has_the_command() -> None:
         (["--lora", "--precision", "int8"], "--precision 'int8' is unknown; allowed: no, bf16, fp16"),
         (["--lora", "--precision", "fp16"], "needs a GPU"),
         (["--lora", "--resolution", "50"], "give a multiple of 8, such as 48; its own is 32"),
+        (["--lora", "--learning-rate", "0"], "--learning-rate 0 is out of range"),
         (["--lora", "--learning-rate", "nan"], "--learning-rate nan is out of range"),
         (["--lora", "--set", "training.epochs=3"], "'training.epochs=3' is not for finetune"),
         (["--lora", "--set", "prompts.template=a photo"], "one pair of braces"),
@@ -204,6 +207,13 @@ def test_generators_that_cannot_be_adapted(
 
 def test_without_a_generator(refuse: Refuse, data: Path, tmp_path: Path) -> None:
     assert "--lora needs --generator" in refuse("finetune", "--lora", "--data", str(data), "--out", str(tmp_path / "out"))
+
+
+def test_a_place_that_is_taken(refuse: Refuse, generators: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    assert "exists already" in refuse(*finetune(generators / "sd1", data, tmp_path / "folder", "--lora"))
+    assert "is a file" in refuse(*finetune(generators / "sd1", data, tmp_path / "file", "--lora"))
 
 
 def test_a_lora_of_another_generator(refuse: Refuse, generators: Path, data: Path, tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def _publish(task: Adaptation, backbone: Backbone, trained: nn.Module, resolutio
     part.replace(task.out)
 
 
-def _resolution(backbone: Backbone, wanted: int) -> int:
+def _resolution(backbone: Backbone, wanted: int | None) -> int:
     """Return the size to train at in pixels; `UserError` if the networks cannot work at it."""
     size = wanted or backbone.image_size
     step = backbone.vae_factor * 2 ** (len(backbone.unet.config.block_out_channels) - 1)
@@ -204,7 +204,8 @@ def _facts(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution:
         device = torch.cuda.get_device_name(backbone.device)
     return {
         "way": options.way, "generator": backbone.name, "folder": task.generator, "generator_hash": backbone.weights_hash,
-        "out": str(task.out), "data": task.data, "images": len(task.images.labels), "prompts": dict(task.prompts),
+        "out": str(task.out), "data": task.data, "settings": list(task.settings),
+        "images": len(task.images.labels), "prompts": dict(task.prompts),
         "config": {**asdict(options), **_architecture(task)}, "resolution": resolution,
         "learning_rate": options.schedule.learning_rate, "command": shlex.join(command),
         "parameters": sum(p.numel() for p in trained.parameters() if p.requires_grad),

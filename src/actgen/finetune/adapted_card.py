@@ -47,11 +47,10 @@ def _lora(facts: dict[str, Any]) -> tuple[str, str, str]:
     name, out, prompt = visible(facts["generator"]), facts["out"], next(iter(facts["prompts"].values()))
     options = facts["config"]["lora"]
     networks = "UNet and text encoders" if options["text_encoder"] else "UNet"
-    train = shlex.join(["actgen", "train", "--data", facts["data"], "--generator", facts["generator"], "--set",
-                        f"loading.lora={out}", "--strategy", "actgen", "--budget", "0.3", "--out", "runs/lora"])  # fmt: skip
+    train = _train(facts, facts["generator"], [f"loading.lora={out}"], "runs/lora")
     use = f"""In actgen:
 
-    {visible(train)}
+    {train}
 
 In diffusers:
 
@@ -68,11 +67,10 @@ pipeline({prompt!r}).images[0].save("picture.png")
 
 def _full(facts: dict[str, Any]) -> tuple[str, str, str]:
     name, out, prompt = visible(facts["generator"]), facts["out"], next(iter(facts["prompts"].values()))
-    train = shlex.join(["actgen", "train", "--data", facts["data"], "--generator", out, "--strategy", "actgen",
-                        "--budget", "0.3", "--out", "runs/finetuned"])  # fmt: skip
+    train = _train(facts, out, [], "runs/finetuned")
     use = f"""In actgen:
 
-    {visible(train)}
+    {train}
 
 In diffusers:
 
@@ -84,3 +82,10 @@ pipeline({prompt!r}).images[0].save("picture.png")
 ```
 """
     return f"{name}, fine-tuned", f"`{name}`, all weights of its UNet", use
+
+
+def _train(facts: dict[str, Any], generator: str, settings: list[str], out: str) -> str:
+    """Return the command that trains a classifier with the result, told the same prompts."""
+    settings = settings + [setting for setting in facts["settings"] if setting.strip().startswith("prompts")]
+    words = [word for setting in settings for word in ("--set", setting)]
+    return visible(shlex.join(["actgen", "train", "--data", facts["data"], "--generator", generator, *words, "--out", out]))

@@ -15,18 +15,18 @@ _RATES = {"lora": 1e-4, "full": 1e-5}
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """`rank` of the added matrices; they are scaled by `alpha`/`rank` (Hu et al. 2022), `alpha` 0 is `rank`.
+    """`rank` of the added matrices; they are scaled by `alpha`/`rank` (Hu et al. 2022), `alpha` None is `rank`.
 
     `text_encoder` adapts the text encoders too.
     """
 
     rank: int = 8
-    alpha: int = 0
+    alpha: int | None = None
     text_encoder: bool = False
 
     def __post_init__(self) -> None:
         refuse_outside("--rank", self.rank, 1, 4096)
-        refuse_outside("--alpha", self.alpha, 0, 1e6)
+        refuse_outside("--alpha", self.alpha, 1, 1e6)
 
     @property
     def scale(self) -> float:
@@ -38,7 +38,7 @@ class LoraOptions:
 class AdaptOptions:
     """How a generator is adapted: LoRA if `lora` is given, else all weights of the UNet.
 
-    `learning_rate` 0 is 1e-4 for LoRA and 1e-5 for all weights; `resolution` (pixels) 0 is the generator's own; `ema` is the
+    `learning_rate` None is 1e-4 for LoRA and 1e-5 for all weights; `resolution` (pixels) None is the generator's own; `ema` is the
     decay of a moving average of the weights, 0 for none; `precision` is what accelerate calls mixed precision.
     `prior_preservation` weighs the loss on `prior_images` drawn beforehand (Ruiz et al. 2023, eq. 2); `caption_dropout` is the
     fraction of empty prompts (Ho & Salimans 2022); `min_snr` is gamma of Hang et al. 2023, 0 for equal weights. A sheet of
@@ -48,8 +48,8 @@ class AdaptOptions:
     lora: LoraOptions | None = field(default_factory=LoraOptions)
     steps: int = 1000
     batch_size: int = 4
-    learning_rate: float = 0.0
-    resolution: int = 0
+    learning_rate: float | None = None
+    resolution: int | None = None
     ema: float = 0.0
     precision: str = "no"
     gradient_checkpointing: bool = False
@@ -79,15 +79,15 @@ class AdaptOptions:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "steps": (1, 1e9), "batch_size": (1, 1e6), "learning_rate": (0, 10), "resolution": (0, 8192), "ema": (0, 0.999999),
+    "steps": (1, 1e9), "batch_size": (1, 1e6), "learning_rate": (1e-12, 10), "resolution": (1, 8192), "ema": (0, 0.999999),
     "prior_preservation": (0, 1e3), "prior_images": (1, 1e7), "caption_dropout": (0, 1), "min_snr": (0, 1e6),
     "sample_every": (0, 1e9), "seed": (0, 2**62),
 }  # fmt: skip
 
 
-def refuse_outside(flag: str, value: float, low: float, high: float) -> None:
+def refuse_outside(flag: str, value: float | None, low: float, high: float) -> None:
     """Raise `UserError` for a number that is not in [low, high]."""
-    if not low <= value <= high:
+    if value is not None and not low <= value <= high:
         raise UserError(f"{flag} {value:g} is out of range; allowed is {low:g} to {high:g}.")
 
 
