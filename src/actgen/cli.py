@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from . import ranks
 from .cli_bench import bench, report_bench
+from .cli_finetune import finetune
 from .cli_store import store
 from .errors import UserError, system_refusal
 from .plain import for_terminal, shortened
@@ -42,6 +43,7 @@ app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
+app.command()(finetune)
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]
@@ -120,7 +122,8 @@ def train(
         full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     track = track or [read_tracking(recipe, settings or [])]
-    parse_trackers(track)
+    with ranks.agreed():
+        parse_trackers(track)
     if dry_run:
         show_estimate(console, full, estimate(full, out))
         return
@@ -207,45 +210,6 @@ def _draw_again(store: Path, keys: list[str], data: str | None, generator: str |
             done.append(one)
             bar.at(len(done))
     show_redrawn(console, done, out)
-
-
-@app.command()
-def finetune(
-    out: Annotated[Path, typer.Option(help="The diffusers folder to make; it appears when complete.")],
-    data: Annotated[str, typer.Option(help=_DATA)],
-    from_scratch: Annotated[str, typer.Option("--from-scratch", help="Architecture to train from nothing: tiny (32 pixels).")],
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps of the denoiser.", min=1)] = None,
-    images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
-    autoencoder_steps: Annotated[int | None, typer.Option(help="Optimiser steps of the autoencoder.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    on_bad_image: OnBadImage = None,
-    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks; pays off after minutes.")] = False,
-) -> None:  # fmt: skip
-    """Train a generator on your images. Run it again to continue; OUT.work keeps its state."""
-    from .cli_show import Bar, left_out
-    from .data.sources import load_data
-    from .data.splits import balanced
-    from .finetune.scratch import from_scratch as start
-
-    given = load_data(data, on_bad_image or "refuse")
-    if given.left_out:
-        console.print(left_out(len(given.left_out), given.left_out[0]))
-    training = start(balanced(given.train, images) if images else given.train, out, architecture=from_scratch, steps=steps,
-                     autoencoder_steps=autoencoder_steps, seed=seed, compile=compile,
-                     source=f"{data} --images {images}" if images else data)  # fmt: skip
-    bars: dict[str, Bar] = {}
-    try:
-        for progress in training:
-            tick = progress.tick
-            if progress.stage not in bars:
-                for bar in bars.values():
-                    bar.__exit__()
-                bars[progress.stage] = Bar(console, progress.stage, tick.steps).__enter__()
-            bars[progress.stage].at(tick.step, f"loss {tick.loss:.4f}")
-    finally:
-        for bar in bars.values():
-            bar.__exit__()
-    console.print(f"generator in {for_terminal(out)}")
 
 
 @app.command()

@@ -75,11 +75,11 @@ def bundled_generator() -> Path:
 def open_generator(
     name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None
 ) -> Backbone:  # fmt: skip
-    """Load a generator by recipe name; `bundled` is refused for classes it has never seen."""
+    """Load a generator by recipe name; `bundled` is refused for classes it has never seen, unless a LoRA tells it of them."""
     if name != BUNDLED:
         return Backbone.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
-    if unknown:
+    if unknown and not (loading and loading.lora):
         raise UserError(f"the bundled generator knows Fashion-MNIST only, not {brief(unknown[0])}. Give --generator a "
                         "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out "
                         "FOLDER.")  # fmt: skip

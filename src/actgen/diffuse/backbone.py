@@ -181,6 +181,11 @@ class Backbone:
         told = zip(self._text[key], self._empty[self.dtype], strict=True)
         return tuple(tensor.float() for pair in told for tensor in pair)
 
+    def forget_texts(self) -> None:
+        """Encode every prompt anew from now on: the text encoders have changed."""
+        self._text.clear()
+        self._empty.clear()
+
     def token_ids(self, prompt: str) -> Tensor:
         """Return the token ids of a prompt, padded to the model's length, [L]."""
         tokenizer = self.pipeline.tokenizer

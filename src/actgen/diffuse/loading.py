@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import CRITICAL
 from pathlib import Path
@@ -16,6 +18,7 @@ from .contents import check_contents
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
+_DOWN = (".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # names of a LoRA layer's first matrix
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 
 
@@ -106,31 +109,51 @@ def _is_pipeline(folder: Path) -> bool:
     return (folder / "model_index.json").is_file()
 
 
-def _load(path_or_id: str, dtype: torch.dtype) -> Any:
-    from diffusers import DiffusionPipeline
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Have diffusers and transformers say nothing inside: what is wrong is in the exception."""
     from diffusers.utils import logging
     from transformers.utils import logging as text_logging
 
     logging.disable_progress_bar()
     text_logging.disable_progress_bar()
     told = logging.get_verbosity(), text_logging.get_verbosity()
-    logging.set_verbosity(CRITICAL)  # what is wrong is in the exception
+    logging.set_verbosity(CRITICAL)
     text_logging.set_verbosity(CRITICAL)
     try:
-        return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
-    except Exception as error:  # what damaged configurations and weights raise has no end
-        here = ", ".join(["bundled", *local_generators()][:6])
-        raise UserError(f"cannot load the generator {brief(path_or_id)}: {first_line(error)}\n"
-                        f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
-                        "(needs the network once).") from error  # fmt: skip
+        yield
     finally:
         logging.set_verbosity(told[0])
         text_logging.set_verbosity(told[1])
 
 
+def _load(path_or_id: str, dtype: torch.dtype) -> Any:
+    from diffusers import DiffusionPipeline
+
+    try:
+        with _quiet():
+            return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
+    except Exception as error:  # what damaged configurations and weights raise has no end
+        here = ", ".join(["bundled", *local_generators()][:6])
+        raise UserError(f"cannot load the generator {brief(path_or_id)}: {first_line(error)}\n"
+                        f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
+                        "(needs the network once).") from error  # fmt: skip
+
+
 def _load_lora(pipeline: Any, lora: str) -> None:
     try:
-        pipeline.load_lora_weights(lora, use_safetensors=True)  # else formats that run code would be tried
+        with _quiet():  # safetensors, else formats that run code would be tried
+            told = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
+            pipeline.load_lora_weights(lora, use_safetensors=True)
     except Exception as error:
-        raise UserError(f"loading.lora = {brief(lora)} cannot be loaded: {first_line(error)} Give a folder or "
+        reason = first_line(error)
+        if "size mismatch" in str(error):
+            reason = "its matrices have other sizes than the layers of this generator, so it was made for another."
+        raise UserError(f"loading.lora = {brief(lora)} cannot be loaded: {reason} Give a folder or "
                         ".safetensors file of LoRA weights for this generator, or a hub id.") from error  # fmt: skip
+    layers = sum(any(mark in name for mark in _DOWN) for name in told[0])
+    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    loaded = sum(".lora_A." in name for network in networks for name, _ in network.named_parameters())
+    if loaded < layers:  # diffusers leaves such layers out and goes on
+        raise UserError(f"loading.lora = {brief(lora)} has {layers} layers, but this generator only {loaded} of them, so it "
+                        "was made for another. Give LoRA weights for this generator.")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..class_prompts import worded
 from ..drawing import Artist
 from ..records import Progress
 from ..strategies.base import make_request
@@ -26,13 +28,13 @@ def write_card(folder: Path, work: Path, facts: dict[str, Any]) -> None:
     (folder / "README.md").write_text(_text(facts), encoding="utf-8")
 
 
-def plot_losses(work: Path, path: Path) -> None:
+def plot_losses(work: Path, path: Path, stages: Sequence[str] = STAGES) -> None:
     """Plot the loss of every stage by optimiser step."""
     figure = Figure(figsize=(12, 3), layout="constrained")
     FigureCanvasAgg(figure)
-    for number, stage in enumerate(STAGES, start=1):
+    for number, stage in enumerate(stages, start=1):
         rows = [json.loads(line) for line in (work / stage / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
-        axes = figure.add_subplot(1, len(STAGES), number, title=stage, xlabel="optimiser step", ylabel="loss")
+        axes = figure.add_subplot(1, len(stages), number, title=stage, xlabel="optimiser step", ylabel="loss")
         losses = [row["loss"] for row in rows]
         axes.plot([row["step"] for row in rows], losses, linewidth=0.4, alpha=0.4, color="tab:blue")
         axes.plot([row["step"] for row in rows], _smooth(losses), color="tab:blue")
@@ -49,18 +51,32 @@ def _smooth(values: list[float], keep: float = 0.8) -> list[float]:
 
 def sample_sheet(folder: Path, class_names: list[str], seed: int) -> Image.Image:
     """Draw a row of images of every class with the finished pipeline."""
-    artist = Artist.from_pretrained(str(folder), preset="tiny")
+    return draw_sheet(Artist.from_pretrained(str(folder), preset="tiny"), class_names, seed)
+
+
+def draw_sheet(
+    artist: Artist, class_names: Sequence[str], seed: int, *, columns: int = COLUMNS, prompts: Mapping[str, str] | None = None
+) -> Image.Image:  # fmt: skip
+    """Draw a row of images of every class from its prompt, always from the same noise; a broken image stays black."""
     now = Progress(epoch=0, epochs=1)
     requests = [
-        make_request("text-only", now, label * COLUMNS + column, label, class_names, seed)
+        make_request("text-only", now, label * columns + column, label, class_names, seed)
         for label in range(len(class_names))
-        for column in range(COLUMNS)
+        for column in range(columns)
     ]
+    places = {request.key: divmod(number, columns) for number, request in enumerate(requests)}
     size = artist.backbone.image_size
-    sheet = Image.new("RGB", (COLUMNS * size, len(class_names) * size))
-    for number, sample in enumerate(artist.draw(requests)):
-        sheet.paste(sample.image, (number % COLUMNS * size, number // COLUMNS * size))
-    return sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.NEAREST)
+    sheet = Image.new("RGB", (columns * size, len(class_names) * size))
+    for sample in artist.draw(worded(requests, prompts or {})):
+        row, column = places[sample.request.key]
+        sheet.paste(sample.image, (column * size, row * size))
+    larger = 2 if size <= 64 else 1
+    return sheet.resize((larger * sheet.width, larger * sheet.height), Image.Resampling.NEAREST)
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """Return the first names, and dots if there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _text(facts: dict[str, Any]) -> str:
@@ -69,11 +85,10 @@ def _text(facts: dict[str, Any]) -> str:
         f"| {stage} | {config[stage]['steps']:,} | {config[stage]['batch_size']} | {config[stage]['learning_rate']} "
         f"| {seconds[stage] / 60:.0f} |" for stage in STAGES
     )  # fmt: skip
-    classes = ", ".join(facts["classes"][:30]) + (", ..." if len(facts["classes"]) > 30 else "")
     return f"""# A generator of the architecture `{config["architecture"]}`
 
 A `StableDiffusionPipeline` ({facts["parameters"] / 1e6:.1f}M parameters, fp16 safetensors) trained from scratch on
-{facts["images"]:,} labelled images of {len(facts["classes"])} classes: {classes}.
+{facts["images"]:,} labelled images of {len(facts["classes"])} classes: {listed(facts["classes"])}.
 
     {facts["command"]}
 

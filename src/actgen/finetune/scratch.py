@@ -7,7 +7,6 @@ checkpoints and loss curves; `OUT` appears only when it is complete.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from ..seeding import derive
 from . import tiny
 from .autoencoder import encode, train_autoencoder
 from .card import STAGES, write_card
+from .claim import claim
 from .decoder import train_decoder, train_features
 from .denoiser import train_denoiser
 from .optimise import Schedule, Tick, seconds_spent
@@ -137,10 +137,4 @@ def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, s
 def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:
     facts: dict[str, Any] = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
     del facts["denoiser"]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
-    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
-    path = work / "config.json"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise UserError(f"{work} holds an unfinished training with other settings or data. Continue it with the same "
-                        "ones, choose another --out, or remove that folder.")  # fmt: skip
-    work.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    claim(work, facts)

@@ -1,0 +1,172 @@
+"""`actgen finetune`: parse, call, show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .errors import UserError
+from .plain import brief, for_terminal
+
+if TYPE_CHECKING:
+    from .data.imageset import ImageSet
+    from .finetune.scratch import Progress
+
+_DATA = "As of actgen train: a folder of class folders, fashion-mnist-mini, cifar10:DIR, hf:NAME, ..."
+_SET = ("prompts", "drawing", "generation.preset")
+
+console = Console(highlight=False, emoji=False, soft_wrap=True)
+
+
+def finetune(
+    out: Annotated[Path, typer.Option(help="The folder to make; it appears when complete.")],
+    data: Annotated[str, typer.Option(help=_DATA)],
+    from_scratch: Annotated[
+        str | None, typer.Option("--from-scratch", help="Train this architecture from nothing: tiny (32 pixels).")
+    ] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="Train LoRA weights for --generator.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train all weights of the UNet of --generator.")] = False,
+    generator: Annotated[str | None, typer.Option(help="For --lora and --full: bundled, a folder, or a hub id.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps (--from-scratch: of the denoiser).", min=1)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step; 4 if not given.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="1e-4 for --lora and 1e-5 for --full if not given.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA; 8 if not given.")] = None,
+    alpha: Annotated[int | None, typer.Option(help="The LoRA is scaled by alpha/rank; the rank if not given.")] = None,
+    text_encoder: Annotated[bool, typer.Option("--text-encoder", help="LoRA for the text encoders too.")] = False,
+    resolution: Annotated[int | None, typer.Option(help="Size in pixels to train at; else the generator's own.")] = None,
+    ema: Annotated[float | None, typer.Option(help="Keep a moving average of the weights of this decay, as 0.999.")] = None,
+    precision: Annotated[str | None, typer.Option(help="Mixed precision: no (if not given), bf16 or fp16.")] = None,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+    ] = False,
+    prior_preservation: Annotated[
+        float | None, typer.Option(help="Weight of the loss on images that the generator drew of the classes before.")
+    ] = None,
+    prior_images: Annotated[int | None, typer.Option(help="How many of these; 200 if not given.")] = None,
+    caption_dropout: Annotated[float | None, typer.Option(help="Fraction of empty prompts; 0.1 if not given.")] = None,
+    min_snr: Annotated[float | None, typer.Option(help="Gamma of min-SNR weights, as 5; equal weights if not given.")] = None,
+    sample_every: Annotated[int | None, typer.Option(help="Draw samples every so many steps; 500 if not given.")] = None,
+    images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
+    autoencoder_steps: Annotated[
+        int | None, typer.Option(help="Optimiser steps of the autoencoder of --from-scratch.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    on_bad_image: Annotated[
+        str | None, typer.Option(help="Image files that cannot be read: refuse (default), or skip and count.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="prompts.template=..., drawing.a=b: as in a recipe. May be repeated.")
+    ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile, for --from-scratch; pays off late.")] = False,
+) -> None:  # fmt: skip
+    """Train a generator on your images. Run it again to continue; OUT.work keeps its state.
+
+    LoRA weights for any Stable-Diffusion-type generator, its whole UNet, or a
+    small generator from nothing:
+
+        actgen finetune --lora --generator ID --data photos --out my_lora
+        actgen finetune --full --generator ID --data photos --out my_generator
+        actgen finetune --from-scratch tiny --data photos --out my_generator
+    """
+    way = _way(from_scratch, lora, full)
+    given: dict[str, Any] = {
+        "batch_size": batch_size, "learning_rate": learning_rate, "resolution": resolution, "ema": ema, "precision": precision,
+        "gradient_checkpointing": gradient_checkpointing or None, "prior_preservation": prior_preservation,
+        "prior_images": prior_images, "caption_dropout": caption_dropout, "min_snr": min_snr, "sample_every": sample_every,
+    }  # fmt: skip
+    matrices = {"rank": rank, "alpha": alpha, "text_encoder": text_encoder or None}
+    if way == "--from-scratch":
+        _refuse(way, {**given, **matrices, "generator": generator, "set": settings})
+        _show(_scratch(str(from_scratch), data, images, out, steps, autoencoder_steps, seed, on_bad_image, compile))
+        console.print(f"generator in {for_terminal(out)}")
+        return
+    _refuse(way, {"autoencoder_steps": autoencoder_steps, "compile": compile or None, **(matrices if full else {})})
+    options = {name: value for name, value in {**given, "steps": steps, "seed": seed}.items() if value is not None}
+    options["lora"] = None if full else {name: value for name, value in matrices.items() if value is not None}
+    _show(_adapted(way, generator, data, images, out, options, on_bad_image, settings or []))
+    console.print(f"{'generator' if full else 'LoRA weights'} in {for_terminal(out)}; its README.md says how to use it")
+
+
+def _way(from_scratch: str | None, lora: bool, full: bool) -> str:
+    ways = {"--from-scratch": from_scratch is not None, "--lora": lora, "--full": full}
+    chosen = [name for name, given in ways.items() if given]
+    if len(chosen) != 1:
+        raise UserError(f"finetune was given {' and '.join(chosen) or 'none'} of --from-scratch, --lora and --full. Give "
+                        "exactly one; `actgen finetune --help` shows all three.")  # fmt: skip
+    return chosen[0]
+
+
+def _refuse(way: str, others: Mapping[str, Any]) -> None:
+    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]:
+        raise UserError(
+            f"{', '.join(given)} cannot go with {way}. Leave it out; `actgen finetune --help` says what goes with it."
+        )
+
+
+def _scratch(
+    architecture: str, data: str, images: int, out: Path, steps: int | None, autoencoder_steps: int | None, seed: int,
+    on_bad_image: str | None, compile: bool,
+) -> Iterator[Progress]:  # fmt: skip
+    from .finetune.scratch import from_scratch
+
+    return from_scratch(
+        _images(data, images, on_bad_image), out, architecture=architecture, steps=steps, autoencoder_steps=autoencoder_steps,
+        seed=seed, compile=compile, source=f"{data} --images {images}" if images else data,
+    )  # fmt: skip
+
+
+def _adapted(
+    way: str, generator: str | None, data: str, images: int, out: Path, options: dict[str, Any], on_bad_image: str | None,
+    settings: list[str],
+) -> Iterator[Progress]:  # fmt: skip
+    from .data.imageset import Renamed
+    from .finetune.adapt import Adaptation, adapt
+    from .finetune.options import AdaptOptions, LoraOptions
+    from .recipe import BUNDLED, build_recipe
+    from .runs import bundled_generator
+
+    if generator is None:
+        raise UserError(f"{way} needs --generator: a diffusers folder, a hub id, or bundled.")
+    if odd := [one for one in settings if not one.strip().startswith(_SET)]:
+        raise UserError(f"--set {brief(odd[0])} is not for finetune, which reads {', '.join(_SET)} of a recipe. Leave it out.")
+    lora = None if options["lora"] is None else LoraOptions(**options["lora"])
+    chosen = AdaptOptions(**{**options, "lora": lora})
+    recipe = build_recipe(None, settings, {"generator": generator})
+    given = _images(data, images, on_bad_image)
+    names, prompts = recipe.prompts.names(given.class_names), recipe.prompts.of(given.class_names)
+    return adapt(Adaptation(
+        images=Renamed(given, names), prompts=prompts, out=out, options=chosen, drawing=recipe.drawing, name=generator,
+        generator=str(bundled_generator()) if generator == BUNDLED else generator, data=data, limit=images, settings=settings,
+    ))  # fmt: skip
+
+
+def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
+    from .cli_show import left_out
+    from .data.sources import load_data
+    from .data.splits import balanced
+
+    given = load_data(data, on_bad_image or "refuse")
+    if given.left_out:
+        console.print(left_out(len(given.left_out), given.left_out[0]))
+    return balanced(given.train, images) if images else given.train
+
+
+def _show(training: Iterator[Progress]) -> None:
+    from .cli_show import Bar
+
+    bars: dict[str, Bar] = {}
+    try:
+        for progress in training:
+            tick = progress.tick
+            if progress.stage not in bars:
+                for bar in bars.values():
+                    bar.__exit__()
+                bars[progress.stage] = Bar(console, progress.stage, tick.steps).__enter__()
+            bars[progress.stage].at(tick.step, "" if tick.loss is None else f"loss {tick.loss:.4f}")
+    finally:
+        for bar in bars.values():
+            bar.__exit__()

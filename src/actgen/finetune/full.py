@@ -1,0 +1,20 @@
+"""Full fine-tuning: all weights of the UNet; the result is a complete pipeline folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from ..diffuse.backbone import Backbone
+
+
+def unfreeze(backbone: Backbone, resolution: int) -> nn.Module:
+    """Return the UNet, to be trained as a whole, whose own size is `resolution` pixels from now on."""
+    backbone.unet.register_to_config(sample_size=resolution // backbone.vae_factor)
+    return backbone.unet.requires_grad_(True)  # type: ignore[no-any-return]
+
+
+def save_full(backbone: Backbone, folder: Path) -> None:
+    """Write the pipeline as a diffusers folder, float32 safetensors."""
+    backbone.pipeline.save_pretrained(folder, safe_serialization=True)

@@ -1,0 +1,58 @@
+"""Prior preservation (DreamBooth, Ruiz et al. 2023): what the generator drew of the classes before it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from ..class_prompts import worded
+from ..data.store import Store
+from ..data.stored import read_stored
+from ..drawing import Artist
+from ..errors import UserError
+from ..records import Progress, Snapshot
+from ..seeding import derive
+from ..strategies.text_only import TextOnly
+
+
+def draw_prior(artist: Artist, prompts: Mapping[str, str], count: int, folder: Path, seed: int) -> Iterator[int]:
+    """Draw `count` images, balanced over the classes (name -> prompt), into the store `folder`, yielding how many are there.
+
+    What is there already is not drawn again. `UserError` if one is broken in every precision.
+    """
+    store = Store(folder)
+    plan = TextOnly().plan([], list(prompts), count, Progress(epoch=0, epochs=1), derive(seed, "prior"))
+    missing = [request for request in worded(plan, prompts) if request.key not in store]
+    for done, sample in enumerate(artist.draw(missing), start=count - len(missing) + 1):
+        store.add(sample, {**artist.facts, "redrawn": sample.redrawn})
+        yield done
+    if artist.refused:
+        first = artist.refused[0]
+        raise UserError(f"{len(artist.refused)} images for --prior-preservation are broken in any precision (first: "
+                        f"{first.key}, {first.reason}). Check the generator, or leave the option out.")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PriorImages:
+    """The images that `draw_prior` drew, as an `ImageSet`."""
+
+    snapshot: Snapshot
+    class_names: Sequence[str]
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """The classes that were asked for."""
+        return tuple(int(row["label"]) for row in self.snapshot.rows)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The keys in the store."""
+        return tuple(str(row["key"]) for row in self.snapshot.rows)
+
+    def image(self, index: int) -> Image.Image:
+        """Return drawn image `index`."""
+        return read_stored(self.snapshot.folder, self.snapshot.rows[index])
