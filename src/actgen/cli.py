@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from .cli_bench import bench, report_bench
+from .cli_probe import probe
 from .cli_store import store
 from .errors import UserError
 from .plain import for_terminal, shortened
@@ -39,6 +40,7 @@ app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
+app.command()(probe)
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]
