@@ -46,7 +46,7 @@ from .candidates import Candidate
 from .copies import MOST_SEARCHED
 from .drawn import Drawn
 from .inception import Inception
-from .judge import WEIGHTS, Learner, digest, look, open_given, right
+from .judge import WEIGHTS, Learner, digest, look, open_given, refuse_unfinished, right
 from .measures import Measures, Ruler, Trained
 from .noise import share_interval
 from .page import png, render
@@ -64,7 +64,7 @@ Told = Callable[[str, int, int], None]
 class Probe:
     """What is asked: which candidates, on which data, measured how.
 
-    `count`: drawings a candidate, evenly over the classes. `classifier`: folder of a finished run; None trains one by `learner`.
+    `count`: drawings a candidate, evenly over the classes. `classifier`: folder of a finished run; None: `learner` trains one.
     `clip`: folder or id of a CLIP model, "" for none. `inception`: FID too. `train`: train a classifier on the drawings alone.
     """
 
@@ -117,9 +117,8 @@ def probe(asked: Probe, out: Path, told: Told) -> Found:
     `UserError` for whatever cannot be used, before anything is written.
     """
     refuse_file(out)
-    if asked.classifier is not None and not (asked.classifier / WEIGHTS).is_file():
-        raise UserError(f"--classifier {asked.classifier} holds no {WEIGHTS}, so it is no finished run. Give the --out of a finished "
-                        "`actgen train`, or leave it out to train one here.")  # fmt: skip
+    if asked.classifier is not None:
+        refuse_unfinished(asked.classifier)
     if (finished := read_finished(asked, out)) is not None:
         return finished
     if not (out / MARK).is_file() and not is_unused(out):
@@ -136,9 +135,8 @@ def probe(asked: Probe, out: Path, told: Told) -> Found:
 def read_finished(asked: Probe, out: Path) -> Found | None:
     """Return what a finished probe found, None if `out` holds no such one that was asked the same."""
     known = read_object(out / RESULT)
-    if known.get("asked") != json.loads(json.dumps(asked.facts)) or not all(
-        (out / name).is_file() for name in (TABLE, SHEET, PAGE)
-    ):
+    whole = all((out / name).is_file() for name in (TABLE, SHEET, PAGE))
+    if not whole or known.get("asked") != json.loads(json.dumps(asked.facts)):
         return None
     facts: Any = known
     measured = {one["name"]: Measures.from_data(one["measures"]) for one in facts["measured"]}
@@ -162,8 +160,8 @@ class _Work:
             raise UserError(f"--out {self.out} holds a probe on other data ({held.get('data')}). Choose another --out.")
         classes = len(self.images.class_names)
         if self.asked.count < classes:
-            raise UserError(f"--count {self.asked.count}: the data have {classes} classes. Give one drawing of each or more, best "
-                            f"{20 * classes} and more.")  # fmt: skip
+            raise UserError(f"--count {self.asked.count}: the data have {classes} classes. Give one drawing of each or more, "
+                            f"best {20 * classes} and more.")  # fmt: skip
 
     def check(self) -> None:
         """Open all that is still needed, so that a fault in the last is found before the first is drawn."""
@@ -233,8 +231,8 @@ class _Work:
             self.told(f"drawing {candidate.name}", done, len(requests))
         drawn = self.drawn(candidate)
         if len(drawn.rows) < 2:
-            raise UserError(f"{candidate.name} draws nothing but broken pictures ({artist.refused[0].reason}). Leave it out, or try "
-                            "loading.dtype=float32 or another drawing.scheduler.")  # fmt: skip
+            raise UserError(f"{candidate.name} draws nothing but broken pictures ({artist.refused[0].reason}). Leave it out, or "
+                            "try loading.dtype=float32 or another drawing.scheduler.")  # fmt: skip
         trained = self._trained(drawn, folder, candidate.name)
         seconds = statistics.median(float(row["seconds"]) for row in drawn.rows)  # the first batch warms up
         measures = self.ruler.measure(

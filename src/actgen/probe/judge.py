@@ -94,20 +94,25 @@ def make_learner(data: str, settings: Sequence[str], model: str | None, seed: in
 
 def open_given(folder: Path, images: ImageSet) -> Classifier:
     """Return the classifier of a finished run; `UserError` if there is none, or one for other classes."""
-    if not all((folder / name).is_file() for name in ("recipe.toml", WEIGHTS)):
-        raise UserError(f"--classifier {folder} holds no recipe.toml and {WEIGHTS}, so it is no finished run. Give the --out of a "
-                        "finished `actgen train`, or leave it out to train one here.")  # fmt: skip
+    refuse_unfinished(folder)
     recipe = build_recipe(folder / "recipe.toml")
     known = as_object(read_object(folder / "summary.json").get("per_class"))
     called = recipe.prompts.names(images.class_names)
     if known and set(known) != set(called):
-        raise UserError(f"--classifier {folder} knows other classes than the data ({', '.join(list(known)[:4])}, ...). Give a run "
-                        "on these data, or leave it out to train one here.")  # fmt: skip
+        raise UserError(f"--classifier {folder} knows other classes than the data ({', '.join(list(known)[:4])}, ...). Give a "
+                        "run on these data, or leave it out to train one here.")  # fmt: skip
     try:
         return _with_weights(open_classifier(_bare(recipe), images), folder / WEIGHTS)
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f"--classifier {folder}: {WEIGHTS} does not fit its recipe and the classes of the data "
                         f"({first_line(error)}). Give the folder of a whole run on these data.") from error  # fmt: skip
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise `UserError` if `folder` holds no classifier of a finished run."""
+    if not all((folder / name).is_file() for name in ("recipe.toml", WEIGHTS)):
+        raise UserError(f"--classifier {folder} holds no recipe.toml and {WEIGHTS}, so it is no finished run. Give the --out of "
+                        "a finished `actgen train`, or leave it out to train one here.")  # fmt: skip
 
 
 def digest(path: Path) -> str:

@@ -38,9 +38,9 @@ class Measures:
 
     `keys` are those of the images and `right` says of which the class was recognised. `broken`: drawings that gave no picture.
     `frechet`: squared Frechet distance to the reference in the classifier's features, `frechet_resampled` that of bootstrap
-    samples. `diversity`: mean distance of two images of a class by that of two real ones. `copies`: images as near to a training
-    image as copies are; `nearest`: median distance to the nearest one; `nearest_pairs`: the nearest of all, with both keys.
-    `inception`: FID. None for what was not measured.
+    samples. `diversity`: mean distance of two images of a class by that of two real ones. `copies`: images as near to a
+    training image as copies are; `nearest`: median distance to the nearest one; `nearest_pairs`: the nearest of all, with both
+    keys. `inception`: FID. None for what was not measured.
     """
 
     images: int

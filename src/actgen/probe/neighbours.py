@@ -1,6 +1,4 @@
-"""Precision and coverage: are drawings where real images are, and are real images where drawings are? By nearest neighbours in a
-space of features.
-"""
+"""Precision and coverage: are drawings where real images are, and real images where drawings are? By nearest neighbours."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ MOST_FITTED, MOST_HELD = 50_000, 10_000
 class Parts:
     """Parts of the training images, cut class by class.
 
-    `fit`: what the classifier may learn from. `held`: what it may not, and what classifiers trained on drawings are measured on.
-    Of these, without an image in common: `reference`, what drawings are compared with, and `control`, measured as if drawn, at
-    most as many as the drawings: what real images reach.
+    `fit`: what the classifier may learn from. `held`: what it may not, and what classifiers trained on drawings are measured
+    on. Of these, without an image in common: `reference`, what drawings are compared with, and `control`, measured as if drawn,
+    at most as many as the drawings: what real images reach.
     """
 
     fit: ImageSet

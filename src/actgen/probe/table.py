@@ -9,19 +9,19 @@ from .measures import Measures
 
 NOTHING = "–"
 EXPLAINED = (
-    "Label consistency: the share of drawings that the classifier assigns to the class asked for, with a 95% bootstrap interval. "
-    "Precision: drawings that lie where real images are; coverage: real images near which there is a drawing; Frechet distance "
-    "(smaller is nearer), all three in the classifier's features against held-out real training images. Diversity: how much two "
-    "drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a training image as copies are. "
-    "Real images: held-out ones measured as if drawn, what can be reached. Distances of few images are too large: compare equal "
-    "numbers only."
+    "Label consistency: the share of drawings that the classifier assigns to the class asked for, with a 95% bootstrap "
+    "interval. Precision: drawings that lie where real images are; coverage: real images near which there is a drawing; Frechet "
+    "distance (smaller is nearer): all three in the classifier's features, against held-out real training images. Diversity: how "
+    "much two drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a training image as "
+    "copies are. Real images: held-out ones measured as if drawn, what can be reached. Coverage and Frechet distance depend on "
+    "the number of drawings: compare equal numbers only."
 )
 
 
 def heads(found: Mapping[str, Measures]) -> tuple[str, ...]:
     """Return the titles of the columns: optional ones are there if anything has a value for them."""
-    usual = ("candidate", "images", "label consistency", "95% interval", "precision", "coverage", "Frechet, classifier features",
-             "diversity", "near-copies", "seconds an image")  # fmt: skip
+    usual = ("candidate", "images", "label consistency", "95% interval", "precision", "coverage",
+             "Frechet, classifier features", "diversity", "near-copies", "seconds an image")  # fmt: skip
     return usual + tuple(title for title, _ in _optional(found, next(iter(found.values()))))
 
 

@@ -68,11 +68,11 @@ def _nearer(name: str, behind: Sequence[str], found: Mapping[str, Measures]) -> 
 def remarks(found: Mapping[str, Measures], real: Measures, *, given: bool) -> Iterator[str]:
     """Yield what has to be known beside the table; `given`: the classifier is one that the user gave."""
     if given:
-        yield ("The classifier was given: it may have trained on the real images that drawings are compared with, and sees these "
+        yield ("The classifier was given: it may have learned the real images that drawings are compared with, and see these "
                "too favourably. Candidates are treated alike.")  # fmt: skip
     if real.consistency < _WEAK:
-        yield (f"The classifier recognises only {real.consistency:.0f}% of real images it has not seen: its label consistency and "
-               "features say little. Give a better one with --classifier, --model or training.epochs.")  # fmt: skip
+        yield (f"The classifier recognises only {real.consistency:.0f}% of real images it has not seen: its label consistency "
+               "and features say little. Give a better one with --classifier, --model or training.epochs.")  # fmt: skip
     for name, one in found.items():
         yield from _of_candidate(name, one, real)
     if any(one.trained is None for one in found.values()):
