@@ -104,8 +104,8 @@ def measure(generator: Path, drawing: Drawing, data: str, work: Path) -> dict[st
     pixels = to_pixels(ten, 32)
     thousand = predict_pixels(classifier, pixels[:1000]).argmax(dim=1)
     facts["recognised"] = round(100 * float((thousand == torch.tensor(ten.labels[:1000])).float().mean()), 2)
-    seen = [describe_pixels(classifier, some) for some in (to_pixels(test, 32), pixels)]
-    facts["coverage"] = round(coverage(*seen), 4)
+    real, drawn = (describe_pixels(classifier, some) for some in (to_pixels(test, 32), pixels))
+    facts["coverage"] = round(coverage(real, drawn), 4)
     return facts
 
 

@@ -231,8 +231,8 @@ class _Work:
             self.told(f"drawing {candidate.name}", done, len(requests))
         drawn = self.drawn(candidate)
         if len(drawn.rows) < 2:
-            raise UserError(f"{candidate.name} draws nothing but broken pictures ({artist.refused[0].reason}). Leave it out, or "
-                            "try loading.dtype=float32 or another drawing.scheduler.")  # fmt: skip
+            raise UserError(f"{candidate.name} draws nothing but broken pictures ({artist.refused[0].reason}). Leave it out, "
+                            "or try loading.dtype=float32 or another drawing.scheduler.")  # fmt: skip
         trained = self._trained(drawn, folder, candidate.name)
         seconds = statistics.median(float(row["seconds"]) for row in drawn.rows)  # the first batch warms up
         measures = self.ruler.measure(

@@ -111,8 +111,8 @@ def open_given(folder: Path, images: ImageSet) -> Classifier:
 def refuse_unfinished(folder: Path) -> None:
     """Raise `UserError` if `folder` holds no classifier of a finished run."""
     if not all((folder / name).is_file() for name in ("recipe.toml", WEIGHTS)):
-        raise UserError(f"--classifier {folder} holds no recipe.toml and {WEIGHTS}, so it is no finished run. Give the --out of "
-                        "a finished `actgen train`, or leave it out to train one here.")  # fmt: skip
+        raise UserError(f"--classifier {folder} holds no recipe.toml and {WEIGHTS}, so it is no finished run. Give the --out "
+                        "of a finished `actgen train`, or leave it out to train one here.")  # fmt: skip
 
 
 def digest(path: Path) -> str:
