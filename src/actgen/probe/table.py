@@ -12,9 +12,9 @@ EXPLAINED = (
     "Label consistency: the share of drawings that the classifier assigns to the class asked for, with a 95% bootstrap "
     "interval. Precision: drawings that lie where real images are; coverage: real images near which there is a drawing; "
     "Frechet distance (smaller is nearer): all three in the classifier's features, against held-out real training images. "
-    "Diversity: how much two drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a training image as "
-    "copies are. Real images: held-out ones measured as if drawn, what can be reached. Coverage and Frechet distance depend on "
-    "the number of drawings: compare equal numbers only."
+    "Diversity: how much two drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a "
+    "training image as copies are. Real images: held-out ones measured as if drawn, what can be reached. Coverage and Frechet "
+    "distance depend on the number of drawings: compare equal numbers only."
 )
 
 
