@@ -25,7 +25,7 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
     monkeypatch.setattr(extractor, "URL_INCEPTION_V3", f"file://{tmp_path}/nowhere/inception-00000000.pth")
-    with pytest.raises(UserError, match="could not be had.*checkpoints, or leave --fid out"):
+    with pytest.raises(UserError, match=r"could not be had.*checkpoints, or leave --fid out"):
         Inception(32)
 
 

@@ -31,7 +31,7 @@ def test_it_measures_everything(probed: Path) -> None:
         assert one["images"] == len(one["keys"]) == 8
         assert one["low"] <= one["consistency"] <= one["high"]
         assert 0 <= one["precision"] <= 1 and 0 <= one["coverage"] <= 1  # noqa: PT018
-        assert one["frechet"] >= 0 and len(one["frechet_resampled"]) == 200  # noqa: PT018
+        assert one["frechet"] >= 0 and len(one["frechet_resampled"]) == 100  # noqa: PT018
         assert set(one["by_class"]) == set(CLASSES)
         assert len(one["trained"]["right"]) == 4 * 12  # the held-out images
         assert one["nearest_pairs"][0]["training_key"].startswith("train/"), name

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-RESAMPLED = 200
+RESAMPLED = 100
 Array = npt.NDArray[np.float64]
 
 
