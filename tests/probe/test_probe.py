@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -44,13 +45,13 @@ def test_all_candidates_draw_the_same_requests(probed: Path) -> None:
     asked = [[(row["key"], row["seed"], row["label"]) for row in some] for some in rows]
     assert asked[0] == asked[1] == asked[2]
     assert sorted(row["label"] for row in rows[0]) == [0, 0, 1, 1, 2, 2, 3, 3]
-    (exchanged,) = ({row["label"]: row["prompt"] for row in some} for some in rows if some[0]["prompt"].startswith("a picture"))
-    assert exchanged[0] == "a picture of one"
+    prompts = [{row["label"]: row["prompt"] for row in some} for some in rows]
+    assert sorted(some[0] for some in prompts) == ["a photo of zero", "a photo of zero", "a picture of one"]
 
 
 def test_what_people_look_at(probed: Path) -> None:
     page, table = ((probed / name).read_text(encoding="utf-8") for name in ("probe.html", "table.md"))
-    assert POLICY.split(";")[0] in page
+    assert html.escape(POLICY) in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     for name in measured(probed):
@@ -90,7 +91,7 @@ def test_it_goes_on_where_it_stopped(probed: Path, digits: Path, generators: lis
     out = tmp_path / "stopped"
     settings = [FAST[k + 1] for k, part in enumerate(FAST) if part == "--set"]
     asked = Probe(
-        data=str(digits), candidates=parse_candidates(generators, settings), count=8, train=True,
+        data=str(digits), candidates=parse_candidates(generators[:2], settings), count=8, train=True,
         learner=make_learner(str(digits), settings, "actgen/tiny-cnn", 0),
     )  # fmt: skip
     for when in ("drawing", "learning"):
@@ -103,7 +104,7 @@ def test_it_goes_on_where_it_stopped(probed: Path, digits: Path, generators: lis
             probe(asked, out, stop)
         assert not (out / "probe.json").exists()
     probe(asked, out, lambda what, done, of: None)
-    assert measured(out) == measured(probed)
+    assert measured(out) == {name: one for name, one in measured(probed).items() if name in measured(out)}
     for store in out.glob("*/store"):
         assert len(Store(store)) == 8
 

@@ -167,6 +167,8 @@ class _Work:
         """Open all that is still needed, so that a fault in the last is found before the first is drawn."""
         if self.asked.classifier is not None:
             _ = self.judge
+        if self.asked.classifier is None or self.asked.train:
+            self.asked.learner.check(self.parts.fit)
         _ = self.clip, self.inception
         for candidate in self.asked.candidates:
             if self._held(candidate.folder(self.out)) is None:

@@ -63,6 +63,10 @@ class Learner:
     recipe: Recipe
     epochs_given: bool
 
+    def check(self, images: ImageSet) -> None:
+        """Raise `UserError` if no such classifier can be made for `images`."""
+        open_classifier(self.recipe, images)
+
     def train(self, images: ImageSet, held: ImageSet, folder: Path, told: Callable[[int, int], None]) -> Classifier:
         """Train on `images` in `folder` and return the classifier; a finished training is only read, a stopped one continued.
 

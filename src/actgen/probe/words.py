@@ -60,9 +60,7 @@ def _nearer(name: str, behind: Sequence[str], found: Mapping[str, Measures]) -> 
     """Say which of those that are behind in the first measure lie nearer to real images."""
     gaps = {other: difference_interval(found[name].frechet_resampled, found[other].frechet_resampled) for other in behind}
     nearer = [other for other, gap in gaps.items() if gap.low > 0]
-    return (
-        [f"but {', '.join(nearer)} lies nearer to real images (Frechet distance): the two measures disagree"] if nearer else []
-    )
+    return [f"but {', '.join(nearer)} lies nearer to real images by Frechet distance: the two disagree"] if nearer else []
 
 
 def remarks(found: Mapping[str, Measures], real: Measures, *, given: bool) -> Iterator[str]:
