@@ -42,7 +42,15 @@ def test_the_same_images_are_at_no_distance_and_a_shift_is_its_square() -> None:
 
 def test_paired_resamples_tell_a_small_shift_from_none() -> None:
     real, drawn = cloud(500, 0), cloud(200, 1)
-    here, there = (resampled(normal(real), each) for each in (drawn, drawn + 0.5))
-    assert here == resampled(normal(real), drawn)
+    labels = [k % 2 for k in range(200)]
+    here, there = (resampled(normal(real), each, labels) for each in (drawn, drawn + 0.5))
+    assert here == resampled(normal(real), drawn, labels)
     assert difference_interval(there, here).low > 0
-    assert difference_interval(here, resampled(normal(real), cloud(200, 2))).low < 0
+    assert difference_interval(here, resampled(normal(real), cloud(200, 2), labels)).low < 0
+
+
+def test_resamples_keep_the_classes_balanced() -> None:
+    """Two classes that are points, far apart: only their shares could move the distance."""
+    drawn = torch.tensor([[0.0, 0.0], [100.0, 0.0]]).repeat(50, 1)
+    found = resampled(normal(drawn + cloud(100, 0, 2)), drawn, [0, 1] * 50)
+    assert max(found) - min(found) < 1e-6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,18 @@ def frechet(real: Normal, drawn_MD: Tensor) -> float:
     return _distance(real, drawn_MD.double().numpy())
 
 
-def resampled(real: Normal, drawn_MD: Tensor, times: int = RESAMPLED) -> tuple[float, ...]:
-    """Return the distances of `times` bootstrap samples of the drawn features.
+def resampled(real: Normal, drawn_MD: Tensor, labels: Sequence[int], times: int = RESAMPLED) -> tuple[float, ...]:
+    """Return the distances of `times` bootstrap samples of the drawn features, each with as many of every class as were drawn.
 
     The k-th of one generator goes with the k-th of another: both take the same places, so equal seeds stay paired.
     """
     rows, rng = drawn_MD.double().numpy(), np.random.default_rng(0)
-    return tuple(_distance(real, rows[rng.integers(len(rows), size=len(rows))]) for _ in range(times))
+    members = [np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))]
+
+    def sample() -> Array:
+        return rows[np.concatenate([some[rng.integers(len(some), size=len(some))] for some in members])]
+
+    return tuple(_distance(real, sample()) for _ in range(times))
 
 
 def _distance(real: Normal, rows: Array) -> float:
