@@ -46,7 +46,7 @@ def test_all_candidates_draw_the_same_requests(probed: Path) -> None:
     assert asked[0] == asked[1] == asked[2]
     assert sorted(row["label"] for row in rows[0]) == [0, 0, 1, 1, 2, 2, 3, 3]
     prompts = [{row["label"]: row["prompt"] for row in some} for some in rows]
-    assert sorted(some[0] for some in prompts) == ["a photo of zero", "a photo of zero", "a picture of one"]
+    assert sorted(some[0] for some in prompts) == ["a photo of one", "a photo of one", "a picture of zero"]
 
 
 def test_what_people_look_at(probed: Path) -> None:

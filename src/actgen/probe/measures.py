@@ -97,9 +97,10 @@ class Ruler:
             images=len(hits), broken=broken, consistency=interval.mean, low=interval.low, high=interval.high,
             by_class=_by_class(images, hits), precision=precision(real, seen.features_ND),
             coverage=coverage(real, seen.features_ND), frechet=frechet(self.normal, seen.features_ND),
-            frechet_resampled=resampled(self.normal, seen.features_ND, images.labels), diversity=self._diversity(seen, images.labels),
-            copies=copied(near), nearest=statistics.median(one.distance for one in near),
-            nearest_pairs=nearest_pairs(images.keys, near), seconds=seconds,
+            frechet_resampled=resampled(self.normal, seen.features_ND, images.labels),
+            diversity=self._diversity(seen, images.labels), copies=copied(near),
+            nearest=statistics.median(one.distance for one in near), nearest_pairs=nearest_pairs(images.keys, near),
+            seconds=seconds,
             clip=None if self.clip is None else _clip(self.clip, images), inception=self._inception(images),
             trained=trained, keys=tuple(images.keys), right=hits,
         )  # fmt: skip
