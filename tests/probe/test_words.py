@@ -22,7 +22,7 @@ def made(share: float, frechet: float, *, count: int = 200, spread: float = 0.2)
     interval = share_interval(hits)
     return Measures(
         images=count, consistency=interval.mean, low=interval.low, high=interval.high, by_class={"coat": 100 * share},
-        precision=0.9, coverage=0.8, frechet=frechet,
+        precision=0.9, density=1.0, coverage=0.8, frechet=frechet,
         frechet_resampled=tuple(frechet + spread * (k % 5 - 2) for k in range(100)), diversity=1.0, copies=0, nearest=0.5,
         nearest_pairs=(), seconds=0.1, keys=tuple(f"k{k}" for k in range(count)), right=hits,
     )  # fmt: skip

@@ -170,7 +170,7 @@ class _Work:
         if self.asked.classifier is None or self.asked.train:
             self.asked.learner.check(self.parts.fit)
         _ = self.clip, self.inception
-        for candidate in self.asked.candidates:
+        for candidate in reversed(self.asked.candidates):  # the first one stays open
             if self._held(candidate.folder(self.out)) is None:
                 self._artist(candidate)
 

@@ -18,7 +18,7 @@ from .copies import copied, nearest_pairs, nearest_to
 from .frechet import Normal, frechet, normal, resampled
 from .inception import Inception
 from .judge import Seen, look, right
-from .neighbours import coverage, precision
+from .neighbours import coverage, density, precision
 from .noise import share_interval
 
 
@@ -50,6 +50,7 @@ class Measures:
     high: float
     by_class: Mapping[str, float]
     precision: float
+    density: float
     coverage: float
     frechet: float
     frechet_resampled: tuple[float, ...]
@@ -96,7 +97,8 @@ class Ruler:
         return Measures(
             images=len(hits), broken=broken, consistency=interval.mean, low=interval.low, high=interval.high,
             by_class=_by_class(images, hits), precision=precision(real, seen.features_ND),
-            coverage=coverage(real, seen.features_ND), frechet=frechet(self.normal, seen.features_ND),
+            density=density(real, seen.features_ND), coverage=coverage(real, seen.features_ND),
+            frechet=frechet(self.normal, seen.features_ND),
             frechet_resampled=resampled(self.normal, seen.features_ND, images.labels),
             diversity=self._diversity(seen, images.labels), copies=copied(near),
             nearest=statistics.median(one.distance for one in near), nearest_pairs=nearest_pairs(images.keys, near),

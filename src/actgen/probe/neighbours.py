@@ -1,4 +1,4 @@
-"""Precision and coverage: are drawings where real images are, and real images where drawings are? By nearest neighbours."""
+"""Precision, density, coverage: do drawings lie where real images do, and the other way? By nearest neighbours."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ def precise(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = PRECISION_NEIGH
     """Return [M]: whether a drawn image is in the ball of some real image."""
     radius_N = radii(real_ND, neighbours)
     return torch.cat([(torch.cdist(rows, real_ND) <= radius_N).any(dim=1) for rows in drawn_MD.split(_ROWS)])
+
+
+def density(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
+    """Return the density (Naeem et al. 2020, eq. 6): how many balls of real images hold a drawn one, by `neighbours`.
+
+    About 1 for real images, and more where drawings crowd together. Unlike precision it is not content with the one large ball
+    of a real image that is far from the others.
+    """
+    radius_N = radii(real_ND, neighbours)
+    holding = [int((torch.cdist(rows, real_ND) <= radius_N).sum()) for rows in drawn_MD.split(_ROWS)]
+    return sum(holding) / (neighbours * len(drawn_MD))
 
 
 def coverage(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:

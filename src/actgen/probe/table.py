@@ -10,8 +10,9 @@ from .measures import Measures
 NOTHING = "–"
 EXPLAINED = (
     "Label consistency: the share of drawings that the classifier assigns to the class asked for, with a 95% bootstrap "
-    "interval. Precision: drawings that lie where real images are; coverage: real images near which there is a drawing; "
-    "Frechet distance (smaller is nearer): all three in the classifier's features, against held-out real training images. "
+    "interval. Precision: drawings that lie where some real image is; density: how many real images they lie near, 1 for real "
+    "ones; coverage: real images near which there is a drawing; Frechet distance (smaller is nearer): all four in the "
+    "classifier's features, against held-out real training images. "
     "Diversity: how much two drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a "
     "training image as copies are. Real images: held-out ones measured as if drawn, what can be reached. Coverage and Frechet "
     "distance depend on the number of drawings: compare equal numbers only."
@@ -20,7 +21,7 @@ EXPLAINED = (
 
 def heads(found: Mapping[str, Measures]) -> tuple[str, ...]:
     """Return the titles of the columns: optional ones are there if anything has a value for them."""
-    usual = ("candidate", "images", "label consistency", "95% interval", "precision", "coverage",
+    usual = ("candidate", "images", "label consistency", "95% interval", "precision", "density", "coverage",
              "Frechet, classifier features", "diversity", "near-copies", "seconds an image")  # fmt: skip
     return usual + tuple(title for title, _ in _optional(found, next(iter(found.values()))))
 
@@ -29,7 +30,8 @@ def cells(name: str, one: Measures, found: Mapping[str, Measures]) -> tuple[str,
     """Return what the columns say of a candidate."""
     usual = (
         visible(name), str(one.images), f"{one.consistency:.1f}%", f"{one.low:.1f} to {one.high:.1f}", f"{one.precision:.2f}",
-        f"{one.coverage:.2f}", f"{one.frechet:.2f}", _number(one.diversity, 2), str(one.copies), _number(one.seconds, 3),
+        f"{one.density:.2f}", f"{one.coverage:.2f}", f"{one.frechet:.2f}", _number(one.diversity, 2), str(one.copies),
+        _number(one.seconds, 3),
     )  # fmt: skip
     return usual + tuple(value for _, value in _optional(found, one))
 
