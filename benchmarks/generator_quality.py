@@ -30,11 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from actgen.classify.classifier import Classifier, create_classifier
-from actgen.classify.evaluate import predict_pixels
-from actgen.classify.small_cnn import SmallCNN
+from actgen.classify.evaluate import describe_pixels, predict_pixels
 from actgen.data.idx import read_idx_split
 from actgen.data.imageset import ArrayImages, Subset, to_pixels
 from actgen.data.sources import RealData
@@ -42,13 +40,13 @@ from actgen.data.splits import hold_out
 from actgen.diffuse.backbone import Backbone
 from actgen.drawing import Artist
 from actgen.presets import PRESETS, Drawing
+from actgen.probe.neighbours import coverage
 from actgen.recipe import Recipe
 from actgen.records import Progress
 from actgen.runs import bundled_generator, run
 from actgen.strategies.text_only import TextOnly
 from actgen.train.options import TrainingOptions
 
-NEIGHBOURS = 5
 SAMPLERS = ((20, 1.0, 0.0), (20, 1.5, 0.0))  # steps, guidance scale, eta
 EPOCHS = (30, 75)  # of the scoring classifier on 2,000 images: 75 are the optimiser steps that 10,000 images get in 15
 SCORING = {2_000: 75, 10_000: 15}  # chosen by --choose
@@ -74,26 +72,6 @@ def accuracy_of(train: Any, test: Any, epochs: int, seed: int, folder: Path) -> 
     """Train `actgen/small-cnn` on `train` in `folder` and return its accuracy on `test` in percent."""
     summary = run(recipe(epochs, seed), folder, data=RealData("images", train, test))
     return float(summary["test_accuracy"])
-
-
-def features(classifier: Classifier, pixels: Tensor) -> Tensor:
-    """Pooled features [N, 128] of uint8 images."""
-    network = classifier.model
-    assert isinstance(network, SmallCNN)
-    with torch.no_grad():
-        return torch.cat([
-            network.features(((batch.float() / 255 - classifier.mean) / classifier.std)
-                             .contiguous(memory_format=torch.channels_last)) for batch in pixels.split(500)
-        ])  # fmt: skip
-
-
-def coverage(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> float:
-    """Share of `real` [N, D] whose ball to its k-th real neighbour holds one of `generated` [M, D]."""
-    covered = 0
-    for rows in real.split(1000):
-        radius = torch.cdist(rows, real).kthvalue(neighbours + 1, dim=1).values  # + 1: the nearest is the image itself
-        covered += int((torch.cdist(rows, generated).amin(dim=1) <= radius).sum())
-    return covered / len(real)
 
 
 def reference(train: ArrayImages, test: ArrayImages, work: Path) -> tuple[Classifier, float]:
@@ -126,7 +104,8 @@ def measure(generator: Path, drawing: Drawing, data: str, work: Path) -> dict[st
     pixels = to_pixels(ten, 32)
     thousand = predict_pixels(classifier, pixels[:1000]).argmax(dim=1)
     facts["recognised"] = round(100 * float((thousand == torch.tensor(ten.labels[:1000])).float().mean()), 2)
-    facts["coverage"] = round(coverage(features(classifier, to_pixels(test, 32)), features(classifier, pixels)), 4)
+    real, drawn = (describe_pixels(classifier, some) for some in (to_pixels(test, 32), pixels))
+    facts["coverage"] = round(coverage(real, drawn), 4)
     return facts
 
 

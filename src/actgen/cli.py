@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from . import ranks
 from .cli_bench import bench, report_bench
 from .cli_finetune import finetune
+from .cli_probe import probe
 from .cli_store import store
 from .errors import UserError, system_refusal
 from .plain import for_terminal, shortened
@@ -44,6 +45,7 @@ console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 app.command()(bench)
 app.command()(finetune)
+app.command()(probe)
 
 _OUT = "Folder of the run; the same command on the same folder continues it."
 Out = Annotated[Path, typer.Option(help=_OUT)]

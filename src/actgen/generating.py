@@ -41,10 +41,18 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     requests = worded(TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed),
                       recipe.prompts.of(class_names))  # fmt: skip
     with locked(out):
-        yield from _draw(artist, requests, Store(out))
+        yield from draw_missing(artist, requests, Store(out))
+    if refused := artist.refused:
+        raise UserError(f"{len(refused)} of {len(requests)} images are broken in any precision and were not kept (first: "
+                        f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
+                        "same command tries them again.")  # fmt: skip
 
 
-def _draw(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator[int]:
+def draw_missing(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator[int]:
+    """Draw what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+
+    `UserError` if some of them were drawn in another way.
+    """
     facts = {"guidance": asdict(artist.drawing), **artist.backbone.facts, "classifier_accuracy": None,
              "guide_probability": None, "probability": None}  # fmt: skip
     missing = _missing(store, requests, facts)
@@ -53,10 +61,6 @@ def _draw(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator
         store.add(sample, {**facts, "redrawn": sample.redrawn, "seconds": round(sample.seconds, 4)})
         done += 1
         yield done
-    if refused := artist.refused:
-        raise UserError(f"{len(refused)} of {len(requests)} images are broken in any precision and were not kept (first: "
-                        f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
-                        "same command tries them again.")  # fmt: skip
 
 
 def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:

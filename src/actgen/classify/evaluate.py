@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,12 +58,24 @@ def predict_pixels(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int 
 
     A batch that does not fit into memory is halved.
     """
+    return _in_batches(classifier, classifier, pixels_NCHW, batch_size)
+
+
+@torch.no_grad()
+def describe_pixels(classifier: Classifier, pixels_NCHW: Tensor, batch_size: int = 250) -> Tensor:
+    """uint8 images [N, 3, S, S] -> what the last layer sees of them, [N, D] on the CPU; as `predict_pixels`."""
+    return _in_batches(classifier, classifier.features, pixels_NCHW, batch_size)
+
+
+def _in_batches(
+    classifier: Classifier, look: Callable[[Tensor], Tensor], pixels_NCHW: Tensor, batch_size: int
+) -> Tensor:  # fmt: skip
     parts: list[Tensor] = []
     with frozen(classifier):
         while (done := sum(map(len, parts))) < len(pixels_NCHW):
             batch = pixels_NCHW[done : done + batch_size].to(classifier.mean.device)
             try:
-                parts.append(classifier(batch.float() / 255).float().cpu())
+                parts.append(look(batch.float() / 255).float().cpu())
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or batch_size == 1:
                     raise

@@ -21,7 +21,9 @@ class ClipConsistency:
 
     name = "clip"
 
-    def __init__(self, model: str, top_k: int, class_names: Sequence[str], device: str = "cpu") -> None:
+    def __init__(
+        self, model: str, top_k: int, class_names: Sequence[str], device: str = "cpu", *, given: str = "filters.clip ="
+    ) -> None:  # fmt: skip
         from transformers import CLIPModel, CLIPProcessor
 
         self.top_k, self.class_names, self.device = top_k, class_names, device
@@ -30,7 +32,7 @@ class ClipConsistency:
             self._processor: Any = CLIPProcessor.from_pretrained(model)
         except (OSError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"filters.clip = {model!r} cannot be loaded ({reason}). Give the folder or hub id of a CLIP model "
+            raise UserError(f"{given} {model!r} cannot be loaded ({reason}). Give the folder or hub id of a CLIP model "
                             "with its tokenizer and image processor, or leave it empty.") from error  # fmt: skip
 
     def judge(self, sample: Sample, view: View) -> Verdict:
