@@ -47,11 +47,14 @@ class Lost(UserError):
 
 @dataclass
 class _Job:
-    """Of this process: its number, how many there are, and the group through which messages go (gloo)."""
+    """Of this process: its number, how many there are, the group through which messages go (gloo); whether all have heard of a
+    signal.
+    """
 
     rank: int = 0
     size: int = 1
     group: Any = None
+    heard: bool = False
 
 
 _job = _Job()
@@ -142,7 +145,13 @@ def total(value: float) -> float:
     own = torch.tensor([value, stopping.signal_asked()], dtype=torch.float64)
     parts = torch.stack(_all_gather(own))
     stopping.ask(int(parts[:, 1].max()))
+    _job.heard = bool(parts[:, 1].any())
     return float(parts[:, 0].sum())
+
+
+def heard() -> bool:
+    """Whether a signal has come that all ranks know of since the last `total`: they stop at the same place or not at all."""
+    return stopping.asked() if _job.size == 1 else _job.heard
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:

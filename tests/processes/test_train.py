@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -116,7 +117,7 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(
 ) -> None:
     out, log = tmp_path / "run", tmp_path / "log"
     command = arguments(digits, tiny_generator, out, *SMOOTH)
-    codes = launch(2, log, command, kill=[rank, 17], watched=str(out / "store" / "metadata.jsonl"))
+    codes = launch(2, log, command, kill=[rank, 17, signal.SIGKILL], watched=str(out / "store" / "metadata.jsonl"))
     said = log.read_text(encoding="utf-8")
     assert codes[rank] == -9, said
     assert codes[1 - rank] > 0, said
@@ -126,6 +127,22 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(
     assert launch(1, log, command) == [0], log.read_text(encoding="utf-8")
     assert_same_manifest(runs / "one", out, rounding=1e-5)
     assert_same_training(runs / "one", out, rounding=1e-5)
+
+
+@pytest.mark.parametrize(("watched", "lines"), [("stats.jsonl", 2), ("store/metadata.jsonl", 5)])
+def test_a_signal_to_one_process_stops_all_at_the_same_place(
+    watched: str, lines: int, runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
+) -> None:
+    """In the training of an epoch, or in a round; whoever gets it, rank 0 writes the checkpoint."""
+    out, log = tmp_path / "run", tmp_path / "log"
+    command = arguments(digits, tiny_generator, out, *SMOOTH)
+    codes = launch(2, log, command, kill=[1, lines, signal.SIGTERM], watched=str(out / watched))
+    said = log.read_text(encoding="utf-8")
+    assert codes == [143, 143], said
+    assert said.count("stopped. Continue with the launcher and actgen train") == 1
+    assert "Traceback" not in said
+    assert launch(2, log, command) == [0, 0], log.read_text(encoding="utf-8")
+    assert_same_run(runs / "two", out)
 
 
 def test_an_error_is_said_once(launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
@@ -175,7 +192,9 @@ def test_every_part_of_a_run_by_two_processes(
     for size, out in ((1, "one"), (2, "two"), (2, "again")):
         log, command = tmp_path / f"{out}.log", arguments(digits, tiny_generator, tmp_path / out, *settings, strategy=strategy)
         if out == "again":
-            codes = launch(2, log, command, kill=[1, 9], watched=str(tmp_path / out / "store" / "metadata.jsonl"))
+            codes = launch(
+                2, log, command, kill=[1, 9, signal.SIGKILL], watched=str(tmp_path / out / "store" / "metadata.jsonl")
+            )
             assert 0 not in codes, log.read_text(encoding="utf-8")
         codes = launch(size, log, command)
         assert codes == [0] * size, log.read_text(encoding="utf-8")

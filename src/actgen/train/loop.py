@@ -22,7 +22,7 @@ from ..data.evaluation import VALIDATION
 from ..data.mixture import Mixture
 from ..records import Progress
 from ..seeding import derive, generator, permutation
-from ..stopping import Stopped, asked, check, deferred
+from ..stopping import Stopped, check, deferred
 from ..strategies.base import BEFORE
 from ..synthesis import Round
 from .batchnorm import shared_statistics
@@ -56,6 +56,7 @@ def fit(
             training.stats.append(ranks.broadcast(asdict(stats)))
             training.trained = training.begun = None
             save(training)
+            ranks.total(0.0)  # what a signal asks of one, it asks of all
         yield stats
 
 
@@ -119,7 +120,7 @@ def train_epoch(
                 training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
-            if asked():
+            if ranks.heard():
                 training.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
                 check()
     return losses / steps, rate, done + steps
