@@ -116,9 +116,7 @@ def train(
              "generation.budget": budget, "generation.on": generate_on, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     if dry_run and ranks.launched() > 1:
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
-    if ranks.is_alone_by_mistake():
-        _tell("accelerate --cpu has started one process, which is what it does without MPI. For several: torchrun "
-              "--nproc_per_node 2 -m actgen train ...")  # fmt: skip
+    ranks.launch_forgotten()
     ranks.begin()
     with ranks.agreed():
         full = build_recipe(recipe, settings or [], flags)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,11 +48,14 @@ class Lost(UserError):
 
 @dataclass
 class _Job:
-    """Of this process: its number, how many there are, and the group through which messages go (gloo)."""
+    """Of this process: its number, how many there are, the group through which messages go (gloo); whether all have heard of a
+    signal.
+    """
 
     rank: int = 0
     size: int = 1
     group: Any = None
+    heard: bool = False
 
 
 _job = _Job()
@@ -67,9 +71,35 @@ def speaks() -> bool:
     return launched() == 1 or int(os.environ["RANK"]) == 0
 
 
-def is_alone_by_mistake() -> bool:
-    """Whether accelerate was asked for several processes on the CPU and started one, as it does without MPI."""
-    return launched() == 1 and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_ADDR" in os.environ
+def launch_forgotten() -> None:
+    """Become the launcher where accelerate was asked for several processes on the CPU: without MPI it starts one.
+
+    How many were asked for only stands in its own command.
+    """
+    if launched() > 1 or os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true" or "MASTER_ADDR" not in os.environ:
+        return
+    count = _asked_of_parent()
+    if count < 2:
+        return
+    os.environ.pop("ACCELERATE_USE_CPU")  # or the processes would do this again
+    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
+                              "-m", "actgen", *sys.argv[1:]])  # fmt: skip
+
+
+def _asked_of_parent() -> int:
+    """Return the number behind --num_processes in the command of the process that started this one; 1 if it is not there."""
+    import psutil
+
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return 1
+    for number, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            value = value if has_value else words[number + 1] if number + 1 < len(words) else ""
+            return int(value) if value.isdecimal() else 1
+    return 1
 
 
 def begin(timeout: timedelta = TIMEOUT) -> None:
@@ -142,7 +172,13 @@ def total(value: float) -> float:
     own = torch.tensor([value, stopping.signal_asked()], dtype=torch.float64)
     parts = torch.stack(_all_gather(own))
     stopping.ask(int(parts[:, 1].max()))
+    _job.heard = bool(parts[:, 1].any())
     return float(parts[:, 0].sum())
+
+
+def heard() -> bool:
+    """Whether a signal has come that all ranks know of since the last `total`: they stop at the same place or not at all."""
+    return stopping.asked() if _job.size == 1 else _job.heard
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:

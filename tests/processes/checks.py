@@ -60,7 +60,9 @@ def _signals(own: int) -> None:
     """What a signal asks of one, it asks of all."""
     with stopping.deferred():
         stopping.ask(15 if own == 1 else 0)
+        assert not ranks.heard()
         ranks.total(0.0)
+        assert ranks.heard()
         with pytest.raises(stopping.Stopped) as stop:
             stopping.check()
         assert stop.value.code == 143

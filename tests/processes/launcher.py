@@ -2,8 +2,8 @@
 
 It reads a JSON object a line and answers with one. A job has: `size`, how many processes; `arguments` of actgen, or `check`, a
 function of `tests.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank 0 see
-empty; `kill`, [rank, lines], and `watched`: SIGKILL for that rank once that file has so many lines. The answer: the `codes`
-of exit, minus the signal for a process that a signal ended. As with torchrun, when one has failed the others get SIGTERM.
+empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
+`codes` of exit, minus the signal for a process that a signal ended. As with torchrun, when one has failed the others get SIGTERM.
 
 Run with OMP_NUM_THREADS=1: a fork must not happen in a process that has threads.
 """
@@ -111,7 +111,7 @@ def _wait(children: list[int], job: dict[str, Any]) -> list[int]:
         running = set(children) - codes.keys()
         if kill and Path(job["watched"]).exists() and Path(job["watched"]).read_text(encoding="utf-8").count("\n") >= kill[1]:
             if children[kill[0]] in running:
-                os.kill(children[kill[0]], signal.SIGKILL)
+                os.kill(children[kill[0]], kill[2])
             kill = None
         if told is None and any(codes.values()):
             told = time.monotonic()

@@ -23,7 +23,7 @@ from ..data.mixture import Mixture
 from ..diffuse.weights import hash_networks
 from ..records import Progress
 from ..seeding import derive, generator, permutation
-from ..stopping import Stopped, asked, check, deferred
+from ..stopping import Stopped, check, deferred
 from ..strategies.allowance import class_losses
 from ..strategies.base import BEFORE
 from ..synthesis import Round
@@ -71,6 +71,7 @@ def _epochs(
             training.stats.append(ranks.broadcast(asdict(stats)))
             training.trained = training.begun = None
             save(training)
+            ranks.total(0.0)  # what a signal asks of one, it asks of all
             leave(training)
         yield stats
 
@@ -136,7 +137,7 @@ def train_epoch(
                 training.average.update(training.classifier, step=done + number + 1)
             if on_batch is not None:
                 on_batch(number + 1, steps)
-            if asked():
+            if ranks.heard():
                 training.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
                 check()
     return losses / steps, rate, done + steps
