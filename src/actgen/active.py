@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
@@ -81,7 +81,7 @@ class ActiveGeneration:
         """Open the folder `out`, new or stopped, for a loop that trains `classifier`.
 
         `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
-        `augment.crop` shape the epochs; the rest of `[training]` and `[model]` is for `actgen train` and strategies with a scout.
+        `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a scout.
         `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `runs.open_run`.
         `UserError` for anything that cannot be used, before anything is written.
         """
@@ -182,6 +182,8 @@ class ActiveGeneration:
     def _draw(self, training: Training, epoch: int, model: nn.Module | None, on_sample: Told | None) -> None:
         """Do the round of an epoch, or the rest of it, and write down that the epoch is over."""
         _refuse_gap(training, epoch)
+        if epoch >= self.epochs:
+            raise UserError(f"the recipe has {self.epochs} epochs, the loop more. Set training.epochs to those of the loop.")
         if epoch == 0 and training.before is None and not self._prepared and _has_preliminaries(training):
             raise UserError("call begin(0) before the first epoch is trained: this strategy has something to do before it.")
         self._prepare(training, model, on_sample)
@@ -217,7 +219,8 @@ class ActiveGeneration:
             inner = own
         if not isinstance(inner, Classifier):
             inner = Classifier(inner, own.image_size, own.mean.flatten().tolist(), own.std.flatten().tolist())
-        return inner.to(next(inner.model.parameters()).device)
+        seated: Classifier = inner.to(next(inner.model.parameters()).device)
+        return seated
 
     def _show(self, epoch: int) -> None:
         """Have the dataset at `epoch`."""
@@ -237,7 +240,8 @@ class ActiveGeneration:
             yield
         except BaseException:
             self.close()
-            from_first((_FAILED, 0))
+            with suppress(RuntimeError):  # of a connection to one that is gone already
+                from_first((_FAILED, 0))
             raise
 
     def _agree(self) -> None:
@@ -291,9 +295,6 @@ def _refuse_gap(training: Training, epoch: int) -> None:
     if epoch > training.start:
         raise UserError(f"{training.folder} knows of {training.start} epochs, but epoch number {epoch} (from 0) was asked for: "
                         "call after_epoch for every epoch, and continue from a state of the loop that fits.")  # fmt: skip
-    if epoch > training.options.epochs:
-        raise UserError(f"the recipe has {training.options.epochs} epochs, the loop more. Set training.epochs to those of the "
-                        "loop.")  # fmt: skip
 
 
 def _refuse_other_classes(classifier: Classifier, real: ImageSet) -> None:

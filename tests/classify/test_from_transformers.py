@@ -107,8 +107,9 @@ def test_what_is_not_there_is_refused(name: str, says: str, monkeypatch: pytest.
 
 def test_code_and_unsafe_weights_of_a_folder_are_refused(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
+    own = {"AutoConfig": "mine.Config", "AutoModelForImageClassification": "mine.Model"}
     for name, changed in {
-        "code": {**config, "model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModelForImageClassification": "mine.M"}},
+        "code": {**config, "model_type": "mine", "auto_map": own},
         "text": {"model_type": "bert", "num_hidden_layers": 1},
     }.items():  # fmt: skip
         (tmp_path / name).mkdir()

@@ -48,9 +48,9 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(recipe: Recipe, vit: Path) -> Recipe:
-    """Four epochs on the digits, six images after each of the first two."""
+    """Four epochs on the digits, six images after each of the first two, with all guides."""
     model = replace(recipe.model, name=f"hf:{vit}", image_size=0)
-    return replace(recipe, model=model, generation=replace(recipe.generation, budget=0.1, previews=0),
+    return replace(recipe, model=model, generation=replace(recipe.generation, budget=0.1, previews=0, curriculum=False),
                    drawing=replace(recipe.drawing, num_inference_steps=3))  # fmt: skip
 
 

@@ -89,8 +89,8 @@ def test_a_stopped_round_goes_on_with_the_same_weights_and_is_done_anew_with_oth
         active.after_epoch(1)
     assert_same_images(tmp_path / "whole", tmp_path / "same")
     assert_same_images(tmp_path / "direct", tmp_path / "other")
-    assert len(list((tmp_path / "other" / "store_set_aside").glob("*.png"))) == 2
-    assert not (tmp_path / "same" / "store_set_aside").exists()
+    with pytest.raises(AssertionError):
+        assert_same_images(tmp_path / "whole", tmp_path / "other")
 
 
 def test_strategies_that_draw_before_the_training_do(trained: Trained, tmp_path: Path) -> None:
@@ -187,7 +187,8 @@ from actgen.active import ActiveGeneration
 from actgen.runs import open_classifier, open_data
 from actgen.recipe import build_recipe
 from pathlib import Path
-rank, port, recipe, out, weights = int(sys.argv[1]), sys.argv[2], build_recipe(Path(sys.argv[3])), Path(sys.argv[4]), sys.argv[5]
+rank, port, recipe, out, weights = int(sys.argv[1]), *sys.argv[2:]
+recipe = build_recipe(Path(recipe))
 distributed.init_process_group("gloo", init_method="tcp://127.0.0.1:" + port, rank=rank, world_size=2)
 classifier = open_classifier(recipe, open_data(recipe).train)
 active = ActiveGeneration.from_recipe(recipe, out, classifier)

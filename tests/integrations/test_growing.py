@@ -36,10 +36,11 @@ def draw(store: Store, count: int) -> None:
         store.add(make_sample(f"k{number:03d}", shade=number, label=number % 4), {})
 
 
-def growing(digits: Path, store: Store, **options: str) -> Growing:
+def growing(digits: Path, store: Store, epoch_length: str = "real") -> Growing:
     real = load_data(str(digits)).train
     away = frozenset(hold_out(real, 0.1, 0)[1].keys)
-    return Growing(real, store.folder, size=8, options=TrainingOptions(batch_size=BATCH, **options), seed=3, away=away, until=2)
+    options = TrainingOptions(batch_size=BATCH, epoch_length=epoch_length)
+    return Growing(real, store.folder, size=8, options=options, seed=3, away=away, until=2)
 
 
 def items(batches: Iterator[tuple[Tensor, Tensor]] | DataLoader[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:

@@ -37,9 +37,10 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
         for epoch, (real, drawn) in enumerate([(REAL - AWAY, 0), (REAL - AWAY, IMAGES // 2), (REAL, IMAGES)]):
             folder.begin(epoch)
             assert (len(files(train, "real-")), len(files(train, "drawn-"))) == (real, drawn)
-            for dataset in (create_dataset("", root=str(tmp_path / "folder"), split="train"), ImageFolder(train)):
-                wanted = sorted(active.dataset.open()[0].labels)
-                assert sorted(dataset[place][1] for place in range(len(dataset))) == wanted
+            wanted = sorted(active.dataset.open()[0].labels)
+            by_timm = create_dataset("", root=str(tmp_path / "folder"), split="train").reader.samples
+            for samples in (by_timm, ImageFolder(train).samples):
+                assert sorted(label for _, label in samples) == wanted
             active.classifier.load_state_dict(trained.weights[epoch])
             folder.after_epoch(epoch)
         assert len(files(tmp_path / "folder" / "val")) == len(CLASSES) * TEST_IMAGES

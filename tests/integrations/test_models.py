@@ -44,7 +44,7 @@ def vit_small() -> Classifier:
     "make", [bare, of_transformers, vit_small, pytest.param(resnet50, marks=pytest.mark.slow)]
 )  # fmt: skip
 def test_it_goes_through_two_rounds(make: Callable[[], Classifier], small: Recipe, tmp_path: Path) -> None:
-    recipe = replace(small, generation=replace(small.generation, replay=False, curriculum=False),
+    recipe = replace(small, generation=replace(small.generation, replay=False),
                      drawing=replace(small.drawing, num_inference_steps=2))  # fmt: skip
     torch.manual_seed(0)
     classifier = make()

@@ -139,8 +139,8 @@ def create_classifier(
         if wanted.name in OWN_MODELS:
             classifier = Classifier(SmallCNN(classes, OWN_MODELS[wanted.name]), wanted.image_size or 32, (0.5,) * 3, (0.5,) * 3)
         elif wanted.name.startswith(HUB):
-            model, *expects = open_transformers(wanted.name.removeprefix(HUB), classes, wanted.image_size, wanted.pretrained)
-            classifier = Classifier(model, *expects)
+            name = wanted.name.removeprefix(HUB)
+            classifier = Classifier(*open_transformers(name, classes, wanted.image_size, wanted.pretrained))
         else:
             classifier = _from_timm(wanted, classes, data_size)
     if wanted.checkpoint:

@@ -105,8 +105,8 @@ class GrowingFolder:
         there = _files(folder)
         for name in there - {one.name for one in wanted}:
             (folder / name).unlink()
-        for name in dict.fromkeys(Path(one.name).parent for one in wanted):
-            checkpoint.make_folder(folder / name)
+        for parent in dict.fromkeys(Path(one.name).parent for one in wanted):
+            checkpoint.make_folder(folder / parent)
         new = [one for one in wanted if one.name not in there]
         for one in new:
             one.place(folder / one.name, self.links)

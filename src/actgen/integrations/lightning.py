@@ -24,7 +24,7 @@ except ImportError as error:
     raise UserError("pytorch-lightning is not installed. Install it: pip install 'actgen[lightning]'.") from error
 
 
-class DrawAfterEpochs(pl.Callback):
+class DrawAfterEpochs(pl.Callback):  # type: ignore[misc]
     """A round of generation after each epoch; put it behind callbacks that change the weights at an epoch's end."""
 
     def __init__(self, active: ActiveGeneration) -> None:
@@ -61,7 +61,7 @@ class DrawAfterEpochs(pl.Callback):
         self.active.after_epoch(trainer.current_epoch)
 
 
-class GrowingData(pl.LightningDataModule):
+class GrowingData(pl.LightningDataModule):  # type: ignore[misc]
     """The growing dataset in loaders that are made once; with `workers`, their processes stay from epoch to epoch."""
 
     def __init__(self, active: ActiveGeneration, *, batch_size: int, workers: int = 0) -> None:
