@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, EDMEulerScheduler, UNet2DConditionModel
 from peft import LoraConfig
 from torch import Tensor
 
 from actgen.diffuse.backbone import Backbone
+from actgen.errors import UserError
 from actgen.finetune.examples import Examples
 from actgen.finetune.lora import FILE, TARGETS, attach, save_lora
-from actgen.finetune.objective import Objective, min_snr_weight
+from actgen.finetune.objective import Objective, min_snr_weight, refuse_untrainable
 from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.finetune.texts import encode_texts
 from actgen.seeding import generator
@@ -135,6 +136,14 @@ def test_matrices_stay_float32_beside_weights_of_another_type() -> None:
         assert (parameter.grad is not None) == ("lora_" in name), name
     assert made.backbone.vae.dtype == torch.float32
     assert made.backbone.dtype == torch.float64
+
+
+def test_a_generator_of_another_loss_is_refused() -> None:
+    backbone = Backbone(FAMILIES["sdxl"](), "edm")
+    refuse_untrainable(backbone)
+    backbone.pipeline.scheduler = EDMEulerScheduler()
+    with pytest.raises(UserError, match="edm has a EDMEulerScheduler with prediction_type 'epsilon'; allowed are schedulers"):
+        refuse_untrainable(backbone)
 
 
 def test_at_the_size_of_stable_diffusion_it_has_the_weights_of_published_files() -> None:
