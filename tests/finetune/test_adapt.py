@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_from_pictures_to_a_classifier_in_two_commands(generators: Path, data: P
     for name in ("loss.png", "samples.png", "samples-before.png"):
         with Image.open(lora / name) as image:
             assert image.size[0] > 32
+
+
+def test_the_bundled_generator_learns_classes_that_it_never_saw(digits: Path, tmp_path: Path) -> None:
+    lora, more = tmp_path / "lora", ("--set", f"loading.lora={tmp_path / 'lora'}")
+    call(*finetune(Path("bundled"), digits, lora, "--lora", "--sample-every", "0"))
+    call("generate", "--classes", "zero,one", "--count", "2", *TWO_STEPS, *more, "--out", str(tmp_path / "store"))
+    assert len(read_lines(tmp_path / "store" / "metadata.jsonl")) == 2
 
 
 @pytest.mark.parametrize("family", ["sd2-v", "sdxl"])
@@ -203,6 +211,11 @@ def test_generators_that_cannot_be_adapted(
     refuse: Refuse, generators: Path, data: Path, tmp_path: Path, name: str, words: str, way: str
 ) -> None:
     assert words in refuse(*finetune(generators / name, data, tmp_path / "out", way))
+
+
+def test_without_peft(refuse: Refuse, generators: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert "pip install 'actgen[lora]'" in refuse(*finetune(generators / "sd1", data, tmp_path / "out", "--lora"))
 
 
 def test_without_a_generator(refuse: Refuse, data: Path, tmp_path: Path) -> None:

@@ -49,7 +49,6 @@ def test_the_loss_on_fixed_draws_falls(tmp_path: Path, family: str) -> None:
 
     before = errors()
     trained = attach(backbone, LoraOptions(rank=8), 0, torch.float32)
-    assert torch.equal(errors(), before)
     list(optimise(trained, made, Schedule(steps=25, batch_size=8, learning_rate=1e-2, ema=0.0), tmp_path))
     gain = before - errors()
     assert float(gain.mean()) > 6 * float(gain.std()) / math.sqrt(len(gain))  # by chance in one of a billion

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, EDMEulerScheduler, UNet2DConditionModel
+from peft import LoraConfig
 from torch import Tensor
 
 from actgen.diffuse.backbone import Backbone
+from actgen.errors import UserError
 from actgen.finetune.examples import Examples
-from actgen.finetune.lora import FILE, attach, save_lora
-from actgen.finetune.objective import Objective, min_snr_weight
+from actgen.finetune.lora import FILE, TARGETS, attach, save_lora
+from actgen.finetune.objective import Objective, min_snr_weight, refuse_untrainable
 from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.finetune.texts import encode_texts
 from actgen.seeding import generator
@@ -48,7 +50,8 @@ def by_diffusers(made: Objective, pixels: Tensor, prompts: list[str], rng: torch
     output = pipeline.unet(scheduler.add_noise(x0, noise, t), t, text, added_cond_kwargs=added).sample
     is_v = scheduler.config.prediction_type == "v_prediction"
     target = scheduler.get_velocity(x0, noise, t) if is_v else noise
-    return (output - target).square().mean(dim=(1, 2, 3))
+    errors: Tensor = (output - target).square().mean(dim=(1, 2, 3))
+    return errors
 
 
 @pytest.mark.parametrize("family", TRAINED)
@@ -133,3 +136,19 @@ def test_matrices_stay_float32_beside_weights_of_another_type() -> None:
         assert (parameter.grad is not None) == ("lora_" in name), name
     assert made.backbone.vae.dtype == torch.float32
     assert made.backbone.dtype == torch.float64
+
+
+def test_a_generator_of_another_loss_is_refused() -> None:
+    backbone = Backbone(FAMILIES["sdxl"](), "edm")
+    refuse_untrainable(backbone)
+    backbone.pipeline.scheduler = EDMEulerScheduler()
+    with pytest.raises(UserError, match="edm has a EDMEulerScheduler with prediction_type 'epsilon'; allowed are schedulers"):
+        refuse_untrainable(backbone)
+
+
+def test_at_the_size_of_stable_diffusion_it_has_the_weights_of_published_files() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=TARGETS))
+    assert sum(p.numel() for name, p in unet.named_parameters() if "lora_" in name) == 797_184
+    assert sum(p.numel() for name, p in unet.named_parameters() if "lora_" not in name) == 859_520_964

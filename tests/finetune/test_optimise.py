@@ -36,7 +36,7 @@ def run(module: nn.Module, folder: Path, stops: tuple[int, ...] = (), schedule: 
             loss: Tensor = (module(x) - x.sum(dim=1, keepdim=True)).square().mean()
             return loss
 
-        list(islice(optimise(module, loss_at, schedule, folder, checkpoint_seconds=-1.0), stop))
+        list(islice(optimise(module, loss_at, schedule, folder, checkpoint_steps=1), stop))
     return dict(module.state_dict())
 
 

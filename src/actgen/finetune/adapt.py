@@ -34,7 +34,7 @@ from .card import draw_sheet, plot_losses
 from .claim import claim
 from .examples import Examples
 from .full import save_full, unfreeze
-from .lora import attach, save_lora
+from .lora import attach, require_peft, save_lora
 from .objective import Objective, refuse_untrainable
 from .optimise import Tick, optimise, seconds_spent
 from .options import AdaptOptions, as_flags
@@ -81,6 +81,8 @@ def adapt(task: Adaptation) -> Iterator[Progress]:
     if task.out.exists():
         raise UserError(f"--out {task.out} exists already. Choose a new folder, or remove it to train again.")
     refuse_in_use(task.work)
+    if task.options.lora is not None:
+        require_peft()
     accelerator = open_accelerator(task.options.precision)
     backbone = Backbone.from_pretrained(task.generator, device=str(accelerator.device), loading=Loading(dtype="float32"))
     backbone.name = task.name or backbone.name

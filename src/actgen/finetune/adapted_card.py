@@ -25,9 +25,9 @@ def _text(facts: dict[str, Any]) -> str:
     return f"""# {title}
 
 {what} trained on {facts["images"]:,} labelled images of {len(prompts)} classes, each with the prompt of its class:
-{listed(prompts)}.
+{visible(listed(prompts))}.
 
-    {facts["command"]}
+    {visible(facts["command"])}
 
 {config["steps"]:,} steps of {config["batch_size"]} images at {facts["resolution"]} pixels, peak learning rate {rate}{prior};
 {facts["parameters"]:,} trained weights, {facts["wall_seconds"] / 60:.0f} wall minutes on {facts["device"]}, torch

@@ -21,15 +21,21 @@ TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
 TEXT_TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 
+def require_peft() -> None:
+    """Raise `UserError` if the package that holds the matrices is not installed."""
+    try:
+        import peft  # noqa: F401
+    except ImportError as error:
+        raise UserError("--lora needs the package peft: pip install 'actgen[lora]'.") from error
+
+
 def attach(backbone: Backbone, options: LoraOptions, seed: int, dtype: torch.dtype) -> nn.Module:
     """Add the matrices (the product is zero at first) and return the networks that hold them; only these are to be trained.
 
     UNet and text encoders are cast to `dtype`; the matrices are float32.
     """
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise UserError("--lora needs the package peft: pip install 'actgen[lora]'.") from error
+    from peft import LoraConfig
+
     parts = _parts(backbone, options)
     for network in backbone.networks:
         if network is not backbone.vae:
