@@ -87,7 +87,7 @@ def _show(found: Found, out: Path) -> None:
         rows = list(zip(*rows, strict=True))
     table = Table()
     for number, title in enumerate(rows[0]):
-        table.add_column(for_terminal(title), justify="right" if number else "left", overflow="fold")
+        table.add_column(for_terminal(title), justify="right" if number else "left", overflow="fold", no_wrap=not number)
     for row in rows[1:]:
         table.add_row(*map(for_terminal, row))
     console.print(table)

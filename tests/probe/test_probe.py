@@ -75,6 +75,18 @@ def test_a_second_call_reads_only(probed: Path, digits: Path, generators: list[s
     assert tree(out) == before
 
 
+def test_files_that_somebody_edited_are_written_again(
+    probed: Path, digits: Path, generators: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "edited"
+    shutil.copytree(probed, out)
+    (out / "real" / "measures.json").write_text("{", encoding="utf-8")
+    known = json.loads((out / "probe.json").read_text(encoding="utf-8"))
+    (out / "probe.json").write_text(json.dumps({**known, "measured": [{"name": 3}]}), encoding="utf-8")
+    call(command(digits, generators, out, "--train"))
+    assert measured(out) == measured(probed)
+
+
 def test_a_new_candidate_leaves_the_others_as_they_are(
     probed: Path, digits: Path, generators: list[str], tmp_path: Path
 ) -> None:

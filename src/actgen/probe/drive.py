@@ -33,7 +33,7 @@ from ..diffuse.backbone import Backbone
 from ..drawing import Artist
 from ..errors import UserError, refuse_file
 from ..filters.clip import ClipConsistency
-from ..filters.thumbnails import Album, describe, thumbnails
+from ..filters.thumbnails import Album
 from ..generating import draw_missing
 from ..lock import is_unused, locked, refuse_in_use
 from ..recipe import to_toml
@@ -43,21 +43,22 @@ from ..report.values import read_object
 from ..runs import open_generator
 from ..strategies.text_only import TextOnly
 from .candidates import Candidate
-from .copies import MOST_SEARCHED
+from .copies import MOST_SEARCHED, add_all
 from .drawn import Drawn
 from .inception import Inception
 from .judge import WEIGHTS, Learner, digest, look, open_given, refuse_unfinished, right
 from .measures import Measures, Ruler, Trained
 from .noise import share_interval
 from .page import png, render
-from .parts import Parts, at_most, cut
+from .parts import REAL, Parts, at_most, cut
 from .sheet import draw_sheet
 from .table import EXPLAINED, markdown
-from .words import REAL, Advice, advise, remarks
+from .words import Advice, advise, remarks
 
 FORMAT = 1  # of the measures: those of another are measured again
 RESULT, TABLE, SHEET, PAGE, MARK = "probe.json", "table.md", "samples.png", "probe.html", "data.json"
 Told = Callable[[str, int, int], None]
+_DAMAGED = (KeyError, TypeError, AttributeError, ValueError)  # a file that somebody edited: it is measured again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class Probe:
     @property
     def facts(self) -> dict[str, Any]:
         """Everything that was asked, as in probe.json."""
-        recipes = {one.name: to_toml(one.recipe) for one in self.candidates}
+        recipes = {one.name: one.toml for one in self.candidates}
         return {"data": self.data, "on_bad_image": self.on_bad_image, **self.how, "candidates": recipes}
 
 
@@ -139,8 +140,11 @@ def read_finished(asked: Probe, out: Path) -> Found | None:
     if not whole or known.get("asked") != json.loads(json.dumps(asked.facts)):
         return None
     facts: Any = known
-    measured = {one["name"]: Measures.from_data(one["measures"]) for one in facts["measured"]}
-    return Found(measured, Advice(**facts["advice"]), tuple(facts["remarks"]))
+    try:
+        measured = {one["name"]: Measures.from_data(one["measures"]) for one in facts["measured"]}
+        return Found(measured, Advice(**facts["advice"]), tuple(facts["remarks"]))
+    except _DAMAGED:
+        return None
 
 
 class _Work:
@@ -148,7 +152,8 @@ class _Work:
 
     def __init__(self, asked: Probe, out: Path, told: Told) -> None:
         self.asked, self.out, self.told = asked, out, told
-        self.images: ImageSet = load_data(asked.data, asked.on_bad_image).train
+        data = load_data(asked.data, asked.on_bad_image)
+        self.images, self.left_out = data.train, data.left_out
         self.parts: Parts = cut(self.images, asked.count, asked.seed)
         self._generator: tuple[str, Backbone] | None = None
         self.data_facts = {"data": asked.data, "digest": names_digest(self.images)}
@@ -211,9 +216,8 @@ class _Work:
     @cached_property
     def album(self) -> Album:
         """Training images, with those that are measured as if drawn."""
-        album, control = self.rest, self.parts.control
-        album.add(control.keys, describe(thumbnails([control.image(i) for i in range(len(control.keys))])))
-        return album
+        add_all(self.rest, self.parts.control)
+        return self.rest
 
     def real(self) -> Measures:
         """Return the measures of real images, as if they had been drawn."""
@@ -250,7 +254,7 @@ class _Work:
     def _trained(self, images: ImageSet, folder: Path, name: str) -> Trained | None:
         if not self.asked.train:
             return None
-        place = folder / f"trained-{_short(self.asked.how['learning'], self.asked.count)[:8]}"
+        place = folder / f"trained-{_short(self.asked.how['learning'], len(images.labels))[:8]}"
         classifier = self.asked.learner.train(images, self.parts.held, place, self._telling(f"learning {name}"))
         hits = right(look(classifier, self.parts.held), self.parts.held.labels)
         interval = share_interval(hits)
@@ -277,7 +281,10 @@ class _Work:
 
     def _held(self, folder: Path) -> Measures | None:
         known: Any = read_object(folder / "measures.json")
-        return Measures.from_data(known["measures"]) if known.get("measured_with") == self._measured_with else None
+        try:
+            return Measures.from_data(known["measures"]) if known.get("measured_with") == self._measured_with else None
+        except _DAMAGED:
+            return None
 
     def _keep(self, folder: Path, measures: Measures) -> Measures:
         facts = {"measured_with": self._measured_with, "measures": asdict(measures)}
@@ -292,7 +299,7 @@ def _write(asked: Probe, out: Path, measured: dict[str, Measures], work: _Work) 
     """Write what people look at, then the result, which says that all is there."""
     candidates = {name: one for name, one in measured.items() if name != REAL}
     advice = advise(candidates)
-    said = tuple(remarks(candidates, measured[REAL], given=asked.classifier is not None))
+    said = tuple(remarks(candidates, measured[REAL], given=asked.classifier is not None, left_out=work.left_out))
     drawn = {one.name: work.drawn(one) for one in asked.candidates}
     sheet = draw_sheet({REAL: work.parts.control, **drawn})
     checkpoint.write_bytes(out / SHEET, png(sheet))
