@@ -47,8 +47,8 @@ def probe(
     classifier here has seen; test images are never looked at.
     """
     from .cli_show import Bar
+    from .probe.asked import Probe
     from .probe.candidates import parse_candidates
-    from .probe.drive import Probe
     from .probe.drive import probe as measure
     from .probe.judge import make_learner
 

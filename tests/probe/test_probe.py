@@ -13,8 +13,9 @@ from PIL import Image
 import actgen
 from actgen.data.store import Store
 from actgen.lock import locked
+from actgen.probe.asked import Probe
 from actgen.probe.candidates import parse_candidates
-from actgen.probe.drive import Probe, probe
+from actgen.probe.drive import probe
 from actgen.probe.judge import make_learner
 from actgen.probe.sheet import EACH, GAP, SIDE
 from actgen.report.html import POLICY
