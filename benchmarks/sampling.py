@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from actgen.classify.evaluate import describe_pixels
 from actgen.data.idx import read_idx_split
 from actgen.data.imageset import ArrayImages, stack_pixels
 from actgen.diffuse.backbone import Backbone
@@ -80,7 +81,7 @@ def score(features: Tensor, guides: Tensor, labels: Sequence[int]) -> dict[str, 
 
 def main() -> None:
     """Parse, measure, print."""
-    from benchmarks.generator_quality import features, name_of, reference
+    from benchmarks.generator_quality import name_of, reference
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
@@ -94,13 +95,14 @@ def main() -> None:
     backbone = Backbone.from_pretrained(str(bundled_generator()))
     requests = guided_requests(train, given.images)
     labels = [request.label for request in requests]
-    real = features(classifier, stack_pixels([train.image(r.source.index).resize((32, 32)) for r in requests if r.source]))
+    guides = stack_pixels([train.image(r.source.index).resize((32, 32)) for r in requests if r.source])
+    real = describe_pixels(classifier, guides)
     facts: list[dict[str, Any]] = []
     for name, drawing in samplers().items():
         began = time.perf_counter()
         samples = list(Artist(backbone, drawing).draw(requests, guide_image=lambda r: train.image(r.source.index)))  # type: ignore[union-attr]
         seconds = (time.perf_counter() - began) / len(samples)
-        seen = features(classifier, stack_pixels([sample.image for sample in samples]))
+        seen = describe_pixels(classifier, stack_pixels([sample.image for sample in samples]))
         network: Any = classifier.model
         right = network.head(seen).argmax(dim=1) == torch.tensor(labels)
         facts.append({"sampler": name, "recognised": round(100 * float(right.float().mean()), 1), **score(seen, real, labels),

@@ -47,8 +47,8 @@ def probe(
     classifier here has seen; test images are never looked at.
     """
     from .cli_show import Bar
+    from .probe.asked import Probe
     from .probe.candidates import parse_candidates
-    from .probe.drive import Probe
     from .probe.drive import probe as measure
     from .probe.judge import make_learner
 
@@ -87,7 +87,7 @@ def _show(found: Found, out: Path) -> None:
         rows = list(zip(*rows, strict=True))
     table = Table()
     for number, title in enumerate(rows[0]):
-        table.add_column(for_terminal(title), justify="right" if number else "left", overflow="fold")
+        table.add_column(for_terminal(title), justify="right" if number else "left", overflow="fold", no_wrap=not number)
     for row in rows[1:]:
         table.add_row(*map(for_terminal, row))
     console.print(table)

@@ -62,6 +62,7 @@ def test_the_folder_is_safe_and_belongs_to_the_settings_alone() -> None:
         (["bundled:drawing.eta=9"], [], "drawing.eta = 9"),
         (["bundled"], ["generation.budget=1"], "no setting of a probe"),
         (["bundled"], ["drawing.eta"], "no setting of a probe"),
+        (["real images"], [], "a row of the table has this name"),
     ],
 )
 def test_what_cannot_be_a_candidate(texts: list[str], settings: list[str], words: str) -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 import actgen
 from actgen.data.store import Store
 from actgen.lock import locked
+from actgen.probe.asked import Probe
 from actgen.probe.candidates import parse_candidates
-from actgen.probe.drive import Probe, probe
+from actgen.probe.drive import probe
 from actgen.probe.judge import make_learner
 from actgen.probe.sheet import EACH, GAP, SIDE
 from actgen.report.html import POLICY
@@ -73,6 +74,18 @@ def test_a_second_call_reads_only(probed: Path, digits: Path, generators: list[s
     before = tree(out)
     assert "try " in call(command(digits, generators, out, "--train"))
     assert tree(out) == before
+
+
+def test_files_that_somebody_edited_are_written_again(
+    probed: Path, digits: Path, generators: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "edited"
+    shutil.copytree(probed, out)
+    (out / "real" / "measures.json").write_text("{", encoding="utf-8")
+    known = json.loads((out / "probe.json").read_text(encoding="utf-8"))
+    (out / "probe.json").write_text(json.dumps({**known, "measured": [{"name": 3}]}), encoding="utf-8")
+    call(command(digits, generators, out, "--train"))
+    assert measured(out) == measured(probed)
 
 
 def test_a_new_candidate_leaves_the_others_as_they_are(

@@ -10,9 +10,10 @@ import pytest
 from actgen.probe.measures import Measures, Trained
 from actgen.probe.noise import share_interval
 from actgen.probe.page import render
+from actgen.probe.parts import REAL
 from actgen.probe.sheet import draw_sheet
 from actgen.probe.table import cells, heads, markdown
-from actgen.probe.words import REAL, advise, remarks
+from actgen.probe.words import advise, remarks
 from tests.filters.parts import fashion
 
 

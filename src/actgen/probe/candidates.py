@@ -6,13 +6,16 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import tomli_w
+
 from ..errors import UserError
 from ..plain import brief, visible
-from ..recipe import Recipe, build_recipe, parse_value, to_toml
+from ..recipe import Recipe, build_recipe, parse_value
+from .parts import REAL
 
 OF_DRAWING = ("drawing.", "loading.", "prompts", "generation.preset")
 OF_CLASSIFIER = ("model.", "training.")
@@ -24,15 +27,21 @@ _LONGEST = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A generator and how it draws. `name` is unique in a probe; `recipe` says the generator, seed, drawing and prompts."""
+    """A generator and how it draws. `name` is unique in a probe; of `recipe` only what `toml` holds is of use."""
 
     name: str
     recipe: Recipe
 
+    @property
+    def toml(self) -> str:
+        """What its drawings depend on beside the classes."""
+        parts = {part: asdict(getattr(self.recipe, part)) for part in ("prompts", "loading", "drawing")}
+        return tomli_w.dumps({"generator": self.recipe.generator, "seed": self.recipe.seed, **parts})
+
     def folder(self, out: Path) -> Path:
-        """Return where its drawings live: a function of its recipe, whatever else is probed."""
+        """Return where its drawings live: a function of what they depend on, whatever else is probed."""
         plain = re.sub(r"[^A-Za-z0-9_.=+-]+", "-", self.name)[:_LONGEST].strip("-.")
-        return out / f"{plain}-{hashlib.sha256(to_toml(self.recipe).encode()).hexdigest()[:8]}"
+        return out / f"{plain}-{hashlib.sha256(self.toml.encode()).hexdigest()[:8]}"
 
 
 def parse_candidates(texts: Sequence[str], settings: Sequence[str] = (), *, lora: str | None = None,
@@ -51,6 +60,8 @@ def parse_candidates(texts: Sequence[str], settings: Sequence[str] = (), *, lora
     if twice := [name for name, count in Counter(one.name for one in found).items() if count > 1]:
         raise UserError(f"--generator {visible(twice[0])} is given more than once. Give each once, or settings of its own: "
                         "NAME:drawing.guidance_scale=2.")  # fmt: skip
+    if any(one.name == REAL for one in found):
+        raise UserError(f"--generator {REAL!r}: a row of the table has this name. Give it as ./{REAL}/, or rename the folder.")
     return found
 
 
@@ -83,6 +94,6 @@ def _candidate(
         changes[key.strip()] = parse_value(value.strip())
     recipe = build_recipe(None, shared, {"generator": generator, "seed": seed, **changes})
     short = PurePath(generator).name
-    name = short if short and last[short] == 1 else generator
+    name = short if short not in ("", REAL) and last[short] == 1 else generator
     told = ",".join(re.sub(r"^(drawing|loading|generation)\.", "", one) for one in own)
     return Candidate(name=f"{name}:{told}" if told else name, recipe=recipe)

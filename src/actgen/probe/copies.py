@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.imageset import ImageSet
 from ..filters.options import Filters
-from ..filters.thumbnails import Album, Near, look_at
+from ..filters.thumbnails import Album, Near, describe, look_at, thumbnails
 
 DISTANCE = Filters().leakage_distance
 MOST_SEARCHED, MOST_NAMED = 20_000, 10
@@ -21,6 +21,13 @@ def nearest_to(album: Album, images: ImageSet) -> list[Near]:
         rows = range(start, min(start + _TOGETHER, len(images.labels)))
         found += album.nearest(look_at([images.image(i) for i in rows]))
     return found
+
+
+def add_all(album: Album, images: ImageSet) -> None:
+    """Put images into an album."""
+    for start in range(0, len(images.keys), _TOGETHER):
+        rows = range(start, min(start + _TOGETHER, len(images.keys)))
+        album.add([images.keys[i] for i in rows], describe(thumbnails([images.image(i) for i in rows])))
 
 
 def copied(near: Sequence[Near]) -> int:

@@ -46,7 +46,8 @@ def resampled(real: Normal, drawn_MD: Tensor, labels: Sequence[int], times: int 
     members = [np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))]
 
     def sample() -> Array:
-        return rows[np.concatenate([some[rng.integers(len(some), size=len(some))] for some in members])]
+        picked: Array = rows[np.concatenate([some[rng.integers(len(some), size=len(some))] for some in members])]
+        return picked
 
     return tuple(_distance(real, sample()) for _ in range(times))
 

@@ -13,6 +13,8 @@ from ..seeding import derive
 
 HELD_OUT, CONTROL = 0.4, 1 / 3  # of the training images; of these
 FEWEST = 6  # of a class: two are then held out, one for each part
+REAL = "real images"
+"""What `Parts.control` is called beside the candidates."""
 MOST_FITTED, MOST_HELD = 50_000, 10_000
 
 

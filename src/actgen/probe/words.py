@@ -9,8 +9,6 @@ from ..bench.statistics import Interval
 from .measures import Measures
 from .noise import difference_interval, paired_interval
 
-REAL = "real images"
-"""What the held-out real images are called that are measured as if drawn."""
 _WEAK, _ALIKE = 70.0, 0.6  # percent of real images; part of the real spread
 
 
@@ -63,8 +61,15 @@ def _nearer(name: str, behind: Sequence[str], found: Mapping[str, Measures]) -> 
     return [f"but {', '.join(nearer)} lies nearer to real images by Frechet distance: the two disagree"] if nearer else []
 
 
-def remarks(found: Mapping[str, Measures], real: Measures, *, given: bool) -> Iterator[str]:
-    """Yield what has to be known beside the table; `given`: the classifier is one that the user gave."""
+def remarks(
+    found: Mapping[str, Measures], real: Measures, *, given: bool, left_out: Sequence[str] = ()
+) -> Iterator[str]:  # fmt: skip
+    """Yield what has to be known beside the table; `given`: the classifier is one that the user gave.
+
+    `left_out`: image files of the data that could not be used.
+    """
+    if left_out:
+        yield f"{len(left_out)} image files of the data were left out; the first: {left_out[0]}"
     if given:
         yield ("The classifier was given: it may have learned the real images that drawings are compared with, and see these "
                "too favourably. Candidates are treated alike.")  # fmt: skip
