@@ -47,6 +47,7 @@ from .recipe import BUNDLED, Recipe, to_toml
 from .report.html import write_report
 from .seeding import derive
 from .spreading import Spread
+from .stopping import deferred
 from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
@@ -177,6 +178,8 @@ def run(
         with ranks.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
             checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
+        if ranks.size() > 1:  # a signal is answered where all can answer it
+            held.enter_context(deferred())
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:

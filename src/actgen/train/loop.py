@@ -57,6 +57,8 @@ def fit(
             training.trained = training.begun = None
             save(training)
             ranks.total(0.0)  # what a signal asks of one, it asks of all
+            if ranks.heard():
+                check()
         yield stats
 
 
