@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from . import ranks
+from . import agreeing, ranks
 from .cli_bench import bench, report_bench
 from .cli_store import store
 from .errors import UserError, system_refusal
@@ -108,7 +108,7 @@ def train(
         _tell("accelerate --cpu has started one process, which is what it does without MPI. For several: torchrun "
               "--nproc_per_node 2 -m actgen train ...")  # fmt: skip
     ranks.begin()
-    with ranks.agreed():
+    with agreeing.agreed():
         full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     if dry_run:

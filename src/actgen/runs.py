@@ -19,7 +19,7 @@ from typing import Any
 import safetensors.torch
 from accelerate import PartialState
 
-from . import checkpoint, ranks
+from . import agreeing, checkpoint, ranks
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT, TRAINING, Mining
@@ -167,15 +167,15 @@ def run(
     `data` and `generators`: see `open_run`; without `page` no report.html is written. Of several processes (`ranks.begin`) all
     must call this; rank 0 writes the folder.
     """
-    ranks.refuse_different({"recipe": to_toml(recipe)})
-    if (summary := ranks.of_first(lambda: _finished(recipe, out, page))) is not None:
+    agreeing.refuse_different({"recipe": to_toml(recipe)})
+    if (summary := agreeing.of_first(lambda: _finished(recipe, out, page))) is not None:
         return summary
     with ExitStack() as held:
-        with ranks.agreed():
-            home = held.enter_context(ranks.home(out))
+        with agreeing.agreed():
+            home = held.enter_context(agreeing.home(out))
             refuse_in_use(home)  # before a minute goes by with opening
             training = open_run(recipe, home, data, generators)
-        with ranks.agreed():  # nothing is written before all have opened it
+        with agreeing.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
             checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
         if ranks.size() > 1:  # a signal is answered where all can answer it
@@ -187,7 +187,7 @@ def run(
         for stats in fit(training, on_batch=on_batch, on_sample=on_sample):
             if on_epoch is not None:
                 on_epoch(stats)
-        return ranks.of_first(lambda: _finish(recipe, training, page))
+        return agreeing.of_first(lambda: _finish(recipe, training, page))
 
 
 def _finished(recipe: Recipe, out: Path, page: bool) -> dict[str, Any] | None:

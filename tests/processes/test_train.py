@@ -120,7 +120,7 @@ def test_a_killed_process_ends_all_and_one_process_goes_on(
     codes = launch(2, log, command, kill=[rank, 17, signal.SIGKILL], watched=str(out / "store" / "metadata.jsonl"))
     said = log.read_text(encoding="utf-8")
     assert codes[rank] == -9, said
-    assert codes[1 - rank] > 0, said
+    assert codes[1 - rank] != 0, said
     assert "Traceback" not in said
     if rank == 1:  # else the launcher has to tell: who is left may not know more than that it was asked to stop
         assert "another process of this run has ended" in said or "stopped. Continue" in said
@@ -139,7 +139,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_place(
     command = arguments(digits, tiny_generator, out, *SMOOTH)
     codes = launch(2, log, command, kill=[1, lines, signal.SIGTERM], watched=str(out / watched))
     said = log.read_text(encoding="utf-8")
-    assert codes == [143, 143], said
+    assert set(codes) <= {143, -15}, said  # the latter: asked once more, by the launcher, while it was ending
     assert said.count("stopped. Continue with the launcher and actgen train") == 1
     assert "Traceback" not in said
     assert launch(2, log, command) == [0, 0], log.read_text(encoding="utf-8")
