@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from . import ranks
+from . import agreeing, ranks
 from .cli_bench import bench, report_bench
 from .cli_finetune import finetune
 from .cli_probe import probe
@@ -118,11 +118,11 @@ def train(
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
     ranks.launch_forgotten()
     ranks.begin()
-    with ranks.agreed():
+    with agreeing.agreed():
         full = build_recipe(recipe, settings or [], flags)
     out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
     track = track or [read_tracking(recipe, settings or [])]
-    with ranks.agreed():
+    with agreeing.agreed():
         parse_trackers(track)
     if dry_run:
         show_estimate(console, full, estimate(full, out))

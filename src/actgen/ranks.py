@@ -11,16 +11,14 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import stopping
-from .errors import UserError, system_refusal
+from .errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -254,83 +252,6 @@ def collect(value: _Value) -> list[_Value]:
                 distributed.recv(piece, number, group=_job.group)
             found.append(_decoded(data))
     return found
-
-
-def of_first(work: Callable[[], _Value]) -> _Value:
-    """Return what `work` returns on rank 0, which alone does it; what it refuses there, all refuse."""
-    if _job.size == 1:
-        return work()
-    result, error = None, None
-    if is_first():
-        try:
-            result = work()
-        except (UserError, OSError) as caught:
-            error = caught
-    told, value = broadcast(("" if error is None else told_of(error), result))
-    if told:
-        raise Shared(told) from error
-    return value  # type: ignore[return-value]
-
-
-@contextmanager
-def agreed() -> Iterator[None]:
-    """What one rank refuses in this block, all refuse, at its end. Nothing else of this file can be called in it."""
-    if _job.size == 1:
-        yield
-        return
-    error: UserError | OSError | None = None
-    try:
-        yield
-    except (UserError, OSError) as caught:
-        error = caught
-    told = exchange("" if error is None else told_of(error))
-    number = next((number for number, text in enumerate(told) if text), None)
-    if number is not None:
-        raise Shared(f"process {number}: {told[number]}" if number else told[0]) from error
-
-
-def refuse_different(facts: dict[str, str]) -> None:
-    """Raise `UserError` unless the facts are the same on all ranks."""
-    if _job.size == 1:
-        return
-    first = broadcast(facts)
-    for number, other in enumerate(exchange(facts)):
-        if differs := [name for name, value in first.items() if other.get(name) != value]:
-            raise Shared(f"process {number} has another {' and another '.join(differs)} than process 0. Every machine needs "
-                         "the same files and the same version of actgen.")  # fmt: skip
-
-
-@contextmanager
-def home(out: Path) -> Iterator[Path]:
-    """Give rank 0 the run's folder, and every other rank an empty one of its own, which is gone afterwards."""
-    if is_first():
-        yield out
-        return
-    with tempfile.TemporaryDirectory(prefix="actgen-") as folder:
-        yield Path(folder) / "run"
-
-
-def sees_folder(folder: Path) -> bool:
-    """Whether this rank sees rank 0's `folder`, as it does on the same machine and on a shared disk."""
-    if _job.size == 1:
-        return True
-    token = Path(of_first(lambda: _leave_token(folder)))
-    seen = token.exists()
-    exchange(seen)  # before it is removed
-    if is_first():
-        token.unlink()
-    return seen
-
-
-def _leave_token(folder: Path) -> str:
-    number, name = tempfile.mkstemp(prefix="seen-", suffix=".part", dir=folder.resolve())
-    os.close(number)
-    return name
-
-
-def told_of(error: UserError | OSError) -> str:
-    """Return an error in words."""
-    return str(error) if isinstance(error, UserError) else system_refusal(error)
 
 
 def _all_gather(tensor: Tensor) -> list[Tensor]:

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from accelerate import PartialState
 
-from . import checkpoint, ranks
+from . import agreeing, checkpoint, ranks
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import CROSS_FIT, HOLDOUT, TRAINING, Mining
@@ -48,6 +48,7 @@ from .recipe import BUNDLED, Recipe, flat, to_toml
 from .report.html import write_report
 from .seeding import derive
 from .spreading import Spread
+from .stopping import deferred
 from .strategies import STRATEGIES, create_strategy
 from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
@@ -212,20 +213,22 @@ def run(
     written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder. `track` names trackers that are
     told what the run writes (`tracking.py`); it changes nothing else.
     """
-    with ranks.agreed():
+    with agreeing.agreed():
         trackers = parse_trackers(track)
-    ranks.refuse_different({"recipe": to_toml(recipe)})
-    if (summary := ranks.of_first(lambda: _finished(recipe, out, page, trackers))) is not None:
+    agreeing.refuse_different({"recipe": to_toml(recipe)})
+    if (summary := agreeing.of_first(lambda: _finished(recipe, out, page, trackers))) is not None:
         return summary
     with ExitStack() as held:
-        with ranks.agreed():
-            home = held.enter_context(ranks.home(out))
+        with agreeing.agreed():
+            home = held.enter_context(agreeing.home(out))
             refuse_in_use(home)  # before a minute goes by with opening
             training = open_run(recipe, home, data, generators)
-        with ranks.agreed():  # nothing is written before all have opened it
+        with agreeing.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
             checkpoint.write_text(home / "recipe.toml", to_toml(recipe))
             tell = held.enter_context(tracking(home, trackers, flat(recipe)))
+        if ranks.size() > 1:  # a signal is answered where all can answer it
+            held.enter_context(deferred())
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_scout and training.mining is not None:
@@ -235,7 +238,7 @@ def run(
                 tell(None)
                 if on_epoch is not None:
                     on_epoch(stats)
-        return ranks.of_first(lambda: _finish(recipe, training, page, tell))
+        return agreeing.of_first(lambda: _finish(recipe, training, page, tell))
 
 
 def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import ranks, stopping
+from . import agreeing, ranks, stopping
 from .classify.classifier import Classifier
 from .drawing import Draws, Refusal
 from .errors import UserError
@@ -101,8 +101,8 @@ class Spread:
         except ranks.Lost:
             raise
         except (UserError, OSError) as error:
-            ranks.broadcast({"error": ranks.told_of(error)})
-            raise ranks.Shared(ranks.told_of(error)) from error
+            ranks.broadcast({"error": agreeing.told_of(error)})
+            raise ranks.Shared(agreeing.told_of(error)) from error
         except stopping.Stopped as stop:
             ranks.broadcast({"signal": stop.number})
             raise
@@ -133,7 +133,7 @@ class Spread:
         except stopping.Stopped as stop:
             told = {"left": stop.number}
         except (UserError, OSError) as error:
-            told = {"error": ranks.told_of(error)}
+            told = {"error": agreeing.told_of(error)}
         refused = [vars(one) for one in self.artist.refused[known:]]
         return {"samples": [_plain(sample) for sample in samples], "refused": refused, "batch_size": self.batch_size,
                 "signal": stopping.signal_asked(), "error": "", "left": 0, **told}  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actgen import ranks, stopping
+from actgen import agreeing, ranks, stopping
 from actgen.classify.small_cnn import SmallCNN
 from actgen.errors import UserError
 from actgen.seeding import generator
@@ -44,14 +44,14 @@ def _refusals(own: int) -> None:
     with pytest.raises(ranks.Shared, match="process 1: no such data"):
         _refuse_in_agreement(own == 1)
     with pytest.raises(ranks.Shared, match="/nowhere: No such file or directory"):
-        ranks.of_first(lambda: Path("/nowhere").read_text(encoding="utf-8"))
+        agreeing.of_first(lambda: Path("/nowhere").read_text(encoding="utf-8"))
     with pytest.raises(ranks.Shared, match="process 1 has another generator than process 0"):
-        ranks.refuse_different({"data": "a", "generator": str(own)})
-    assert ranks.of_first(lambda: f"by {own}") == "by 0"
+        agreeing.refuse_different({"data": "a", "generator": str(own)})
+    assert agreeing.of_first(lambda: f"by {own}") == "by 0"
 
 
 def _refuse_in_agreement(refuse: bool) -> None:
-    with ranks.agreed():
+    with agreeing.agreed():
         if refuse:
             raise UserError("no such data")
 

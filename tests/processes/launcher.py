@@ -3,7 +3,8 @@
 It reads a JSON object a line and answers with one. A job has: `size`, how many processes; `arguments` of actgen, or `check`, a
 function of `tests.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank 0 see
 empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
-`codes` of exit, minus the signal for a process that a signal ended. As with torchrun, when one has failed the others get SIGTERM.
+`codes` of exit, minus the signal for a process that a signal ended. As with torchrun, the others get SIGTERM when one has
+failed.
 
 Run with OMP_NUM_THREADS=1: a fork must not happen in a process that has threads.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actgen import ranks
+from actgen import agreeing, ranks
 from tests.processes.conftest import Launch
 
 
@@ -23,4 +23,4 @@ def test_one_process_is_alone_and_nothing_changes() -> None:
     assert ranks.exchange(value) == ranks.collect(value) == [value]
     assert list(ranks.share(5)) == [0, 1, 2, 3, 4]
     assert ranks.total(0.1) == 0.1
-    assert ranks.sees_folder(Path("nowhere"))
+    assert agreeing.sees_folder(Path("nowhere"))

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from .. import checkpoint, ranks
+from .. import agreeing, checkpoint, ranks
 from ..classify.evaluate import Predictions, predict
 from ..classify.mining import Mining
 from ..data.imageset import ImageSet, Subset
@@ -30,7 +30,7 @@ def cross_fit(training: Training, mining: Mining) -> Predictions:
     """Return out-of-fold predictions of all real images; they are kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "crossfit.safetensors"
     labels = torch.tensor(list(training.real.labels))
-    held = ranks.of_first(partial(_held, path))
+    held = agreeing.of_first(partial(_held, path))
     if held is not None:
         return Predictions(held, labels)
     logits = torch.zeros(len(labels), len(training.real.class_names))

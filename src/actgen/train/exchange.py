@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .. import ranks
+from .. import agreeing, ranks
 from ..borrowing import frozen
 from ..checkpoint import make_folder
 from ..records import Snapshot
@@ -37,7 +37,7 @@ def begin_together(plan: Callable[[], Begun]) -> Begun:
     """Return what rank 0 plans."""
     if ranks.size() == 1:
         return plan()
-    return Begun.from_data(ranks.of_first(lambda: asdict(plan())))
+    return Begun.from_data(agreeing.of_first(lambda: asdict(plan())))
 
 
 def draw_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
@@ -62,7 +62,7 @@ def open_pictures(training: Training) -> None:
     if training.round is None:
         return
     there = ranks.broadcast(str(training.folder.resolve()))
-    folder = there if ranks.sees_folder(Path(there)) else str(training.folder)
+    folder = there if agreeing.sees_folder(Path(there)) else str(training.folder)
     nothing = Snapshot(folder=str(Path(folder) / "store"), rows=(), labels=())
     training.snapshot = _handed_on(nothing, training.snapshot if ranks.is_first() else nothing)
 

@@ -72,6 +72,8 @@ def _epochs(
             training.trained = training.begun = None
             save(training)
             ranks.total(0.0)  # what a signal asks of one, it asks of all
+            if ranks.heard():
+                check()
             leave(training)
         yield stats
 

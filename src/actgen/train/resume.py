@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint, ranks
+from .. import agreeing, checkpoint, ranks
 from ..data.imageset import names_digest
 from ..errors import UserError
 from ..filters.leakage import refuse_leaks
@@ -42,12 +42,12 @@ def restore(training: Training) -> None:
 
     Of several processes rank 0 does, and the others go on from its state.
     """
-    with ranks.agreed():
+    with agreeing.agreed():
         if ranks.is_first():
             _restore(training)
     if ranks.size() > 1:
         tests = "" if training.test is None else names_digest(training.test)
-        ranks.refuse_different({**training.inputs, "test images": tests})
+        agreeing.refuse_different({**training.inputs, "test images": tests})
         state = ranks.broadcast(_state(training) if ranks.is_first() else dict[str, Any]())
         if not ranks.is_first():
             _apply(training, training.folder, state)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from .. import checkpoint, ranks
+from .. import agreeing, checkpoint, ranks
 from ..classify.evaluate import Predictions, predict
 from ..classify.mining import Mining
 from ..seeding import derive
@@ -30,7 +30,7 @@ def scout(training: Training, mining: Mining) -> Scouted:
     """Return the scout of a training; it is kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "scout.safetensors"
     try:
-        return _scouted(ranks.of_first(partial(_held, path)), training)
+        return _scouted(agreeing.of_first(partial(_held, path)), training)
     except (LookupError, TypeError, ValueError, RuntimeError):
         pass  # not there, or not whole: made again, the same
     began = time.perf_counter()
