@@ -88,7 +88,7 @@ def read(out: Path) -> Events:
 
 def assert_told_everything(out: Path) -> None:
     """Every number of statistics and summary is there once, at its epoch, and nothing else is."""
-    wanted: dict[str, list[tuple[int, float]]] = {}
+    wanted: dict[str, list[tuple[int, Any]]] = {}
     rows = read_lines(out / "stats.jsonl")
     for row in rows:
         for name, value in epoch_values(row).items():
