@@ -13,7 +13,7 @@ import pytest
 import actgen
 
 pytest.importorskip("mkdocs")
-from tools.site import PAGES, relinked
+from tools.documentation import PAGES, relinked
 
 ROOT = Path(__file__).parents[1]
 _FETCHED = re.compile(r"""<(?:script|link|img|iframe|source)\b[^>]*(?:src|href)=["']?(?:https?:)?//[^>]*>""")

@@ -88,7 +88,7 @@ def read(out: Path) -> Events:
 
 def assert_told_everything(out: Path) -> None:
     """Every number of statistics and summary is there once, at its epoch, and nothing else is."""
-    wanted: dict[str, list[tuple[int, float]]] = {}
+    wanted: dict[str, list[tuple[int, Any]]] = {}
     rows = read_lines(out / "stats.jsonl")
     for row in rows:
         for name, value in epoch_values(row).items():
@@ -227,15 +227,32 @@ def test_names_of_classes_stay_apart() -> None:
     assert found == {"test/class/_ 0": 1.0, "test/class/_ 1": 2.0, "test/class/a b": 3.0}
 
 
-@pytest.mark.parametrize("name", ["wandb", "trackio"])
-def test_other_trackers_take_a_run(
+@pytest.mark.parametrize("name", ["wandb", "trackio", "mlflow"])
+def test_other_trackers_take_a_run_over_a_stop(
     name: str, small: Recipe, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> None:  # fmt: skip
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/mlruns")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     out = tmp_path / "run"
-    shutil.copytree(plain, out)
+    with pytest.raises(Stop):
+        run(small, out, track=[name], on_epoch=stop)
+    assert noted(out, name)["epochs"] == 1
+    first = noted(out, name)["run"]
     run(small, out, track=[name])
-    assert json.loads((out / NOTES).read_text(encoding="utf-8"))[name]["epochs"] == EPOCHS
+    assert noted(out, name) == {"run": first, "configured": True, "epochs": EPOCHS, "summarised": True}
+    assert (out / "classifier.safetensors").read_bytes() == (plain / "classifier.safetensors").read_bytes()
+    if name == "mlflow":
+        from mlflow import MlflowClient
+
+        told = MlflowClient().get_metric_history(first, "train/loss")
+        rows = read_lines(out / "stats.jsonl")
+        assert [(point.step, point.value) for point in told] == [(row["epoch"], row["train_loss"]) for row in rows]
+
+
+def noted(out: Path, name: str) -> dict[str, Any]:
+    notes: dict[str, Any] = json.loads((out / NOTES).read_text(encoding="utf-8"))[name]
+    return notes

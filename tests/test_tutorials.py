@@ -1,6 +1,7 @@
-"""What the tutorials show is run: Python as printed, commands with the small values below. What is marked is parsed only.
+"""What tutorials, and the pages of tracking and export, show is run: Python as printed, commands with the small values below.
 
-An indented block is commands, ```python is Python; other fences show. `<!-- parsed: WHY -->` before a block marks it.
+An indented block is commands, ```python is Python; other fences show. A comment `<!-- parsed: WHY -->` before a block has it
+parsed only.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ from typer.testing import CliRunner
 from actgen.bench.arms import find_arms, read_arms
 from actgen.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
 from actgen.cli import app
+from actgen.data.store import Store
 from actgen.recipe import build_recipe
-from tests.conftest import write_digits
+from tests.conftest import make_sample, write_digits
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = ROOT / "docs" / "tutorials"
+DOCS = ROOT / "docs"
+SLOW = {"first-run", "own-folder", "own-generator", "reading-a-report", "tracking"}  # many runs; the others take seconds
 TINY = ["--set=model.name=actgen/tiny-cnn", "--set=training.batch_size=32", "--set=images=80", "--set=training.test_every=9",
-        "--set=drawing.num_inference_steps=2", "--set=training.epochs=2", "--set=generation.previews=1", "--set=filters.redraw=0"]  # fmt: skip
+        "--set=drawing.num_inference_steps=2", "--set=training.epochs=2", "--set=filters.redraw=0"]  # fmt: skip
 SMALL = {
-    "train": [*TINY, "--model=actgen/tiny-cnn", "--epochs=2"], "demo": TINY,
+    "train": [*TINY, "--model=actgen/tiny-cnn", "--epochs=2", "--set=evaluation.on=validation"], "demo": TINY,
     "finetune": ["--steps=2", "--autoencoder-steps=2", "--images=40"], "generate": [],
 }  # fmt: skip
 """What is put behind a command; of an option that is given twice, the last counts."""
-SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3"}
+SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3",
+                "fraction=0.1": "fraction=0.9"}  # fmt: skip
 """What is put in the place of a text in Python, wherever it is found."""
 PROGRAMS = ("actgen", "make", "pytest", "tensorboard")
 
@@ -75,17 +79,12 @@ def commands(block: Block) -> Iterator[list[str]]:
         yield words
 
 
-def every_page() -> list[Path]:
-    return sorted(TUTORIALS.glob("*.md"))
+PAGES = {path.stem: path for path in (*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "tracking.md", DOCS / "export.md")}
 
 
-def names(pages: list[Path]) -> list[str]:
-    return [page.stem for page in pages]
-
-
-@pytest.mark.parametrize("page", every_page(), ids=names(every_page()))
-def test_every_command_is_one_that_there_is(page: Path) -> None:
-    for block in blocks(page):
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_is_one_that_there_is(name: str) -> None:
+    for block in blocks(PAGES[name]):
         for words in commands(block) if block.kind == "commands" else ():
             parse(words)
 
@@ -124,23 +123,28 @@ def parse_actgen(arguments: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `my_photos`, as a reader may have them."""
+    """A folder with `my_photos` and a store of them, as a reader may have them."""
     root = tmp_path_factory.mktemp("tutorials")
     write_digits(root / "my_photos", "train", 0, 20)
     write_digits(root / "my_photos", "test", 20, 24)
+    Store(root / "runs" / "mine" / "store").add(make_sample("r000-00000", label=1, class_name="three"), {})
     return root
 
 
-@pytest.mark.parametrize("page", every_page(), ids=names(every_page()))
-def test_what_a_tutorial_shows_runs(page: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def paced(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+
+
+@pytest.mark.parametrize("name", [paced(name) for name in PAGES])
+def test_what_a_page_shows_runs(name: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"__name__": page.stem}
-    for block in blocks(page):
+    scope: dict[str, object] = {"__name__": name}
+    for block in blocks(PAGES[name]):
         if block.parsed:
             continue
         if block.kind == "python":
-            exec(compile(smaller(block.text), str(page), "exec"), scope)
+            exec(compile(smaller(block.text), str(PAGES[name]), "exec"), scope)
         else:
             for words in commands(block):
                 run(words)

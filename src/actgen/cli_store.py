@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from .data.verify import Finding, Verdict
 
-store = typer.Typer(no_args_is_help=True, help="Check or export a folder of drawn images.")
+store = typer.Typer(no_args_is_help=True, help="Check, join or export folders of drawn images.")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 MOST_SHOWN = 20
 

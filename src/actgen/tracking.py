@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def tracking(folder: Path, trackers: Mapping[str, str], recipe: Mapping[str, Any
 
         def tell(summary: Row | None = None) -> None:
             for follower in list(followers):
-                if not _survives(follower, lambda follower=follower: follower.catch_up(summary)):
+                if not _survives(follower, partial(follower.catch_up, summary)):
                     followers.remove(follower)
 
         yield tell
@@ -181,12 +182,12 @@ class _Follower:
 
     def _pictures(self, row: Row) -> Any:
         """Return uint8 [N, S, S, 3] of at most `PICTURES` images that a round drew, evenly over it."""
-        if not row["filters"].get("kept"):
+        kept, last = (row.get("filters") or {}).get("kept", 0), row.get("drawn_so_far", 0)
+        if not kept:
             return ()
         self._manifest = self._manifest or Manifest(self.folder / "store" / MANIFEST)
         self._manifest.refresh()
-        last = row["drawn_so_far"]
-        rows = self._manifest.rows()[last - row["filters"]["kept"] : last]
+        rows = self._manifest.rows()[last - kept : last]
         chosen = [rows[place * len(rows) // PICTURES] for place in range(PICTURES)] if len(rows) > PICTURES else list(rows)
         store = self.folder / "store"
         found = [read_stored(store, one) for one in chosen if (store / one["file_name"]).is_file()]
@@ -200,15 +201,16 @@ class _Follower:
 
 def epoch_values(row: Row) -> dict[str, float]:
     """Return the curves of a line of `stats.jsonl`; accuracies in percent, rates in [0, 1], times in seconds."""
-    values = {name: row[key] for key, name in _NAMES.items() if row[key] is not None}
-    on = "test" if row["validation_accuracy"] is None else "validation"
-    classes = row["per_class"] or {}
+    values = {name: row[key] for key, name in _NAMES.items() if row.get(key) is not None}
+    on = "test" if row.get("validation_accuracy") is None else "validation"
+    classes = row.get("per_class") or {}
     if len(classes) <= MOST_CLASSES:
         values |= {f"{on}/class/{name}": value for name, value in _told_apart(classes).items()}
-    if drawn := row["filters"].get("drawn"):
-        kept = row["filters"]["kept"]
+    filters = row.get("filters") or {}  # of earlier versions there may be none
+    if drawn := filters.get("drawn"):
+        kept = filters["kept"]
         values |= {"round/drawn": drawn, "round/kept": kept, "round/keep_rate": round(kept / drawn, 4)}
-        values |= {f"round/refused/{_clean(name)}": count for name, count in row["filters"]["refused"].items()}
+        values |= {f"round/refused/{_clean(name)}": count for name, count in filters["refused"].items()}
     return values
 
 

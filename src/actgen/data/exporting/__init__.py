@@ -40,7 +40,7 @@ def export(
     with appearing(out) as folder:
         done = 0
         for split in splits:
-            entries = split.entries(columns, None if told is None else lambda count, done=done: told(done + count))
+            entries = split.entries(columns, told and _after(done, told))
             if form == IMAGEFOLDER:
                 write_imagefolder(folder, split.name, entries, names, link=link)
             elif form == WEBDATASET:
@@ -49,6 +49,11 @@ def export(
                 write_parquet(folder, split.name, entries, names, columns=columns, most=shard_bytes)
             done += len(split)
     return names
+
+
+def _after(done: int, told: Callable[[int], None]) -> Callable[[int], None]:
+    """Return what hears the count of a split when `done` images are in others."""
+    return lambda count: told(done + count)
 
 
 def _rows(splits: Sequence[Split]) -> Iterator[Row]:

@@ -70,7 +70,7 @@ class Split:
         label, class_name = row["label"], row["class_name"]
         if self.drawn is not None and row["generated"]:
             file = Path(self.drawn.folder) / row[FILE]
-            png = _checked(file, row)
+            png = _checked(file, row, Path(self.drawn.folder))
             return Entry(name=row["key"], label=label, class_name=class_name, png=png, cells=cells, file=file)
         assert self.real is not None
         name, png = f"real-{row['source']['index']:07d}", _png(self.real, row["source"]["index"])
@@ -98,13 +98,17 @@ def _real_rows(real: ImageSet) -> Iterator[Row]:
         yield {"key": key, "label": label, "class_name": names[label], "source": source, "generated": False}
 
 
-def _checked(file: Path, row: Row) -> bytes:
-    png = file.read_bytes() if file.is_file() else None
-    if png is not None and hashlib.sha256(png).hexdigest() == row["sha256"] and not file.is_symlink():
+def _checked(file: Path, row: Row, store: Path) -> bytes:
+    """Return the bytes of an image as its line promises them; `UserError` that names it if they are not there."""
+    if not file.is_file():
+        what = "is missing"
+    elif not file.resolve().is_relative_to(store.resolve()):
+        what = "is a link that leads out of the store"
+    elif hashlib.sha256(png := file.read_bytes()).hexdigest() != row["sha256"]:
+        what = "was altered or cut: its sha256 is another"
+    else:
         return png
-    what = "is missing" if png is None else "is a link" if file.is_symlink() else "was altered or cut: its sha256 is another"
-    raise UserError(f"{file} {what}. `actgen store verify` lists all that is wrong with the store, with --repair it moves that "
-                    "aside.")  # fmt: skip
+    raise UserError(f"{file} {what}. `actgen store verify {store}` lists all that is wrong, with --repair it moves that aside.")
 
 
 def _png(real: ImageSet, index: int) -> bytes:

@@ -45,7 +45,7 @@ def _put(entry: Entry, path: Path, *, link: bool) -> None:
             file.write(entry.png)
         return
     try:
-        os.link(entry.file, path)
+        os.link(entry.file.resolve(), path)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP):
             raise UserError(f"--link: {entry.file} cannot be linked to {path.parent} ({error.strerror}). Leave out --link to "

@@ -7,16 +7,19 @@ from itertools import groupby
 
 from .contents import Entry
 
+_BESIDE = 4096  # bytes: about what an image's columns and the headers of a tar take
+
 
 def sharded(entries: Iterable[Entry], most: int) -> Iterator[tuple[int, Iterator[Entry]]]:
-    """Yield (number, images) of shards of at most `most` bytes of PNG, but of one image at least; read each before the next."""
+    """Yield (number, images) of shards of about `most` bytes, but of one image at least; read each before the next."""
     number = size = 0
 
     def shard(entry: Entry) -> int:
         nonlocal number, size
-        if size and size + len(entry.png) > most:
+        more = len(entry.png) + _BESIDE
+        if size and size + more > most:
             number, size = number + 1, 0
-        size += len(entry.png)
+        size += more
         return number
 
     return groupby(entries, shard)
