@@ -87,8 +87,8 @@ class ActiveGeneration:
         """
         recipe, out = recipe if isinstance(recipe, Recipe) else build_recipe(Path(recipe)), Path(out)
         if recipe.generation.on:
-            raise UserError(f"generation.on = {recipe.generation.on!r} is for `actgen train`: a loop of your own draws in its own "
-                            "process. Leave it out.")  # fmt: skip
+            raise UserError(f"generation.on = {recipe.generation.on!r} is for `actgen train`: a loop of your own draws in its "
+                            "own process. Leave it out.")  # fmt: skip
         data = open_data(recipe) if data is None else data
         _refuse_other_classes(classifier, data.train)
         held, training, images = ExitStack(), None, held_out_images(recipe, data.train)
