@@ -49,9 +49,17 @@ def advise(found: Mapping[str, Measures]) -> Advice:
 def _level(name: str, others: Sequence[str], found: Mapping[str, Measures]) -> str:
     near = min(others, key=lambda other: found[other].frechet)
     gap = difference_interval(found[near].frechet_resampled, found[name].frechet_resampled)
-    verdict = "more than chance" if gap.low > 0 else "which may be chance: take the faster one, or more images (--count)"
+    verdict = "more than chance" if gap.low > 0 else f"which may be chance{_fastest([name, *others], found)}"
     return (f"in this the images cannot tell it from {', '.join(others)}; it has the smallest Frechet distance of them, "
             f"{found[name].frechet:.2f} against {found[near].frechet:.2f} of {near}, {verdict}")  # fmt: skip
+
+
+def _fastest(level: Sequence[str], found: Mapping[str, Measures]) -> str:
+    timed = {name: seconds for name in level if (seconds := found[name].seconds) is not None}
+    if not timed:
+        return ""
+    name = min(timed, key=lambda each: timed[each])
+    return f"; the fastest of them is {name}, {timed[name]:.2g} s an image"
 
 
 def _nearer(name: str, behind: Sequence[str], found: Mapping[str, Measures]) -> list[str]:
