@@ -48,7 +48,7 @@ from .train.loop import NOTHING_DRAWN, draw_before, draw_round
 from .train.resume import restore, save
 from .train.schedule import generating_epochs
 from .train.scout import scout
-from .train.state import EpochStats, Training
+from .train.state import Begun, EpochStats, Training
 
 Told = Callable[[int, int], None]
 _PATIENCE = timedelta(days=30)  # that the others wait for the first process: a round may take long
@@ -110,7 +110,8 @@ class ActiveGeneration:
                 held.close()
                 raise
         active._show(active.epoch)
-        active._agree()
+        if _are_several():
+            active._agree()
         return active
 
     @property
@@ -135,7 +136,7 @@ class ActiveGeneration:
                     self._draw(training, epoch - 1, model, on_sample)
                 _refuse_gap(training, epoch)
                 if epoch == 0:
-                    self._prepare(training, model, on_sample)
+                    self._prepare(training, -1, model, on_sample)
                 self._show(epoch)
         self._agree()
 
@@ -186,7 +187,7 @@ class ActiveGeneration:
             raise UserError(f"the recipe has {self.epochs} epochs, the loop more. Set training.epochs to those of the loop.")
         if epoch == 0 and training.before is None and not self._prepared and _has_preliminaries(training):
             raise UserError("call begin(0) before the first epoch is trained: this strategy has something to do before it.")
-        self._prepare(training, model, on_sample)
+        self._prepare(training, epoch, model, on_sample)
         with deferred():
             training.trained = {**dict.fromkeys(_ELSEWHERE), "real_images": len(self.dataset.rows(epoch)),
                                 "synthetic_images": len(training.snapshot)}  # fmt: skip
@@ -197,16 +198,17 @@ class ActiveGeneration:
             training.trained = training.begun = None
             save(training)
 
-    def _prepare(self, training: Training, model: nn.Module | None, on_sample: Told | None) -> None:
-        """Take the classifier as it is now, and do what comes before the first epoch if it is not done."""
+    def _prepare(self, training: Training, number: int, model: nn.Module | None, on_sample: Told | None) -> None:
+        """Take the classifier as it is now, for round `number`, and do what comes before the first epoch if it is not done."""
         training.classifier = self._seated(self.classifier if model is None else model)
-        if training.begun is not None and training.begun.weights != hash_networks([training.asked]):
-            _start_again(training)
         mining = training.mining
         if mining is not None and mining.pool == CROSS_FIT and training.cross_fitted is None:
             training.cross_fitted = cross_fit(training, mining)
         if mining is not None and training.needs_scout and training.scouted is None:
             training.scouted = scout(training, mining)
+        begun = training.begun
+        if begun is not None and begun.plan.number == number and begun.weights != hash_networks([training.asked]):
+            _start_again(training, begun)
         draw_before(training, on_sample)
         self._prepared = True
 
@@ -246,6 +248,9 @@ class ActiveGeneration:
 
     def _agree(self) -> None:
         """Have the datasets of all processes at the epoch of the first one, which they wait for."""
+        if self._training is None and not _are_several():
+            raise UserError("this process is not the first one, by its environment, and there is no process group to hear of "
+                            "the first one's images. Call torch.distributed.init_process_group before.")  # fmt: skip
         epoch, drawn = from_first(self.dataset.now)
         if epoch == _FAILED:
             raise UserError("the first process stopped with an error, which it shows; so this one ends, too.")
@@ -259,9 +264,13 @@ def draws_here() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
 
+def _are_several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
 def from_first(now: tuple[int, int]) -> tuple[int, int]:
     """Return the first process's two numbers in every process; the others wait for them, as long as it takes."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    if not _are_several():
         return now
     told = torch.tensor(now)
     distributed.broadcast(told, src=0, group=_waiting())
@@ -275,13 +284,12 @@ def _waiting() -> Any:
     return distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
 
-def _start_again(training: Training) -> None:
+def _start_again(training: Training, begun: Begun) -> None:
     """The loop came back to a stopped round with other weights: what was drawn of it is set aside, and it is planned anew."""
     assert training.round is not None
-    assert training.begun is not None
-    training.round.store.keep(len(training.snapshot))
+    training.round.store.keep(begun.plan.images)
     if training.round.ledger is not None:
-        training.round.ledger.keep(training.begun.plan.turned_down)
+        training.round.ledger.keep(begun.plan.turned_down)
     training.trained = training.begun = None
     save(training)
 

@@ -83,11 +83,9 @@ def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_
         with pytest.raises(UserError, match="let go of"):
             active.after_epoch(1)
     with opened(some, tmp_path / "stopped") as active:
-        plan = active._training and active._training.begun
         active.begin(1)
         active.classifier.load_state_dict(some.weights[weights])
         active.after_epoch(1)
-        assert plan is not None
     assert_same_images(tmp_path / "whole", tmp_path / "stopped")
 
 
@@ -177,6 +175,15 @@ def test_the_folder_of_another_recipe_or_loop_is_refused(trained: Trained, tmp_p
 
 
 # several processes
+
+
+def test_a_process_without_a_group_is_told(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    active = opened(trained, tmp_path / "out")  # as under Lightning, which makes the group later
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="no process group"):
+        active.begin(0)
+
 
 TWO = """
 import sys, torch

@@ -50,7 +50,8 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start; None where another loop trains.
+    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start. In the lines of
+    a loop of others (`active.py`), which `fit` does not yield, what only that loop knows is None.
 
     `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
     gave no picture in any precision, with the reason.
@@ -59,8 +60,8 @@ class EpochStats:
     """
 
     epoch: int
-    train_loss: float | None
-    learning_rate: float | None
+    train_loss: float
+    learning_rate: float
     test_accuracy: float | None
     validation_accuracy: float | None
     holdout_accuracy: float | None
@@ -68,8 +69,8 @@ class EpochStats:
     real_images: int
     synthetic_images: int
     drawn_so_far: int
-    optimizer_steps: int | None
-    train_seconds: float | None
+    optimizer_steps: int
+    train_seconds: float
     generation_seconds: float
     refused: list[dict[str, str]]
     filters: dict[str, Any]
