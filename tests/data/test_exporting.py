@@ -229,6 +229,13 @@ def test_what_a_killed_export_left_is_done_again(store: Path, tmp_path: Path) ->
     assert not list((tmp_path / "out").rglob("half.png"))
 
 
+def test_the_empty_working_folder_may_be_filled(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(store, "--format", "webdataset", "--out", ".")
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["classes.json", "train-00000.tar"]
+
+
 def test_only_what_is_committed_is_exported(store: Path, tmp_path: Path) -> None:
     (store / "images" / "r000-00099.png").write_bytes(b"no line yet")
     with (store / MANIFEST).open("ab") as file:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from ...checkpoint import make_folder, sync_folder
@@ -13,6 +14,7 @@ from ...errors import UserError, refuse_file
 from ...lock import locked
 
 _UNFINISHED = "unfinished"
+_FEW = 1000  # files that are waited for one by one; a million of them would take hours
 
 
 @contextmanager
@@ -24,7 +26,8 @@ def appearing(out: Path) -> Iterator[Path]:
     refuse_file(out)
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out {out} is not empty. Give a new or empty folder.")
-    make_folder(out.absolute().parent)
+    out = out.resolve()
+    make_folder(out.parent)
     part = out.with_name(f"{out.name}.part")
     with locked(part):
         unfinished = part / _UNFINISHED
@@ -33,11 +36,24 @@ def appearing(out: Path) -> Iterator[Path]:
         unfinished.mkdir()
         try:
             yield unfinished
-            os.sync()  # once for all files: a call for each of a million would take hours
+            _have_on_disk(unfinished)
             unfinished.replace(out)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
-        sync_folder(out.absolute().parent)
+        sync_folder(out.parent)
     with suppress(OSError):  # it was there before, of a process that was killed
         part.rmdir()
+
+
+def _have_on_disk(folder: Path) -> None:
+    """Wait until the files in `folder` are on the disk: each of a few, or else all that the system has to write."""
+    files = list(islice((path for path in folder.rglob("*") if path.is_file()), _FEW + 1))
+    if len(files) > _FEW:
+        os.sync()
+        return
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for path in {path.parent for path in files}:
+        sync_folder(path)
