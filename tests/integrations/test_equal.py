@@ -75,7 +75,8 @@ def lightning(active: ActiveGeneration, trained: Trained, path: Path, batches: i
     callbacks = [LightningWeights(active.classifier, trained.weights), DrawAfterEpochs(active)]
     trainer = pl.Trainer(
         max_epochs=EPOCHS, callbacks=callbacks, default_root_dir=path, accelerator="cpu", logger=False,
-        limit_train_batches=batches, limit_val_batches=1, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        limit_train_batches=batches, limit_val_batches=1,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(Module(active.classifier), datamodule=GrowingData(active, batch_size=32, workers=workers))
 
