@@ -39,7 +39,9 @@ class Generation:
     adversarial drawings as the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides
     and masks kept a round; `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again
     (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512
-    pixels: 64 KiB); `checkpoint_images`: after a stop at most so many images are drawn again (but a whole batch).
+    pixels: 64 KiB); `shift_budget`: classes whose drawings are mostly refused, or do not lower the loss on the images that are
+    looked at, get fewer from round to round (`strategies/allowance.py`); `checkpoint_images`: after a stop at most so many
+    images are drawn again (but a whole batch).
     """
 
     budget: float = 0.3
@@ -50,6 +52,7 @@ class Generation:
     curriculum: bool = True
     previews: int = 4
     replay: bool = True
+    shift_budget: bool = False
     checkpoint_images: int = 64
 
 

@@ -151,8 +151,8 @@ def open_run(
         classifier=classifier, options=recipe.training, real=real, folder=out, held_out=held_out, test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_, budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
-        until=generation.until, every=generation.every, seed=recipe.seed, data_note=data.note, left_out=data.left_out,
-        learns=learns,
+        until=generation.until, every=generation.every, shift_budget=generation.shift_budget, seed=recipe.seed,
+        data_note=data.note, left_out=data.left_out, learns=learns,
     )  # fmt: skip
 
 

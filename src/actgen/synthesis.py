@@ -24,6 +24,7 @@ from .filters.chain import Chain
 from .presets import Drawing
 from .records import Mistake, Plan, Progress, Request, Sample, Snapshot
 from .strategies.again import again
+from .strategies.allowance import SPARE, ration
 from .strategies.base import Strategy
 
 
@@ -62,11 +63,14 @@ class Round:
         seen = self.look(classifier) if seen is None else seen
         return self.draw(self.plan(seen, progress, budget), classifier, on_sample)
 
-    def plan(self, seen: Predictions | None, progress: Progress, budget: int) -> Plan:
-        """Decide what to draw, by what `look` returned."""
+    def plan(
+        self, seen: Predictions | None, progress: Progress, budget: int, shares: Sequence[float] | None = None
+    ) -> Plan:  # fmt: skip
+        """Decide what to draw, by what `look` returned. `shares`: of the budget, by class, where some are to have less."""
         progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
-        mistakes = self.mine(seen)
-        requests = worded(self.strategy.plan(mistakes, self.pool.class_names, budget, progress, self.seed), self.prompts)
+        mistakes, names = self.mine(seen), self.pool.class_names
+        requests = self.strategy.plan(mistakes, names, budget if shares is None else SPARE * budget, progress, self.seed)
+        requests = worded(requests if shares is None else ration(requests, shares, budget), self.prompts)
         return Plan(
             number=progress.epoch, requests=tuple(requests), accuracy=progress.accuracy, images=len(self.store),
             turned_down=0 if self.ledger is None else len(self.ledger),

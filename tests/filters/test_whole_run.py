@@ -154,3 +154,26 @@ def test_a_run_whose_store_had_test_images_planted_is_refused(
     assert "holds 2 image(s) too near to test images" in message
     assert f"{rows[-1]['key']} is {test.keys[3]}" in message
     assert f"planted is {test.keys[12]}" in message
+
+
+def test_the_budget_moves_away_from_what_is_refused(strict: Recipe, tmp_path: Path) -> None:
+    shifting = replace(strict, strategy="text-only", training=replace(strict.training, epochs=6),
+                       generation=replace(strict.generation, shift_budget=True, budget=1.0, until=0.9))  # fmt: skip
+    run(shifting, tmp_path / "run")
+    kept, refused = read_lines(tmp_path / "run" / "store" / "metadata.jsonl"), read_lines(tmp_path / "run" / "refused.jsonl")
+
+    def share(label: int, rounds: set[int]) -> float:
+        asked = [row["label"] for row in [*kept, *refused] if row["round"] in rounds and attempt_of(row["key"]) == 0]
+        return asked.count(label) / len(asked)
+
+    first = {row["label"]: 0 for row in [*kept, *refused]}
+    for row in kept:
+        first[row["label"]] += row["round"] == 0
+    worst, best = min(first, key=first.__getitem__), max(first, key=first.__getitem__)
+    assert first[worst] < first[best]
+    assert share(worst, {0}) == pytest.approx(share(best, {0}), abs=0.1)
+    assert share(worst, {1, 2, 3, 4}) < share(best, {1, 2, 3, 4})
+    with pytest.raises(Stopped):
+        run(shifting, tmp_path / "stopped", on_epoch=after_epoch(2))
+    run(shifting, tmp_path / "stopped")
+    assert_same_run(tmp_path / "run", tmp_path / "stopped")

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 
+from actgen.records import Progress, Request
 from actgen.strategies.allowance import (
     FLOOR,
     LAST_TRY,
+    Allowance,
     Outcome,
     class_budgets,
     class_losses,
     class_shares,
-    load_state_dict,
-    state_dict,
+    ration,
 )
+from actgen.strategies.text_only import TextOnly
 
 CLASSES = 5
 
@@ -96,6 +100,51 @@ def test_losses_of_classes() -> None:
     assert losses[2] == 5.0
 
 
-def test_a_history_survives_a_stop() -> None:
-    history = [outcome(kept=(1, 2, 3, 4, 5)), outcome()]
-    assert load_state_dict(state_dict(history)) == history
+def test_what_is_noted_is_what_came_since() -> None:
+    allowance = Allowance(CLASSES)
+    allowance.note([1.0] * CLASSES, [0] * CLASSES, [0] * CLASSES)
+    assert allowance.shares is None
+    allowance.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)
+    allowance.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)  # a look without a round
+    allowance.note([0.4] * CLASSES, [40] * CLASSES, [22, 40, 40, 40, 40])
+    assert allowance.history == [
+        outcome(),
+        outcome(kept=(2, 20, 20, 20, 20), loss_before=(0.5,) * CLASSES, loss_after=(0.4,) * CLASSES),
+    ]
+    assert allowance.shares == class_shares(allowance.history, CLASSES)
+
+
+def test_an_allowance_survives_a_stop() -> None:
+    allowance, again = Allowance(CLASSES), Allowance(CLASSES)
+    for number in range(3):
+        allowance.note([1.0 / (1 + number)] * CLASSES, [20 * number] * CLASSES, [15 * number] * CLASSES)
+    again.load_state_dict(allowance.state_dict())
+    assert vars(again) == vars(allowance)
+
+
+def asked(labels: Sequence[int]) -> list[Request]:
+    names = [f"class {label}" for label in range(CLASSES)]
+    few = TextOnly().plan([], names, len(labels), Progress(epoch=1, epochs=2), 0)
+    return [replace(request, label=label) for request, label in zip(few, labels, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_ration_is_the_budget_in_the_order_asked(seed: int) -> None:
+    draw = random.Random(seed)
+    requests = asked([draw.randrange(CLASSES) for _ in range(draw.randrange(100))])
+    budget = draw.randint(0, len(requests))
+    chosen = ration(requests, class_shares(some_history(seed), CLASSES), budget)
+    assert len(chosen) == budget
+    assert chosen == [request for request in requests if request in chosen]
+
+
+def test_a_ration_follows_shares_and_what_was_asked_for() -> None:
+    requests = asked([0, 1, 1] * 40)  # class 1 twice as often, the others never
+    equal = Counter(request.label for request in ration(requests, [1 / CLASSES] * CLASSES, 30))
+    assert equal == {0: 10, 1: 20}
+    less = Counter(request.label for request in ration(requests, [0.25, 0.5, 0.1, 0.1, 0.05], 30))
+    assert less == {0: 6, 1: 24}
+
+
+def test_where_a_class_has_too_few_others_take_its_place() -> None:
+    assert [request.label for request in ration(asked([0, 0, 1]), [0.1, 0.9, 0, 0, 0], 3)] == [0, 0, 1]

@@ -8,16 +8,20 @@ that a class can come back.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
+from ..records import Request
+
 REMEMBERED = 5  # rounds
 FLOOR = 1 / 4  # of the equal share
 LAST_TRY = 1 / 16  # of the equal share, for a class of which nothing was kept
 FEW = 8  # drawings that say nothing yet
+SPARE = 4  # times the budget is planned for, to choose by class from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,59 @@ class Outcome:
     kept: tuple[int, ...]
     loss_before: tuple[float, ...]
     loss_after: tuple[float, ...]
+
+
+class Allowance:
+    """What the rounds so far came to; told at every look, before the next round is planned."""
+
+    def __init__(self, classes: int) -> None:
+        self.history: list[Outcome] = []
+        self.losses: tuple[float, ...] | None = None
+        self.drawn = self.kept = (0,) * classes
+
+    def note(self, losses_K: Sequence[float], drawn_K: Sequence[int], kept_K: Sequence[int]) -> None:
+        """Take the mean losses of the classes now, and how many images of each were drawn and kept since the start."""
+        drawn, kept = _minus(drawn_K, self.drawn), _minus(kept_K, self.kept)
+        if self.losses is not None and any(drawn):
+            self.history.append(Outcome(drawn=drawn, kept=kept, loss_before=self.losses, loss_after=tuple(losses_K)))
+            del self.history[:-REMEMBERED]
+        self.losses, self.drawn, self.kept = tuple(losses_K), tuple(drawn_K), tuple(kept_K)
+
+    @property
+    def shares(self) -> list[float] | None:
+        """The share of the budget of each class; None before anything is known."""
+        return class_shares(self.history, len(self.drawn)) if self.history else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {**vars(self), "history": [asdict(outcome) for outcome in self.history]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self.history = [Outcome(**one) for one in state["history"]]
+        self.losses, self.drawn, self.kept = state["losses"], state["drawn"], state["kept"]
+
+
+def ration(requests: Sequence[Request], shares: Sequence[float], budget: int) -> list[Request]:
+    """Return `budget` of more `requests`: the classes in proportion to how often they were asked for and to their shares.
+
+    Of every class the first ones, in the order they were asked for. Where a class has too few, others take its place.
+    """
+    asked = Counter(request.label for request in requests)
+    weights = [asked[label] * share for label, share in enumerate(shares)]
+    if not sum(weights):
+        return list(requests[:budget])
+    left = class_budgets([weight / sum(weights) for weight in weights], budget)
+    chosen: set[str] = set()
+    for request in requests:
+        if left[request.label] > 0:
+            left[request.label] -= 1
+            chosen.add(request.key)
+    for request in requests:
+        if len(chosen) >= budget:
+            break
+        chosen.add(request.key)
+    return [request for request in requests if request.key in chosen]
 
 
 def class_losses(losses_N: Tensor, labels_N: Tensor, classes: int) -> tuple[float, ...]:
@@ -54,14 +111,8 @@ def class_budgets(shares: Sequence[float], budget: int) -> list[int]:
     return counts
 
 
-def state_dict(history: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return a history as plain data."""
-    return [asdict(outcome) for outcome in history]
-
-
-def load_state_dict(state: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """Return the history that `state_dict` wrote."""
-    return [Outcome(**{name: tuple(values) for name, values in one.items()}) for one in state]
+def _minus(now: Sequence[int], before: Sequence[int]) -> tuple[int, ...]:
+    return tuple(one - other for one, other in zip(now, before, strict=True))
 
 
 def _keep_rate(history: Sequence[Outcome], label: int) -> float:

@@ -23,6 +23,7 @@ from ..diffuse.weights import hash_networks
 from ..records import Progress
 from ..seeding import derive, generator, permutation
 from ..stopping import Stopped, asked, check, deferred
+from ..strategies.allowance import class_losses
 from ..strategies.base import BEFORE
 from ..synthesis import Round
 from .finite import gradient_norm, refuse_not_finite
@@ -208,10 +209,23 @@ def _begin(training: Training, round_: Round, epoch: int) -> Begun:
     seen = training.look()
     accuracy = None if seen is None else round(100 * seen.accuracy, 4)
     now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
-    plan, seconds = round_.plan(seen, now, owed), time.perf_counter() - began
+    plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
     scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
     weights = "" if training.learns else hash_networks([training.asked])
     return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting, weights=weights)
+
+
+def _shares(training: Training, seen: Predictions | None) -> list[float] | None:
+    """Return each class's share of the budget by what the rounds before came to; None while all have the same."""
+    if training.allowance is None:
+        return None
+    classes = len(training.real.class_names)
+    losses: Sequence[float] = [math.nan] * classes
+    if seen is not None:
+        each = F.cross_entropy(seen.logits_NK, seen.labels_N, reduction="none")
+        losses = class_losses(each, seen.labels_N, classes)
+    training.allowance.note(losses, *training.counts())
+    return training.allowance.shares
 
 
 def draw_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:

@@ -19,6 +19,7 @@ from ..data.mixture import CACHE_BYTES, Mixture
 from ..diffuse.weights import hash_networks
 from ..filters.tally import tally
 from ..records import Plan, Snapshot
+from ..strategies.allowance import Allowance
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
 from .average import averaged
@@ -108,9 +109,10 @@ class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
     `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
-    the images that accuracy is measured on; `evaluated_on` says what they are, "test" or "validation" images. `initial_weights`
-    is the digest of the classifier before its first step. `left_out`: image files of the data that could not be used. `learns`:
-    whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, and no running losses.
+    the images that accuracy is measured on; `shift_budget`: classes that are drawn badly get less (`strategies/allowance.py`).
+    `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the classifier before
+    its first step. `left_out`: image files of the data that could not be used. `learns`: whether `fit` moves the weights; where
+    another loop does (`active.py`), there is no optimiser, and no running losses.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
@@ -127,6 +129,7 @@ class Training:
     budget: int = 0
     until: float = 0.5
     every: int = 1
+    shift_budget: bool = False
     seed: int = 0
     data_note: str = ""
     left_out: tuple[str, ...] = ()
@@ -148,6 +151,7 @@ class Training:
         self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.cross_fitted: Predictions | None = None
         self.scouted: Scouted | None = None
+        self.allowance = Allowance(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
         self.micro_batches = MicroBatches()
         self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
@@ -202,6 +206,7 @@ class Training:
             **({"model": self.classifier, "optimizer": self.optimizer} if self.learns else {}),
             **({} if self.average is None else {"average": self.average.module}),
             **({} if scaler is None else {"scaler": scaler}),
+            **({} if self.allowance is None else {"allowance": self.allowance}),
             **({} if self.running is None else {"running": self.running}),
             **({} if self.round is None else {"bank": self.round.artist.bank}),
             **({} if self.round is None or self.round.filters is None else {"filters": self.round.filters}),
@@ -283,6 +288,16 @@ class Training:
         before = [row["filters"] for row in self.stats]
         kept, drawn = sum(row["kept"] for row in before), sum(row["drawn"] for row in before)
         return tally(self.snapshot.rows[kept:], self.round.ledger.rows[drawn - kept :])
+
+    def counts(self) -> tuple[list[int], list[int]]:
+        """Return how many images of each class were drawn, and kept, until the last statistics."""
+        tallies = [row["filters"].get("classes", {}) for row in self.stats]
+
+        def total(name: str, what: str) -> int:
+            return sum(classes[name][what] for classes in tallies if name in classes)
+
+        names = self.real.class_names
+        return [total(name, "drawn") for name in names], [total(name, "kept") for name in names]
 
     def cached(self, name: str, images: ImageSet) -> Tensor | None:
         """Decode a set of images once; None if it is too large to keep."""
