@@ -22,7 +22,7 @@ from actgen.integrations.trainer import DrawAfterEpochs as DrawAfterTrainerEpoch
 from actgen.integrations.trainer import PixelValues
 from tests.integrations.conftest import EPOCHS, Trained, assert_same_images
 
-Replay = Callable[[ActiveGeneration, Trained, Path], None]
+Replay = Callable[..., None]
 
 
 def bare(active: ActiveGeneration, trained: Trained, _: Path) -> None:
@@ -71,13 +71,14 @@ class LightningWeights(pl.Callback):  # type: ignore[misc]
         self.classifier.load_state_dict(self.weights[trainer.current_epoch])
 
 
-def lightning(active: ActiveGeneration, trained: Trained, path: Path) -> None:
+def lightning(active: ActiveGeneration, trained: Trained, path: Path, batches: int | None = 1, workers: int = 0) -> None:
     callbacks = [LightningWeights(active.classifier, trained.weights), DrawAfterEpochs(active)]
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, callbacks=callbacks, default_root_dir=path, accelerator="cpu", logger=False, limit_train_batches=1,
-        limit_val_batches=1, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        max_epochs=EPOCHS, callbacks=callbacks, default_root_dir=path, accelerator="cpu", logger=False,
+        limit_train_batches=batches, limit_val_batches=1,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
-    trainer.fit(Module(active.classifier), datamodule=GrowingData(active, batch_size=32))
+    trainer.fit(Module(active.classifier), datamodule=GrowingData(active, batch_size=32, workers=workers))
 
 
 class TrainerWeights(TrainerCallback):  # type: ignore[misc]
@@ -88,10 +89,11 @@ class TrainerWeights(TrainerCallback):  # type: ignore[misc]
         self.classifier.load_state_dict(self.weights[round(state.epoch) - 1])
 
 
-def trainer(active: ActiveGeneration, trained: Trained, path: Path) -> None:
+def trainer(active: ActiveGeneration, trained: Trained, path: Path, batches: int | None = None, workers: int = 0) -> None:
     arguments = TrainingArguments(
         str(path / "trainer"), num_train_epochs=EPOCHS, per_device_train_batch_size=64, save_strategy="no", report_to="none",
         remove_unused_columns=False, disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True,
+        dataloader_num_workers=workers, dataloader_persistent_workers=workers > 0,
     )  # fmt: skip
     callbacks = [TrainerWeights(active.classifier, trained.weights), DrawAfterTrainerEpochs(active)]
     Trainer(active.classifier.model, arguments, train_dataset=active.dataset, data_collator=PixelValues(active.classifier),
@@ -107,6 +109,28 @@ def test_the_same_weights_draw_what_actgen_train_draws(replay: Replay, trained: 
         assert active.epoch == EPOCHS
         assert len(active.snapshot) == len(trained.weights) * 3
     assert_same_images(trained.out, tmp_path / "out")
+
+
+@pytest.mark.filterwarnings("ignore:.*(does not have many workers|LeafSpec).*")
+@pytest.mark.parametrize("replay", [lightning, trainer])
+def test_trainers_with_a_process_that_stays_train_on_what_is_drawn(replay: Replay, trained: Trained, tmp_path: Path) -> None:
+    with ActiveGeneration.from_recipe(trained.recipe, tmp_path / "out", trained.classifier()) as active:
+        seen: list[float] = []
+
+        def see(model: nn.Module, given: Any, named: Any) -> None:
+            pixels = given[0] if given else named["pixel_values"]
+            seen.extend(pixels.double().sum(dim=(1, 2, 3)).tolist() if model.training else [])
+
+        hook = active.classifier.model.register_forward_pre_hook(see, with_kwargs=True)
+        replay(active, trained, tmp_path, batches=None, workers=1)
+        hook.remove()
+        length = len(active.dataset)
+        assert len(seen) == EPOCHS * length
+        for epoch in range(EPOCHS):
+            active.begin(epoch)
+            wanted = PixelValues(active.classifier)([active.dataset[place] for place in range(length)])["pixel_values"]
+            sums = torch.tensor(seen[epoch * length : (epoch + 1) * length]).sort().values
+            torch.testing.assert_close(sums, wanted.double().sum(dim=(1, 2, 3)).float().sort().values, rtol=0, atol=0.01)
 
 
 def test_other_weights_draw_other_images(trained: Trained, tmp_path: Path) -> None:

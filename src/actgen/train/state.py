@@ -129,8 +129,8 @@ class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
     `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
-    the images that accuracy is measured on; `evaluated_on` says what they are, "test" or "validation" images. `shift_budget`:
-    classes that are drawn badly get less (`strategies/allowance.py`). `initial_weights` is the digest of the classifier before
+    the images that accuracy is measured on; `shift_budget`: classes that are drawn badly get less (`strategies/allowance.py`).
+    `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the classifier before
     its first step. `left_out`: image files of the data that could not be used. `learns`: whether `fit` moves the weights; where
     another loop does (`active.py`), there is no optimiser, and no running losses.
 
