@@ -44,7 +44,10 @@ class Owner:
         if self.pid == os.getpid():  # the first process of a container has the same number after every start
             return False
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 2.0)  # the clock may have been set
+            process = psutil.Process(self.pid)
+            if process.status() == psutil.STATUS_ZOMBIE:  # dead, and nobody has asked for its exit code (yet)
+                return False
+            return bool(abs(process.create_time() - self.started) < 2.0)  # the clock may have been set
         except psutil.Error:
             return False
 
