@@ -38,7 +38,7 @@ SMALL = {
 SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3",
                 "fraction=0.1": "fraction=0.9"}  # fmt: skip
 """What is put in the place of a text in Python, wherever it is found."""
-PROGRAMS = ("actgen", "make", "pytest", "tensorboard")
+PROGRAMS = ("actgen", "make", "pytest", "tensorboard", "torchrun", "accelerate")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def parse(words: list[str]) -> None:
         assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
     elif program == "pytest":
         assert (ROOT / arguments[0]).is_file()
+    elif program in ("torchrun", "accelerate"):
+        parse(arguments[arguments.index("actgen") :])
     elif program == "actgen":
         given = parse_actgen(arguments)
         if given.get("settings") is not None and arguments[0] in ("train", "demo", "generate"):
