@@ -214,7 +214,7 @@ SCRIPTS = Path(sys.executable).parent
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [
-    ["torchrun", "--nproc_per_node", "2", "--master_port", "0"],
+    ["torchrun", "--standalone", "--nproc_per_node", "2"],
     ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"],
     ["accelerate", "launch", "--cpu", "--num_processes", "2"],
 ])  # fmt: skip
@@ -234,7 +234,7 @@ def test_the_launchers(launcher: list[str], runs: Path, digits: Path, tiny_gener
 @pytest.mark.slow
 def test_torchrun_and_a_killed_process(runs: Path, digits: Path, tiny_generator: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [str(SCRIPTS / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", "-m", "actgen",
+    command = [str(SCRIPTS / "torchrun"), "--standalone", "--nproc_per_node", "2", "-m", "actgen",
                *arguments(digits, tiny_generator, out, *SMOOTH)]  # fmt: skip
     with subprocess.Popen(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as job:
         while not (out / "store" / "metadata.jsonl").exists():
