@@ -329,6 +329,16 @@ def generate(generator: Path, out: Path, *more: str) -> list[str]:
             "--set", "drawing.num_inference_steps=2", *more]  # fmt: skip
 
 
+def test_generate_draws_with_the_prompt_and_the_words_of_a_class(tiny_generator: Path, tmp_path: Path) -> None:
+    words = ["--set", "prompts.template=a sketch of {}", "--set", "prompts.classes.zero=the {number nought} in chalk"]
+    result = CliRunner().invoke(app, generate(tiny_generator, tmp_path / "out", *words))
+    assert result.exit_code == 0, result.output
+    rows = read_lines(tmp_path / "out" / "metadata.jsonl")
+    assert {(row["class_name"], row["prompt"]) for row in rows} == {
+        ("number nought", "the number nought in chalk"), ("one", "a sketch of one"),
+    }  # fmt: skip
+
+
 def test_generate_fills_a_store_and_draws_nothing_twice(tiny_generator: Path, tmp_path: Path) -> None:
     out = tmp_path / "store"
     first = CliRunner().invoke(app, generate(tiny_generator, out), catch_exceptions=False)

@@ -36,9 +36,10 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
         )
     refuse_other_folder(out)
     device = str(PartialState().device)
-    artist = Artist(open_generator(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
+    names = recipe.prompts.names(class_names)
+    artist = Artist(open_generator(recipe.generator, names, device, recipe.loading), recipe.drawing)
     refuse_in_use(out)
-    requests = worded(TextOnly().plan([], class_names, count, Progress(epoch=0, epochs=1), recipe.seed),
+    requests = worded(TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed),
                       recipe.prompts.of(class_names))  # fmt: skip
     with locked(out):
         yield from draw_missing(artist, requests, Store(out))
