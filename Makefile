@@ -17,8 +17,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/actgen demo --out runs/demo
 
+# Each of the workers has one thread; a file's tests stay together, since they share what is slow to make.
+WORKERS ?= 2
+
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

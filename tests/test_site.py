@@ -69,5 +69,5 @@ def test_links_of_the_repository_become_those_of_the_site(page: str, text: str, 
 
 def test_links_work_on_the_code_host() -> None:
     for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
-        for target in re.findall(r"\]\(([^)#\s:]+)", path.read_text(encoding="utf-8")):
+        for target in re.findall(r"\]\((?!https?:)([^)#\s:]+)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path}: {target}"

@@ -97,7 +97,7 @@ def _remember(round_: Round, order: dict[str, Any]) -> None:
 
 
 def _refuse_other_inputs(out: Path, seen: dict[str, str], wanted: dict[str, str]) -> None:
-    if changed := [name for name, digest in wanted.items() if seen[name] != digest]:
+    if changed := [name for name, digest in seen.items() if wanted.get(name) != digest]:
         raise UserError(f"the second process of {out} finds another {' and other '.join(changed)} than the first. Put back "
                         "what was there when the run began.")  # fmt: skip
 

@@ -157,7 +157,8 @@ def test_a_run_whose_store_had_test_images_planted_is_refused(
 
 
 def test_the_budget_moves_away_from_what_is_refused(strict: Recipe, tmp_path: Path) -> None:
-    shifting = replace(strict, strategy="text-only", training=replace(strict.training, epochs=6),
+    shifting = replace(strict, strategy="text-only", model=replace(strict.model, name="actgen/tiny-cnn"),
+                       training=replace(strict.training, epochs=6),
                        generation=replace(strict.generation, shift_budget=True, budget=1.0, until=0.9))  # fmt: skip
     run(shifting, tmp_path / "run")
     kept, refused = read_lines(tmp_path / "run" / "store" / "metadata.jsonl"), read_lines(tmp_path / "run" / "refused.jsonl")

@@ -41,7 +41,7 @@ def _open() -> Any:
     except ImportError as error:
         raise UserError("--fid inception needs torch-fidelity: pip install 'actgen[probe]'. Or leave it out: the Frechet "
                         "distance in the classifier's own features is always there.") from error  # fmt: skip
-    try:  # first in the way that runs nothing: torch-fidelity itself would unpickle whatever is in the file
+    try:  # first in the way that runs nothing: torch-fidelity itself would run whatever is in the file
         torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, progress=False, check_hash=True, map_location="cpu",
                                            weights_only=True)  # fmt: skip
         return create_feature_extractor(
