@@ -38,6 +38,8 @@ SMALL = {
 SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3",
                 "fraction=0.1": "fraction=0.9"}  # fmt: skip
 """What is put in the place of a text in Python, wherever it is found."""
+MINE = (Path("mine.toml"), Path("RECIPE"))
+"""A reader's own recipe."""
 PROGRAMS = ("actgen", "make", "pytest", "tensorboard", "torchrun", "accelerate")
 
 
@@ -53,7 +55,8 @@ class Block:
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the blocks of a page in their order."""
     parts = re.finditer(
-        r"^```(?P<fence>\w+)\n(?P<inside>.*?)^```$|(?<=\n\n)(?P<indented>(?: {4}\S[^\n]*\n)+)|<!-- (?P<mark>\w+): [^>]* -->\n",
+        r"^```(?P<fence>\w+)\n(?P<inside>.*?)^```$|(?<=\n\n)(?P<indented> {4}\S[^\n]*\n(?: {4} *\S[^\n]*\n)*)"
+        r"|<!-- (?P<mark>\w+): [^>]* -->\n",
         page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE,
     )  # fmt: skip
     parsed = False
@@ -69,9 +72,11 @@ def blocks(page: Path) -> Iterator[Block]:
         parsed = False
 
 
-def commands(block: Block) -> Iterator[list[str]]:
-    """Yield the words of every command, without the variables before it."""
-    for line in block.text.splitlines():
+def commands(block: Block, *, only: bool = False) -> Iterator[list[str]]:
+    """Yield the words of every command, without the variables before it; `only` of lines that begin with one of ours."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if only and line.split()[0] not in PROGRAMS:
+            continue
         words = shlex.split(line, comments=True)
         while "=" in words[0]:
             words.pop(0)
@@ -82,10 +87,10 @@ def commands(block: Block) -> Iterator[list[str]]:
 PAGES = {path.stem: path for path in (*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "tracking.md", DOCS / "export.md")}
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_command_is_one_that_there_is(name: str) -> None:
-    for block in blocks(PAGES[name]):
-        for words in commands(block) if block.kind == "commands" else ():
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
+def test_every_command_is_one_that_there_is(path: Path) -> None:
+    for block in blocks(path):
+        for words in commands(block, only=path not in PAGES.values()) if block.kind == "commands" else ():
             parse(words)
 
 
@@ -101,8 +106,8 @@ def parse(words: list[str]) -> None:
     elif program == "actgen":
         given = parse_actgen(arguments)
         if given.get("settings") is not None and arguments[0] in ("train", "demo", "generate"):
-            build_recipe(given.get("recipe"), given["settings"])
-        if given.get("recipe") is not None:
+            build_recipe(None if given.get("recipe") in MINE else given.get("recipe"), given["settings"])
+        if given.get("recipe") is not None and given["recipe"] not in MINE:
             build_recipe(given["recipe"])
         if arguments[0] == "bench" and given["table"] is None:
             assert plan(given)

@@ -65,7 +65,11 @@ class Elsewhere:
 @contextmanager
 def drawn_away(training: Training) -> Iterator[None]:
     """Have the rounds of a training drawn in its second process, if it has one, until the block ends."""
-    if training.background is None or training.round is None or not _is_needed(training):
+    if training.background is None or training.round is None:
+        yield
+        return
+    if not _is_needed(training):
+        training.background.close()  # what a life that was killed at the end of its rounds has left
         yield
         return
     training.round = replace(training.round, artist=Elsewhere.of(training.round.artist))
