@@ -141,12 +141,21 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
         training.within = None if within is None else Within(**within)
         training.begun = None if begun is None else Begun.from_data(begun)
-        training.away = None if away is None else Away(Begun.from_data(away["begun"]), dict(away["weights"]))
+        training.away = None if away is None else _away(training, dict(away))
         return int(state["images"]), int(state["turned_down"]), str(state["chain"])
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise checkpoint.damaged(path) from error
+
+
+def _away(training: Training, state: dict[str, Any]) -> Away:
+    """Return the round that was away; ValueError if its weights are not those of a classifier like this run's."""
+    weights = dict(state["weights"])
+    own = training.tested.state_dict()
+    if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in own.items()}:
+        raise ValueError("weights of another classifier")
+    return Away(Begun.from_data(state["begun"]), weights)
 
 
 def _checked(trained: dict[str, Any]) -> dict[str, Any]:
