@@ -56,7 +56,8 @@ def _planned_steps(training: Training) -> int:
     """Return the optimiser steps of the whole run, if every round draws its share."""
     options, real = training.options, training.total_real
     early = training.round is not None and training.round.strategy.when == BEFORE
-    drawn = [training.budget if early else sum(training.budgets[:epoch]) for epoch in range(options.epochs)]
+    late = training.background is not None  # its images join an epoch later
+    drawn = [training.budget if early else sum(training.budgets[: max(0, epoch - late)]) for epoch in range(options.epochs)]
     sizes = [len(training.real_rows(epoch)) + drawn[epoch] for epoch in range(options.epochs)]
     return sum(steps_per_epoch(options, real, images) for images in sizes)
 

@@ -1,4 +1,4 @@
-"""Several processes that do one run together: the only door to `torch.distributed`.
+"""Several processes that do one run together: for `actgen train` the only door to `torch.distributed`.
 
 They are started by torchrun or accelerate, have numbers from 0 (ranks), and run the same program in step: what one calls here,
 all must call. Rank 0 alone writes the run's folder. With one process every function returns what it was given, at once.
@@ -76,16 +76,18 @@ def launch_forgotten() -> None:
     """
     if launched() > 1 or os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true" or "MASTER_ADDR" not in os.environ:
         return
-    count = _asked_of_parent()
-    if count < 2:
-        return
+    count = _asked_of_parent("processes")
+    if count < 2 or _asked_of_parent("machines") > 1:
+        raise UserError("accelerate was asked for several processes on the CPU and started this one alone. Use torchrun "
+                        "instead: torchrun --nproc_per_node 2 -m actgen train ... (docs/processes.md).")  # fmt: skip
     os.environ.pop("ACCELERATE_USE_CPU")  # or the processes would do this again
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count),
                               "-m", "actgen", *sys.argv[1:]])  # fmt: skip
 
 
-def _asked_of_parent() -> int:
-    """Return the number behind --num_processes in the command of the process that started this one; 1 if it is not there."""
+def _asked_of_parent(what: str) -> int:
+    """Return the number behind --num_WHAT in the command of the process that started this one; 1 if it is not there."""
     import psutil
 
     try:
@@ -94,7 +96,7 @@ def _asked_of_parent() -> int:
         return 1
     for number, word in enumerate(words):
         name, has_value, value = word.partition("=")
-        if name in ("--num_processes", "--num-processes"):
+        if name in (f"--num_{what}", f"--num-{what}"):
             value = value if has_value else words[number + 1] if number + 1 < len(words) else ""
             return int(value) if value.isdecimal() else 1
     return 1

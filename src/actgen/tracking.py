@@ -41,7 +41,8 @@ _NAMES = {
     "train_loss": "train/loss", "learning_rate": "train/learning_rate", "optimizer_steps": "train/optimizer_steps",
     "train_seconds": "train/seconds", "test_accuracy": "test/accuracy", "validation_accuracy": "validation/accuracy",
     "holdout_accuracy": "holdout/accuracy", "real_images": "images/real", "synthetic_images": "images/synthetic",
-    "drawn_so_far": "images/drawn_so_far", "generation_seconds": "round/seconds",
+    "drawn_so_far": "images/drawn_so_far", "generation_seconds": "round/seconds", "waited_seconds": "round/waited_seconds",
+    "staleness": "round/staleness",
 }  # fmt: skip
 _ODD = re.compile(r"[^A-Za-z0-9_./ -]")  # what mlflow takes in the name of a curve, the strictest of the four
 _log = logging.getLogger(__name__)

@@ -30,7 +30,8 @@ def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, 
     accuracy = f"{job.recipe.evaluation.on}_accuracy"
     return {
         "recipe": job.name, "arm": job.arm, "seed": job.seed, "budget": job.budget, accuracy: summary[accuracy],
-        **{key: summary[key] for key in _MEASURED}, "by_epoch": [row[accuracy] for row in stats], **facts,
+        **{key: summary[key] for key in _MEASURED}, "waited_seconds": summary.get("waited_seconds", 0.0),
+        "by_epoch": [row[accuracy] for row in stats], **facts,
         "options": options(job.recipe), "declared": list(job.declared),
     }  # fmt: skip
 

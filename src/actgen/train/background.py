@@ -38,6 +38,7 @@ from ..stopping import asked, check
 CPU = "cpu"
 RESTARTS = 2  # a round: a process that is lost more often meets something that will not go away
 PATIENCE = 20.0  # seconds that a process may take to notice that the first one was killed
+_LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TICK = 0.1  # seconds between two looks whether a signal has come
 
 Told = Callable[[int, int], None]
@@ -217,11 +218,12 @@ class Background:
 
 
 def environment(device: str) -> dict[str, str]:
-    """Return the environment of the second process: its share of the threads, and its GPU or none."""
+    """Return the environment of the second process: its share of the threads, its GPU or none, and nothing of a launcher's."""
     own = {"CUDA_VISIBLE_DEVICES": "" if device == CPU else _gpu(int(device.partition(":")[2]))}
     if "OMP_NUM_THREADS" not in os.environ:
         own |= {"OMP_NUM_THREADS": str(_threads()), "MKL_NUM_THREADS": str(_threads())}
-    return {**os.environ, **own}
+    launched = {name for name in os.environ if name in _LAUNCHED or name.startswith("TORCHELASTIC_")}
+    return {**{name: value for name, value in os.environ.items() if name not in launched}, **own}
 
 
 def _gpu(number: int) -> str:

@@ -270,7 +270,7 @@ def _shares(training: Training, seen: Predictions | None) -> list[float] | None:
         return None
     classes = len(training.real.class_names)
     losses: Sequence[float] = [math.nan] * classes
-    if seen is not None:
+    if seen is not None and training.cross_fitted is None:  # which never change, and so measure no round
         each = F.cross_entropy(seen.logits_NK, seen.labels_N, reduction="none")
         losses = class_losses(each, seen.labels_N, classes)
     training.allowance.note(losses, *training.counts())

@@ -186,9 +186,9 @@ class Training:
         options = self.options
         self.accelerator = open_accelerator(options.precision)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
-        if ranks.size() == 1:
+        if ranks.size() == 1 and self.accelerator.num_processes == 1:
             self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
-        else:  # accelerate would wrap the model; what the ranks share is in `loop.py`
+        else:  # accelerate would wrap the model; what ranks share is in `loop.py`, and a loop of others has one of them here
             self.model = self.accelerator.prepare_model(self.classifier, evaluation_mode=True)
             self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         if options.precision != "no":  # only the training step is in mixed precision: see `_step`
