@@ -32,10 +32,21 @@ def case(nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_ends_with_how_to_continue_and_continues(case: Case, number: int, code: int) -> None:
-    rng, out = random.Random(code), case.folder / f"stopped-{code}"
+    rng, stops = random.Random(code), 0
     clean = case.live(case.folder / f"whole-{code}")
-    stops = 0
-    while (ended := case.live(out, after=rng.uniform(0.2, 0.9) * clean.seconds, number=number)).code != 0:
+    for attempt in range(5):  # a run on a machine that has become faster ends before it is asked to
+        out = case.folder / f"stopped-{code}-{attempt}"
+        stops += _stopped_to_the_end(case, out, clean.seconds, number, rng)
+        assert_same_run(case.folder / "clean", out)
+        if stops:
+            break
+    assert stops > 0
+
+
+def _stopped_to_the_end(case: Case, out: Path, seconds: float, number: int, rng: random.Random) -> int:
+    """Ask a run to stop, continue it, and so on to its end; return how often it stopped in words."""
+    stops, code = 0, 128 + number
+    while (ended := case.live(out, after=rng.uniform(0.2, 0.9) * seconds, number=number)).code != 0:
         assert ended.code in (code, -number)  # the latter: before the command could listen
         said = out.with_suffix(".log").read_text(encoding="utf-8")
         if ended.code == code:
@@ -45,8 +56,7 @@ def test_asked_to_stop_it_ends_with_how_to_continue_and_continues(case: Case, nu
         if (out / "store" / "metadata.jsonl").exists():
             assert verify(out / "store").damage == []
         assert stops < 50
-    assert stops > 0
-    assert_same_run(case.folder / "clean", out)
+    return stops
 
 
 def test_a_full_disk_is_a_message_and_with_room_the_run_goes_on(case: Case, tmp_path: Path) -> None:
