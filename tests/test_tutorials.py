@@ -23,6 +23,7 @@ from actgen.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, pla
 from actgen.cli import app
 from actgen.data.store import Store
 from actgen.recipe import build_recipe
+from actgen.records import Mistake, Progress, Source
 from tests.conftest import make_sample, write_digits
 
 ROOT = Path(__file__).parents[1]
@@ -90,8 +91,21 @@ PAGES = {path.stem: path for path in (*sorted((DOCS / "tutorials").glob("*.md"))
 @pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.stem)
 def test_every_command_is_one_that_there_is(path: Path) -> None:
     for block in blocks(path):
+        if block.kind == "python":
+            compile(block.text, str(path), "exec")
         for words in commands(block, only=path not in PAGES.values()) if block.kind == "commands" else ():
             parse(words)
+
+
+def test_a_strategy_of_your_own_plans() -> None:
+    scope: dict[str, Any] = {"__name__": "strategies"}
+    for block in blocks(DOCS / "strategies.md"):
+        if block.kind == "python":
+            exec(compile(block.text, "strategies.md", "exec"), scope)
+    names, pool = ["zero", "one"], Source(split="train", index=0, key="train/0")
+    mistake = Mistake(source=pool, label=1, predicted=0, loss=1.0, probability=0.3)
+    requests = scope["NearMisses"]().plan([mistake], names, 3, Progress(epoch=0, epochs=2), 0)
+    assert [request.class_name for request in requests] == ["one"] * 3
 
 
 def parse(words: list[str]) -> None:
