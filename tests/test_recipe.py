@@ -94,7 +94,7 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("training.epochs=0", "training.epochs = 0: allowed is 1 to"),
         ("seed=-1", "seed = -1: allowed is 0 to"),
         ("training.epoch_length=long", "allowed are real, grow"),
-        ("training.precision=half", "allowed are no, bf16, fp16"),
+        ("training.precision=half", "allowed are no, bf16, fp16, fp64"),
         ("training.optimizer=adamw", "write them as [training.optimizer] or training.optimizer.KEY=value"),
         ("training.optimizer.name=lion", "allowed: sgd, adamw"),
         ("training.loss.name=hinge", "allowed: cross-entropy, focal"),

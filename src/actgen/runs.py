@@ -43,6 +43,7 @@ from .filters.tally import keep_rates
 from .lock import is_unused, locked, refuse_in_use
 from .memory import peak_gib
 from .plain import brief, read_text, visible
+from .precision import EXACT
 from .prompts import class_prompt
 from .recipe import BUNDLED, Recipe, flat, to_toml
 from .report.html import write_report
@@ -91,9 +92,10 @@ def open_generator(
 
 def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
     """Return the classifier of a run on `real`, as it is before the training."""
-    return create_classifier(
+    classifier = create_classifier(
         recipe.model, len(real.class_names), data_size=_typical_size(real), seed=derive(recipe.seed, "classifier"),
     )  # fmt: skip
+    return classifier.double() if recipe.training.precision == EXACT else classifier
 
 
 def open_artist(

@@ -168,7 +168,7 @@ def test_what_one_process_refuses_all_refuse(launch: Launch, digits: Path, tiny_
     assert not (tmp_path / "run").exists()
 
 
-# the whole of the training, with what rounding does to it
+# all of a network learns, ReLUs and BatchNorms too: in float64 rounding is too little to make another run of it
 
 ALL = {
     "guided by mistakes, BatchNorm and mixup": ("actgen", ["training.mixing.mixup=0.2", "training.ema_decay=0.9"]),
@@ -182,17 +182,14 @@ ALL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_every_part_of_a_run_by_two_processes(
+def test_a_network_of_float64_is_trained_as_by_one_process(
     name: str, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
 ) -> None:
-    """Rounding grows in a network with ReLUs, and may decide who is a mistake and so the order of drawing: compared with one
-    process are the keys and the loss of the first epoch only.
-
-    Two processes repeat themselves to the last bit, also when they were killed and go on.
-    """
+    """Two processes repeat themselves to the last bit, also when they were killed and go on."""
     strategy, settings = ALL[name]
     for size, out in ((1, "one"), (2, "two"), (2, "again")):
-        log, command = tmp_path / f"{out}.log", arguments(digits, tiny_generator, tmp_path / out, *settings, strategy=strategy)
+        log = tmp_path / f"{out}.log"
+        command = arguments(digits, tiny_generator, tmp_path / out, "training.precision=fp64", *settings, strategy=strategy)
         if out == "again":
             codes = launch(
                 2, log, command, kill=[1, 9, signal.SIGKILL], watched=str(tmp_path / out / "store" / "metadata.jsonl")
@@ -201,10 +198,8 @@ def test_every_part_of_a_run_by_two_processes(
         codes = launch(size, log, command)
         assert codes == [0] * size, log.read_text(encoding="utf-8")
     assert_same_run(tmp_path / "two", tmp_path / "again")
-    stats, other = (read_lines(tmp_path / out / "stats.jsonl") for out in ("one", "two"))
-    assert stats[0]["train_loss"] == pytest.approx(other[0]["train_loss"], abs=0.02)
-    lines, others = (read_lines(tmp_path / out / "store" / "metadata.jsonl") for out in ("one", "two"))
-    assert sorted(row["key"] for row in lines) == sorted(row["key"] for row in others)
+    assert_same_manifest(tmp_path / "one", tmp_path / "two", rounding=1e-5)
+    assert_same_training(tmp_path / "one", tmp_path / "two", rounding=1e-9)
 
 
 # the real launchers

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
 from torch import Tensor
 
+from actgen.classify.classifier import create_classifier
 from actgen.errors import UserError
+from actgen.recipe import build_recipe
+from actgen.runs import run
 from actgen.train.augment import Augmentation
 from actgen.train.loop import fit
 from actgen.train.losses import Loss
@@ -119,7 +123,7 @@ def test_only_the_training_steps_are_in_mixed_precision(tmp_path: Path) -> None:
     continued = opened(tmp_path / "stopped", options)
     list(fit(continued))
     assert torch.equal(weights(continued), weights(whole))
-    with pytest.raises(UserError, match=r"training.precision = 'no' cannot be used here"):
+    with pytest.raises(UserError, match=r'training.precision = "no" cannot be used here'):
         opened(tmp_path / "other")
 
 
@@ -127,3 +131,16 @@ def test_only_the_training_steps_are_in_mixed_precision(tmp_path: Path) -> None:
 def test_float16_needs_a_gpu(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a GPU"):
         opened(tmp_path, replace(OPTIONS, precision="fp16"))
+
+
+def test_float64_is_kept_throughout(digits: Path, tmp_path: Path) -> None:
+    """In the steps, with mixed labels and a moving average; what is written can be read into float32."""
+    settings = ["images=20", "training.batch_size=10", "training.precision=fp64", "training.mixing.mixup=0.2",
+                "training.ema_decay=0.9", "model.name=actgen/tiny-cnn"]  # fmt: skip
+    recipe = build_recipe(None, [f"data={digits}", "strategy=none", "training.epochs=1", *settings])
+    run(recipe, tmp_path / "run", page=False)
+    held = load_file(tmp_path / "run" / "classifier.safetensors")
+    assert {value.dtype for value in held.values() if value.is_floating_point()} == {torch.float64}
+    again = create_classifier("actgen/tiny-cnn", 4, data_size=32)
+    again.load_state_dict(held)
+    assert again(torch.rand(2, 3, 32, 32)).dtype == torch.float32

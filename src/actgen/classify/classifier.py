@@ -84,6 +84,7 @@ class Classifier(nn.Module):
         return model.forward_head(model.forward_features(self._prepared(images)), pre_logits=True)  # type: ignore[no-any-return]
 
     def _prepared(self, images: Tensor) -> Tensor:
+        images = images.to(self.mean.dtype)  # that of the weights
         if images.shape[-1] != self.image_size:
             images = F.interpolate(images, (self.image_size, self.image_size), mode="bilinear", antialias=True)
         normal = (images - self.mean) / self.std

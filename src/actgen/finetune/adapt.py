@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import nn
 
 from .. import checkpoint
@@ -28,6 +28,7 @@ from ..errors import UserError, refuse_file
 from ..lock import locked, refuse_in_use
 from ..memory import is_out_of_memory
 from ..plain import read_text
+from ..precision import open_accelerator
 from ..presets import Drawing
 from .adapted_card import write_adapted_card
 from .card import draw_sheet, plot_losses
@@ -38,7 +39,6 @@ from .lora import attach, require_peft, save_lora
 from .objective import Objective, refuse_untrainable
 from .optimise import Tick, optimise, seconds_spent
 from .options import AdaptOptions, as_flags
-from .precision import open_accelerator
 from .prior import PriorImages, draw_prior
 from .scratch import Progress
 
@@ -83,7 +83,9 @@ def adapt(task: Adaptation) -> Iterator[Progress]:
     refuse_in_use(task.work)
     if task.options.lora is not None:
         require_peft()
-    accelerator = open_accelerator(task.options.precision)
+    if PartialState().num_processes > 1:
+        raise UserError("finetune runs in one process. Start it without accelerate launch or torchrun.")
+    accelerator = open_accelerator(task.options.precision, f"--precision {task.options.precision}")
     backbone = Backbone.from_pretrained(task.generator, device=str(accelerator.device), loading=Loading(dtype="float32"))
     backbone.name = task.name or backbone.name
     refuse_untrainable(backbone)

@@ -27,6 +27,8 @@ class Loss:
 
     def __call__(self, logits_BK: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return the mean over the batch in nats. `targets`: labels [B], or probabilities [B, K]."""
+        if targets.is_floating_point():
+            targets = targets.to(logits_BK.dtype)
         if self.name == "cross-entropy":
             return F.cross_entropy(logits_BK, targets, label_smoothing=smoothing)
         return focal(logits_BK, targets, self.gamma, smoothing)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..precision import EXACT
 from .augment import Augmentation
 from .losses import Loss
 from .mixing import Mixing
 from .optimisers import OptimizerOptions
 
 EPOCH_LENGTHS = ("real", "grow")
-PRECISIONS = ("no", "bf16", "fp16")
+MIXED = ("bf16", "fp16")
+PRECISIONS = ("no", *MIXED, EXACT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +21,8 @@ class TrainingOptions:
 
     `warmup`: fraction of the schedule, or `warmup_epochs` if above 0; the cosine ends at `min_learning_rate`. `clip_norm`:
     largest norm of the gradient, 0 for any. `ema_decay`: keep a moving average of the weights, which is what is tested and
-    saved; 0 for none. `precision`: "bf16" or "fp16" for mixed precision. `epoch_length`: "real" keeps the steps of an epoch at
+    saved; 0 for none. `precision`: "bf16" or "fp16" for mixed precision, "fp64" for a classifier in float64, which several
+    processes train as one does (`docs/processes.md`). `epoch_length`: "real" keeps the steps of an epoch at
     those of the real data, "grow" follows the grown set. `test_every`: test accuracy is measured after every that many epochs,
     for the curves only. `workers`: data-loading processes. `keep_checkpoints`: the newest so many are kept.
     """

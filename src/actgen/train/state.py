@@ -20,6 +20,7 @@ from ..data.imageset import ImageSet, Subset, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
 from ..diffuse.weights import hash_networks
 from ..filters.tally import tally
+from ..precision import open_accelerator
 from ..records import Plan, Snapshot
 from ..strategies.allowance import Allowance
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
@@ -28,8 +29,7 @@ from .average import averaged
 from .background import Background
 from .batchnorm import has_batch_norm
 from .microbatch import MicroBatches
-from .options import TrainingOptions
-from .precision import open_accelerator
+from .options import MIXED, TrainingOptions
 from .running import RunningLosses
 from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_refusals
 
@@ -184,14 +184,14 @@ class Training:
     def _open_learning(self) -> None:
         """Make what the training steps need."""
         options = self.options
-        self.accelerator = open_accelerator(options.precision)
+        self.accelerator = open_accelerator(options.precision, f'training.precision = "{options.precision}"')
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
         if ranks.size() == 1 and self.accelerator.num_processes == 1:
             self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
         else:  # accelerate would wrap the model; what ranks share is in `loop.py`, and a loop of others has one of them here
             self.model = self.accelerator.prepare_model(self.classifier, evaluation_mode=True)
             self.optimizer = self.accelerator.prepare_optimizer(optimizer)
-        if options.precision != "no":  # only the training step is in mixed precision: see `_step`
+        if options.precision in MIXED:  # only the training step is in mixed precision: see `_step`
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         watched = self.mining is not None and self.mining.pool == TRAINING
