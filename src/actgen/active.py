@@ -290,6 +290,8 @@ def _start_again(training: Training, begun: Begun) -> None:
     training.round.store.keep(begun.plan.images)
     if training.round.ledger is not None:
         training.round.ledger.keep(begun.plan.turned_down)
+    if training.allowance is not None:
+        training.allowance.take_back()  # or the losses of the weights that are gone would be those after the last round
     training.trained = training.begun = None
     save(training)
 

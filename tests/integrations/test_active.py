@@ -89,6 +89,30 @@ def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_
     assert_same_images(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_the_budget_by_class_knows_nothing_of_weights_that_a_stopped_round_was_begun_with(
+    trained: Trained, tmp_path: Path
+) -> None:
+    some = fine_grained(trained)
+    some = replace(some, recipe=replace(some.recipe, generation=replace(some.recipe.generation, shift_budget=True)))
+    with opened(some, tmp_path / "whole") as active:
+        advance(active, some, 0, 1)
+        active.classifier.load_state_dict(some.weights[2])
+        active.after_epoch(1)
+    with opened(some, tmp_path / "stopped") as active:
+        advance(active, some, 0, 1)
+        active.classifier.load_state_dict(some.weights[1])
+        with pytest.raises(Stopped), stop_within_the_second_round():
+            active.after_epoch(1)
+    with opened(some, tmp_path / "stopped") as active:
+        active.classifier.load_state_dict(some.weights[2])
+        active.after_epoch(1)
+    states = [checkpoint.load(tmp_path / name / "checkpoints" / "0000002-0-ready.pt") for name in ("whole", "stopped")]
+    whole, stopped = [state["parts"]["allowance"] for state in states if state is not None]
+    assert len(whole["history"]) == 1
+    assert stopped == whole
+    assert_same_images(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_strategies_that_draw_before_the_training_do(trained: Trained, tmp_path: Path) -> None:
     early = replace(trained.recipe, strategy="class-conditional")
     run(early, tmp_path / "train", page=False)
