@@ -150,7 +150,7 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--generate-on", "gpu"], "generation.on = 'gpu': allowed are cpu, cuda:0, cuda:1"),
         (["--generate-on", "cuda:-1"], "allowed are cpu"),
-        (["--generate-on", "cuda:99"], "generation.on = 'cuda:99': this process sees"),
+        (["--generate-on", "cuda:99"], "generation.on = 'cuda:99': a run here sees"),
         (["--generate-on", "cpu", "--strategy", "class-conditional"], "class-conditional draws before the training"),
         (["--generate-on", "cpu", "--strategy", "oversample"], "oversample draws nothing new"),
         (["--generate-on", "cpu", "--epochs", "2", "--set", "generation.until=1"], "never after the last two"),

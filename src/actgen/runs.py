@@ -23,7 +23,7 @@ from accelerate import PartialState
 from . import agreeing, checkpoint, ranks
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
-from .classify.mining import CROSS_FIT, HOLDOUT, TRAINING, Mining
+from .classify.mining import CROSS_FIT, HOLDOUT
 from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
@@ -50,16 +50,15 @@ from .seeding import derive
 from .spreading import Spread
 from .stopping import deferred
 from .strategies import STRATEGIES, create_strategy
-from .strategies.base import BEFORE, Strategy
 from .strategies.oversample import Oversample
 from .synthesis import Round
 from .tracking import parse_trackers, tracking
-from .train.background import CPU, Background
+from .train.background import Background
 from .train.crossfit import cross_fit
 from .train.loop import fit
-from .train.schedule import generating_epochs
 from .train.scout import scout
 from .train.state import EpochStats, Training
+from .unfit import refuse_unfit
 
 Told = Callable[[int, int], None]
 Tell = Callable[[Mapping[str, Any] | None], None]
@@ -135,18 +134,15 @@ def open_run(
     `classifier` is one that another loop trains; without, it is the recipe's and `fit` does.
     """
     _refuse_other_run(recipe, out)
-    strategy = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum)
-    _refuse_no_rounds(recipe)
+    refuse_unfit(recipe, torch.cuda.device_count())
     data = open_data(recipe) if data is None else data
     real = data.train
     learns, classifier = classifier is None, open_classifier(recipe, real) if classifier is None else classifier
     generation = recipe.generation
-    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
-    _refuse_choice(recipe, strategy, mining)
     held_out = held_out_images(recipe, real)
     round_ = background = None
     if recipe.strategy != "none":
-        device = open_device(recipe, strategy)
+        device = open_device(recipe)
         round_ = open_round(recipe, out, data, classifier, generators, device)
         background = Background(out, device, to_toml(recipe)) if generation.on else None
     return Training(
@@ -186,19 +182,12 @@ def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
     return hold_out(real, recipe.generation.holdout, recipe.seed)[1]
 
 
-def open_device(recipe: Recipe, strategy: Strategy) -> str:
+def open_device(recipe: Recipe) -> str:
     """Return the device that rounds are drawn on: that of the training, or `generation.on`; `UserError` if it cannot be."""
     if not (on := recipe.generation.on):
         return str(PartialState().device)
     if (count := PartialState().num_processes) > 1:
         raise UserError(f"generation.on = {on!r} cannot go with a training in {count} processes yet. Leave out --generate-on.")
-    if strategy.when == BEFORE or strategy.name == Oversample.name:
-        why = "draws before the training" if strategy.when == BEFORE else "draws nothing new"
-        raise UserError(f"generation.on = {on!r}: {strategy.name} {why}, so there is nothing to draw while it trains. Leave "
-                        "out --generate-on.")  # fmt: skip
-    if on != CPU and int(on.partition(":")[2]) >= torch.cuda.device_count():
-        raise UserError(f"generation.on = {on!r}: this process sees {torch.cuda.device_count()} GPUs (cuda:0 is the first). "
-                        "Give another, or cpu.")  # fmt: skip
     return on
 
 
@@ -306,27 +295,6 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
 def _typical_size(images: ImageSet) -> int:
     step = max(1, len(images.labels) // 32)
     return int(statistics.median(min(images.image(i).size) for i in range(0, len(images.labels), step)))
-
-
-def _refuse_choice(recipe: Recipe, strategy: Strategy, mining: Mining | None) -> None:
-    """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
-    if recipe.choosing.over(strategy.candidates).candidates == 1:
-        return
-    if strategy.name == Oversample.name:
-        raise UserError(f"choosing.candidates: {strategy.name} draws nothing to choose from. Leave it out.")
-    if strategy.when == BEFORE and (mining is None or mining.pool != TRAINING):
-        pool = f", with mining.pool = {mining.pool}," if mining else ""
-        raise UserError(f"choosing.candidates: {strategy.name}{pool} draws before the training, when no classifier can be "
-                        "asked. Give choosing.candidates=1, or mining.pool=training to a strategy that mines.")  # fmt: skip
-
-
-def _refuse_no_rounds(recipe: Recipe) -> None:
-    epochs, generation = recipe.training.epochs, recipe.generation
-    later = bool(generation.on)
-    if recipe.strategy != "none" and generation.budget > 0 and generating_epochs(epochs, generation.until, later) == 0:
-        never = "never after the last two: images of generation.on come an epoch later" if later else "never after the last"
-        raise UserError(f"training.epochs = {epochs} with generation.until = {generation.until:g} leaves no epoch after which "
-                        f"images are drawn ({never}). Give more epochs, a larger generation.until, or --budget 0.")  # fmt: skip
 
 
 def _refuse_other_run(recipe: Recipe, out: Path) -> None:
