@@ -28,6 +28,7 @@ import torch
 from torch import distributed, nn
 
 from . import checkpoint
+from .assembling import Generators, held_out_images, open_data, open_generator, open_run
 from .borrowing import frozen
 from .classify.classifier import Classifier
 from .classify.mining import CROSS_FIT
@@ -39,7 +40,6 @@ from .errors import UserError
 from .lock import locked, refuse_in_use
 from .recipe import Recipe, build_recipe, to_toml
 from .records import Snapshot
-from .runs import Generators, held_out_images, open_data, open_generator, open_run
 from .stopping import deferred
 from .strategies.base import BEFORE
 from .train.crossfit import cross_fit
@@ -82,7 +82,7 @@ class ActiveGeneration:
 
         `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
         `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a scout.
-        `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `runs.open_run`.
+        `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `assembling.open_run`.
         `UserError` for anything that cannot be used, before anything is written.
         """
         recipe, out = recipe if isinstance(recipe, Recipe) else build_recipe(Path(recipe)), Path(out)

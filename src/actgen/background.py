@@ -72,9 +72,9 @@ def _open(out: Path) -> tuple[Classifier, Round, dict[str, str]]:
     """Return the classifier and the round of the run in folder `out`, and digests of what they depend on."""
     from accelerate import PartialState
 
+    from .assembling import open_classifier, open_data, open_generator, open_round
     from .data.imageset import names_digest
     from .recipe import build_recipe
-    from .runs import open_classifier, open_data, open_generator, open_round
     from .train.away import STALENESS
     from .train.background import recipe_path
 

@@ -127,7 +127,7 @@ def _adapted(
     from .finetune.adapt import Adaptation, adapt
     from .finetune.options import AdaptOptions, LoraOptions
     from .recipe import BUNDLED, build_recipe
-    from .runs import bundled_generator
+    from .shipped import bundled_generator
 
     if generator is None:
         raise UserError(f"{way} needs --generator: a diffusers folder, a hub id, or bundled.")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint
+from .assembling import open_data, open_run
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import SHOWN, Told, open_data, open_run, run
+from .runs import SHOWN, Told, run
 from .train.state import EpochStats
 
 ARMS = ("none", "text-only", "actgen")

@@ -11,9 +11,10 @@ from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
 from actgen import checkpoint
+from actgen.assembling import open_classifier, open_data
 from actgen.classify.classifier import Classifier
 from actgen.recipe import Recipe
-from actgen.runs import open_classifier, open_data, run
+from actgen.runs import run
 from actgen.train.state import EpochStats
 from tests.conftest import read_lines, tree, without_times
 

@@ -22,6 +22,7 @@ import torch
 from accelerate import PartialState
 
 from .. import checkpoint
+from ..assembling import open_data, open_generator
 from ..data.evaluation import TEST
 from ..data.sources import RealData, load_data
 from ..diffuse.backbone import Backbone
@@ -29,7 +30,7 @@ from ..diffuse.loading import Loading
 from ..errors import UserError
 from ..listening import Tell, listen, open_channel
 from ..recipe import Recipe
-from ..runs import open_data, open_generator, run
+from ..runs import run
 from ..train.state import EpochStats
 from .plan import Job
 from .rows import RESULT, make_row
