@@ -25,7 +25,7 @@ from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.records import Request, Sample
 from actgen.runs import run
 from actgen.train.loop import fit
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times
 
 IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)

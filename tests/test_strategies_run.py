@@ -15,7 +15,7 @@ from actgen.data.store import MANIFEST
 from actgen.recipe import Recipe
 from actgen.runs import run
 from actgen.strategies import STRATEGIES
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import read_lines, without_times
 
 BUDGET = 12  # a tenth of the 120 digits

@@ -48,7 +48,8 @@ from .train.loop import NOTHING_DRAWN, draw_before, draw_round
 from .train.resume import restore, save
 from .train.schedule import generating_epochs
 from .train.scout import scout
-from .train.state import Begun, EpochStats, Training
+from .train.stages import Begun, EpochStats
+from .train.state import Training
 
 Told = Callable[[int, int], None]
 _PATIENCE = timedelta(days=30)  # that the others wait for the first process: a round may take long

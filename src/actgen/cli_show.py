@@ -15,7 +15,7 @@ from .estimating import Estimate
 from .plain import for_terminal
 from .recipe import Recipe, to_toml
 from .redraw import Redrawn
-from .train.state import EpochStats
+from .train.stages import EpochStats
 
 
 def _progress(console: Console) -> Progress:

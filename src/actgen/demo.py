@@ -14,7 +14,7 @@ from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
 from .runs import SHOWN, Told, run
-from .train.state import EpochStats
+from .train.stages import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
 

@@ -34,7 +34,8 @@ from .tracking import parse_trackers, tracking
 from .train.crossfit import cross_fit
 from .train.loop import fit
 from .train.scout import scout
-from .train.state import EpochStats, Training
+from .train.stages import EpochStats
+from .train.state import Training
 
 Told = Callable[[int, int], None]
 Tell = Callable[[Mapping[str, Any] | None], None]

@@ -15,7 +15,7 @@ from actgen.assembling import open_classifier, open_data
 from actgen.classify.classifier import Classifier
 from actgen.recipe import Recipe
 from actgen.runs import run
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import read_lines, tree, without_times
 
 EPOCHS, IMAGES = 4, 12  # drawn in two rounds

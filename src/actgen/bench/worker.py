@@ -31,7 +31,7 @@ from ..errors import UserError
 from ..listening import Tell, listen, open_channel
 from ..recipe import Recipe
 from ..runs import run
-from ..train.state import EpochStats
+from ..train.stages import EpochStats
 from .plan import Job
 from .rows import RESULT, make_row
 
