@@ -15,17 +15,14 @@ With several processes every one of them makes the object and calls both hooks; 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from . import checkpoint
 from .assembling import Generators, held_out_images, open_data, open_generator, open_run
@@ -50,11 +47,10 @@ from .train.schedule import generating_epochs
 from .train.scout import scout
 from .train.stages import Begun, EpochStats
 from .train.state import Training
+from .waiting import are_several, draws_here, from_first
 
 Told = Callable[[int, int], None]
-_PATIENCE = timedelta(days=30)  # that the others wait for the first process: a round may take long
 _FAILED = -1
-_RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID")
 _ELSEWHERE = ("train_loss", "learning_rate", "test_accuracy", "validation_accuracy", "per_class", "optimizer_steps",
               "train_seconds")  # fmt: skip
 
@@ -111,7 +107,7 @@ class ActiveGeneration:
                 held.close()
                 raise
         active._show(active.epoch)
-        if _are_several():
+        if are_several():
             active._agree()
         return active
 
@@ -249,40 +245,13 @@ class ActiveGeneration:
 
     def _agree(self) -> None:
         """Have the datasets of all processes at the epoch of the first one, which they wait for."""
-        if self._training is None and not _are_several():
+        if self._training is None and not are_several():
             raise UserError("this process is not the first one, by its environment, and there is no process group to hear of "
                             "the first one's images. Call torch.distributed.init_process_group before.")  # fmt: skip
         epoch, drawn = from_first(self.dataset.now)
         if epoch == _FAILED:
             raise UserError("the first process stopped with an error, which it shows; so this one ends, too.")
         self.dataset.at(epoch, drawn)
-
-
-def draws_here() -> bool:
-    """Whether this is the process that draws: the first one, or the only one."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank() == 0
-    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
-
-
-def _are_several() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def from_first(now: tuple[int, int]) -> tuple[int, int]:
-    """Return the first process's two numbers in every process; the others wait for them, as long as it takes."""
-    if not _are_several():
-        return now
-    told = torch.tensor(now)
-    distributed.broadcast(told, src=0, group=_waiting())
-    epoch, drawn = told.tolist()
-    return epoch, drawn
-
-
-@cache
-def _waiting() -> Any:
-    """The processes as a group of their own that waits longer than the usual minutes, and on the CPU."""
-    return distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
 
 def _start_again(training: Training, begun: Begun) -> None:

@@ -23,10 +23,11 @@ from typing import Any
 from torch import nn
 
 from .. import checkpoint
-from ..active import ActiveGeneration, draws_here, from_first
+from ..active import ActiveGeneration
 from ..data.folder import FolderImages
 from ..data.imageset import ImageSet, Renamed, Subset
 from ..errors import UserError, refuse_file
+from ..waiting import draws_here, from_first
 
 MARK = "growing.json"
 LINKS = ("symlink", "hardlink", "copy")
