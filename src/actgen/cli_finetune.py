@@ -101,17 +101,9 @@ def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
 
 
 def _show(training: Iterator[Progress]) -> None:
-    from .cli_show import Bar
+    from .cli_show import Bars
 
-    bars: dict[str, Bar] = {}
-    try:
+    with Bars(console) as bars:
         for progress in training:
             tick = progress.tick
-            if progress.stage not in bars:
-                for bar in bars.values():
-                    bar.__exit__()
-                bars[progress.stage] = Bar(console, progress.stage, tick.steps).__enter__()
-            bars[progress.stage].at(tick.step, "" if tick.loss is None else f"loss {tick.loss:.4f}")
-    finally:
-        for bar in bars.values():
-            bar.__exit__()
+            bars.at(progress.stage, tick.step, tick.steps, "" if tick.loss is None else f"loss {tick.loss:.4f}")

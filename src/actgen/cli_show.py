@@ -49,6 +49,27 @@ class Bar:
         self._progress.update(self._task, completed=done, total=total)
 
 
+class Bars:
+    """A bar for every part of a work, each of which ends when the next one begins."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._bars = console, dict[str, Bar]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.__exit__()
+
+    def at(self, part: str, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of the `total` of a part are done."""
+        if part not in self._bars:
+            self.__exit__()
+            self._bars[part] = Bar(self._console, part, total).__enter__()
+        self._bars[part].at(done, note)
+
+
 class RunBars:
     """Bars of a run: epochs in all, and the batches or drawings of the current one."""
 
