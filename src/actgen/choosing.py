@@ -20,7 +20,7 @@ from .classify.evaluate import predict_pixels
 from .data.imageset import fit_square, stack_pixels
 from .diffuse.belief import believe
 from .drawing import Artist, OutOfMemory, Refusal
-from .errors import UserError
+from .errors import UserError, refuse_outside
 from .memory import is_out_of_memory
 from .opening import GuideImage
 from .records import Request, Sample
@@ -47,8 +47,7 @@ class Choosing:
     def __post_init__(self) -> None:
         ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000)}
         for key, (low, high) in ranges.items():
-            if not low <= (value := getattr(self, key)) <= high:
-                raise UserError(f"choosing.{key} = {value}: allowed is {low} to {high}.")
+            refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
         if self.plausible >= self.doubt:
             raise UserError(f"choosing.plausible = {self.plausible} is not below choosing.doubt = {self.doubt}: nothing would "
                             "ever be in doubt. Give a lower one.")  # fmt: skip

@@ -66,22 +66,32 @@ def test_a_loop_that_saved_its_epoch_before_the_round_makes_up_for_it(trained: T
     assert_same_images(trained.out, tmp_path)
 
 
-@pytest.mark.parametrize("weights", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_done_anew_if_not(
-    trained: Trained, tmp_path: Path, weights: int
-) -> None:
-    some = fine_grained(trained)
-    with opened(some, tmp_path / "whole") as active:
+def two_rounds(some: Trained, out: Path, weights: int) -> None:
+    """Do a round, and another one with the weights of this epoch."""
+    with opened(some, out) as active:
         advance(active, some, 0, 1)
         active.classifier.load_state_dict(some.weights[weights])
         active.after_epoch(1)
-    with opened(some, tmp_path / "stopped") as active:
+
+
+def stopped_in_the_second(some: Trained, out: Path) -> None:
+    """Do a round, and begin another one."""
+    with opened(some, out) as active:
         advance(active, some, 0, 1)
         active.classifier.load_state_dict(some.weights[1])
         with pytest.raises(Stopped), stop_within_the_second_round():
             active.after_epoch(1)
         with pytest.raises(UserError, match="let go of"):
             active.after_epoch(1)
+
+
+@pytest.mark.parametrize("weights", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_done_anew_if_not(
+    trained: Trained, tmp_path: Path, weights: int
+) -> None:
+    some = fine_grained(trained)
+    two_rounds(some, tmp_path / "whole", weights)
+    stopped_in_the_second(some, tmp_path / "stopped")
     with opened(some, tmp_path / "stopped") as active:
         active.begin(1)
         active.classifier.load_state_dict(some.weights[weights])
@@ -94,15 +104,8 @@ def test_the_budget_by_class_knows_nothing_of_weights_that_a_stopped_round_was_b
 ) -> None:
     some = fine_grained(trained)
     some = replace(some, recipe=replace(some.recipe, generation=replace(some.recipe.generation, shift_budget=True)))
-    with opened(some, tmp_path / "whole") as active:
-        advance(active, some, 0, 1)
-        active.classifier.load_state_dict(some.weights[2])
-        active.after_epoch(1)
-    with opened(some, tmp_path / "stopped") as active:
-        advance(active, some, 0, 1)
-        active.classifier.load_state_dict(some.weights[1])
-        with pytest.raises(Stopped), stop_within_the_second_round():
-            active.after_epoch(1)
+    two_rounds(some, tmp_path / "whole", 2)
+    stopped_in_the_second(some, tmp_path / "stopped")
     with opened(some, tmp_path / "stopped") as active:
         active.classifier.load_state_dict(some.weights[2])
         active.after_epoch(1)
