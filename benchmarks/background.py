@@ -30,9 +30,9 @@ WANTED = 0.75
 
 def measure(folder: Path, settings: Sequence[str]) -> dict[str, float]:
     """Run the training of these settings here; return its seconds: of the whole loop, training, generation and waiting."""
+    from actgen.assembling import open_run
     from actgen.data.store import Store
     from actgen.recipe import build_recipe
-    from actgen.runs import open_run
     from actgen.train.loop import fit
 
     training = open_run(build_recipe(settings=settings), folder)

@@ -40,7 +40,7 @@ from actgen.drawing import Artist
 from actgen.guides.bank import MemoryBank
 from actgen.presets import PRESETS, Drawing
 from actgen.records import Request, Source
-from actgen.runs import bundled_generator
+from actgen.shipped import bundled_generator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 

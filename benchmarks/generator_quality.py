@@ -43,7 +43,8 @@ from actgen.presets import PRESETS, Drawing
 from actgen.probe.neighbours import coverage
 from actgen.recipe import Recipe
 from actgen.records import Progress
-from actgen.runs import bundled_generator, run
+from actgen.runs import run
+from actgen.shipped import bundled_generator
 from actgen.strategies.text_only import TextOnly
 from actgen.train.options import TrainingOptions
 

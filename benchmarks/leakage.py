@@ -28,8 +28,8 @@ from actgen.filters.options import Filters
 from actgen.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
 from actgen.prompts import class_prompt
 from actgen.records import Request, Source
-from actgen.runs import bundled_generator
 from actgen.seeding import derive, permutation
+from actgen.shipped import bundled_generator
 
 THRESHOLD = Filters().leakage_distance
 BORDERED = [f"without its border{how}" for how in (" (MNIST's 28 pixels)", ", JPEG 75", ", resized to the whole")]

@@ -36,8 +36,8 @@ from actgen.drawing import Artist
 from actgen.presets import PRESETS, Drawing
 from actgen.prompts import class_prompt
 from actgen.records import Request, Source
-from actgen.runs import bundled_generator
 from actgen.seeding import derive, permutation
+from actgen.shipped import bundled_generator
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 SCALE = 3.0  # of classifier-free guidance, for all: 7.5 is for Stable Diffusion, 1 is the bundled generator's best

@@ -17,6 +17,7 @@ import pytest
 import torch
 from accelerate import PartialState
 
+from actgen.assembling import open_run
 from actgen.choosing import Choosing
 from actgen.data.verify import verify
 from actgen.errors import UserError
@@ -24,7 +25,7 @@ from actgen.estimating import estimate
 from actgen.filters.options import Filters
 from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.redraw import redraw
-from actgen.runs import open_run, run
+from actgen.runs import run
 from actgen.train.background import RESTARTS, Background, background_folder, environment
 from actgen.train.schedule import generating_epochs
 from tests.conftest import Refuse, read_lines, tree, without_times
@@ -150,7 +151,7 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--generate-on", "gpu"], "generation.on = 'gpu': allowed are cpu, cuda:0, cuda:1"),
         (["--generate-on", "cuda:-1"], "allowed are cpu"),
-        (["--generate-on", "cuda:99"], "generation.on = 'cuda:99': this process sees"),
+        (["--generate-on", "cuda:99"], "generation.on = 'cuda:99': a run here sees"),
         (["--generate-on", "cpu", "--strategy", "class-conditional"], "class-conditional draws before the training"),
         (["--generate-on", "cpu", "--strategy", "oversample"], "oversample draws nothing new"),
         (["--generate-on", "cpu", "--epochs", "2", "--set", "generation.until=1"], "never after the last two"),

@@ -19,7 +19,7 @@ from actgen.diffuse.backbone import Backbone
 from actgen.drawing import Artist
 from actgen.presets import PRESETS
 from actgen.records import Mistake, Progress, Source
-from actgen.runs import bundled_generator
+from actgen.shipped import bundled_generator
 from actgen.strategies.actgen import ActGen
 from actgen.strategies.text_only import TextOnly
 

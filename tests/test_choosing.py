@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from actgen.assembling import open_generator, open_run
 from actgen.borrowing import frozen
 from actgen.choosing import Candidate, Chooser, Choosing, candidate, choose
 from actgen.classify.classifier import Classifier, create_classifier
@@ -25,7 +26,6 @@ from actgen.presets import PRESETS, Drawing
 from actgen.prompts import class_prompt
 from actgen.recipe import build_recipe
 from actgen.records import Progress, Request, Sample
-from actgen.runs import open_generator, open_run
 from actgen.strategies.text_only import TextOnly
 
 PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]

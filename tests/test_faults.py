@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from actgen.assembling import open_run
 from actgen.classify.classifier import Model
 from actgen.classify.evaluate import predict
 from actgen.data.imageset import Subset
 from actgen.errors import UserError
 from actgen.recipe import Recipe, to_toml
 from actgen.records import Progress
-from actgen.runs import open_run, run
+from actgen.runs import run
 from actgen.train.loop import fit
 from tests.conftest import Refuse, command, read_lines, without_times
 

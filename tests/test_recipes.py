@@ -12,6 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from actgen.assembling import open_data
 from actgen.bench.worker import _data
 from actgen.cli import app
 from actgen.data.evaluation import Evaluation
@@ -20,7 +21,7 @@ from actgen.data.sources import READERS
 from actgen.errors import UserError
 from actgen.finetune import tiny
 from actgen.recipe import Recipe, build_recipe, to_toml
-from actgen.runs import open_data, run
+from actgen.runs import run
 from actgen.shipped import find_recipe, recipes_folder, shipped_recipes
 from actgen.train.loop import steps_per_epoch
 from actgen.train.schedule import epoch_budgets, generating_epochs

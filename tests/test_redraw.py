@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from actgen.assembling import open_run
 from actgen.cli import app
 from actgen.errors import UserError
 from actgen.presets import PRESETS, Drawing
 from actgen.recipe import Recipe
 from actgen.redraw import drawing_of
-from actgen.runs import open_run
 from tests.conftest import Refuse, read_lines, tree
 
 Rows = list[dict[str, Any]]

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
+from actgen.assembling import open_run
 from actgen.cli import app
 from actgen.data.imageset import ImageSet, to_pixels
 from actgen.drawing import Artist
@@ -22,9 +23,9 @@ from actgen.errors import UserError
 from actgen.estimating import estimate
 from actgen.recipe import Recipe, build_recipe, to_toml
 from actgen.records import Request, Sample
-from actgen.runs import open_run, run
+from actgen.runs import run
 from actgen.train.loop import fit
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times
 
 IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)

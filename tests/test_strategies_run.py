@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from actgen.assembling import open_run
 from actgen.choosing import Choosing
 from actgen.classify.mining import Mining
 from actgen.data.sources import load_data
 from actgen.data.store import MANIFEST
 from actgen.recipe import Recipe
-from actgen.runs import open_run, run
+from actgen.runs import run
 from actgen.strategies import STRATEGIES
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import read_lines, without_times
 
 BUDGET = 12  # a tenth of the 120 digits

@@ -21,7 +21,7 @@ from actgen.errors import UserError
 from actgen.recipe import Recipe, build_recipe, flat, read_tracking, to_toml
 from actgen.runs import run
 from actgen.tracking import NOTES, epoch_values, parse_trackers, summary_values
-from actgen.train.state import EpochStats
+from actgen.train.stages import EpochStats
 from tests.conftest import Refuse, read_lines, tree, without_times
 
 EPOCHS = 3

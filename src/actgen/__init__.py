@@ -21,7 +21,7 @@ _HOMES = {
     "Store": "data.store",
     "UserError": "errors",
     "build_recipe": "recipe",
-    "bundled_generator": "runs",
+    "bundled_generator": "shipped",
     "create_classifier": "classify.classifier",
     "create_strategy": "strategies",
     "hold_out": "data.splits",

@@ -15,19 +15,17 @@ With several processes every one of them makes the object and calls both hooks; 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from . import checkpoint
+from .assembling import Generators, held_out_images, open_data, open_generator, open_run
 from .borrowing import frozen
 from .classify.classifier import Classifier
 from .classify.mining import CROSS_FIT
@@ -39,7 +37,6 @@ from .errors import UserError
 from .lock import locked, refuse_in_use
 from .recipe import Recipe, build_recipe, to_toml
 from .records import Snapshot
-from .runs import Generators, held_out_images, open_data, open_generator, open_run
 from .stopping import deferred
 from .strategies.base import BEFORE
 from .train.crossfit import cross_fit
@@ -48,12 +45,12 @@ from .train.loop import NOTHING_DRAWN, draw_before, draw_round
 from .train.resume import restore, save
 from .train.schedule import generating_epochs
 from .train.scout import scout
-from .train.state import Begun, EpochStats, Training
+from .train.stages import Begun, EpochStats
+from .train.state import Training
+from .waiting import are_several, draws_here, from_first
 
 Told = Callable[[int, int], None]
-_PATIENCE = timedelta(days=30)  # that the others wait for the first process: a round may take long
 _FAILED = -1
-_RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID")
 _ELSEWHERE = ("train_loss", "learning_rate", "test_accuracy", "validation_accuracy", "per_class", "optimizer_steps",
               "train_seconds")  # fmt: skip
 
@@ -82,7 +79,7 @@ class ActiveGeneration:
 
         `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
         `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a scout.
-        `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `runs.open_run`.
+        `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `assembling.open_run`.
         `UserError` for anything that cannot be used, before anything is written.
         """
         recipe, out = recipe if isinstance(recipe, Recipe) else build_recipe(Path(recipe)), Path(out)
@@ -110,7 +107,7 @@ class ActiveGeneration:
                 held.close()
                 raise
         active._show(active.epoch)
-        if _are_several():
+        if are_several():
             active._agree()
         return active
 
@@ -248,7 +245,7 @@ class ActiveGeneration:
 
     def _agree(self) -> None:
         """Have the datasets of all processes at the epoch of the first one, which they wait for."""
-        if self._training is None and not _are_several():
+        if self._training is None and not are_several():
             raise UserError("this process is not the first one, by its environment, and there is no process group to hear of "
                             "the first one's images. Call torch.distributed.init_process_group before.")  # fmt: skip
         epoch, drawn = from_first(self.dataset.now)
@@ -257,39 +254,14 @@ class ActiveGeneration:
         self.dataset.at(epoch, drawn)
 
 
-def draws_here() -> bool:
-    """Whether this is the process that draws: the first one, or the only one."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank() == 0
-    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
-
-
-def _are_several() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def from_first(now: tuple[int, int]) -> tuple[int, int]:
-    """Return the first process's two numbers in every process; the others wait for them, as long as it takes."""
-    if not _are_several():
-        return now
-    told = torch.tensor(now)
-    distributed.broadcast(told, src=0, group=_waiting())
-    epoch, drawn = told.tolist()
-    return epoch, drawn
-
-
-@cache
-def _waiting() -> Any:
-    """The processes as a group of their own that waits longer than the usual minutes, and on the CPU."""
-    return distributed.new_group(backend="gloo", timeout=_PATIENCE)
-
-
 def _start_again(training: Training, begun: Begun) -> None:
     """The loop came back to a stopped round with other weights: what was drawn of it is set aside, and it is planned anew."""
     assert training.round is not None
     training.round.store.keep(begun.plan.images)
     if training.round.ledger is not None:
         training.round.ledger.keep(begun.plan.turned_down)
+    if training.allowance is not None:
+        training.allowance.take_back()  # or the losses of the weights that are gone would be those after the last round
     training.trained = training.begun = None
     save(training)
 

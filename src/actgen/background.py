@@ -8,22 +8,20 @@ that was under way goes on where the journal ends. It ends with the first proces
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from . import checkpoint
 from .errors import UserError
+from .listening import Tell, listen, open_channel
 from .lock import locked
 from .stopping import Stopped, deferred, heeded
 
@@ -31,11 +29,10 @@ if TYPE_CHECKING:  # what takes seconds to import comes when the process is boun
     from .classify.classifier import Classifier
     from .synthesis import Round
 
-Tell = Callable[..., None]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def serve(out: Path, orders: Iterator[None], tell: Tell) -> None:
+def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
     """Draw every round that is ordered for the run in folder `out`."""
     from .train.background import answer_path, order_path
 
@@ -75,9 +72,9 @@ def _open(out: Path) -> tuple[Classifier, Round, dict[str, str]]:
     """Return the classifier and the round of the run in folder `out`, and digests of what they depend on."""
     from accelerate import PartialState
 
+    from .assembling import open_classifier, open_data, open_generator, open_round
     from .data.imageset import names_digest
     from .recipe import build_recipe
-    from .runs import open_classifier, open_data, open_generator, open_round
     from .train.away import STALENESS
     from .train.background import recipe_path
 
@@ -100,19 +97,6 @@ def _refuse_other_inputs(out: Path, seen: dict[str, str], wanted: dict[str, str]
     if changed := [name for name, digest in seen.items() if wanted.get(name) != digest]:
         raise UserError(f"the second process of {out} finds another {' and other '.join(changed)} than the first. Put back "
                         "what was there when the run began.")  # fmt: skip
-
-
-def _orders() -> Iterator[None]:
-    """Return what yields for every order that arrives on stdin; the process ends when stdin closes."""
-    lines: SimpleQueue[str] = SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return (None for _ in iter(lines.get, ""))
 
 
 def _work_on(device: str) -> None:
@@ -145,15 +129,10 @@ def main() -> None:
     out, device, parent = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     _end_with(parent)
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no message
-
-    def tell(event: str, **facts: Any) -> None:
-        channel.write(json.dumps({"event": event, **facts}) + "\n")
-
+    tell = open_channel()
     try:
         with heeded((signal.SIGTERM,)):
-            orders = _orders()  # from now on it ends with stdin
+            orders = listen()  # first: from now on it ends with stdin
             _work_on(device)
             from .train.background import background_folder
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
 
 import torch
 
@@ -21,13 +20,12 @@ from .classify.evaluate import predict_pixels
 from .data.imageset import fit_square, stack_pixels
 from .diffuse.belief import believe
 from .drawing import Artist, OutOfMemory, Refusal
-from .errors import UserError
-from .guides.bank import MemoryBank
+from .errors import UserError, refuse_outside
 from .memory import is_out_of_memory
 from .opening import GuideImage
-from .presets import Drawing
 from .records import Request, Sample
 from .seeding import derive
+from .wrapping import Wrapped
 
 BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
 
@@ -49,8 +47,7 @@ class Choosing:
     def __post_init__(self) -> None:
         ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000)}
         for key, (low, high) in ranges.items():
-            if not low <= (value := getattr(self, key)) <= high:
-                raise UserError(f"choosing.{key} = {value}: allowed is {low} to {high}.")
+            refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
         if self.plausible >= self.doubt:
             raise UserError(f"choosing.plausible = {self.plausible} is not below choosing.doubt = {self.doubt}: nothing would "
                             "ever be in doubt. Give a lower one.")  # fmt: skip
@@ -83,7 +80,7 @@ class _Open:
     reason: str = ""
 
 
-class Chooser:
+class Chooser(Wrapped[Artist]):
     """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
@@ -93,48 +90,17 @@ class Chooser:
 
     def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str]) -> None:
         """`prompts`: those of all classes, in the order of the labels."""
-        self.artist, self.options, self.prompts = artist, options, prompts
-        self.refused: list[Refusal] = []
-
-    @property
-    def drawing(self) -> Drawing:
-        """The artist's settings."""
-        return self.artist.drawing
-
-    @property
-    def bank(self) -> MemoryBank:
-        """The artist's memory."""
-        return self.artist.bank
-
-    @property
-    def batch_size(self) -> int:
-        """How many candidates are drawn at a time."""
-        return self.artist.batch_size
-
-    @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        self.artist.batch_size = value
+        super().__init__(artist)
+        self.options, self.prompts = options, prompts
 
     @property
     def together(self) -> int:
         """How many requests come with one yield, at most."""
         return BATCHES * self.drawing.batch_size
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The generator's columns of the manifest."""
-        return self.artist.facts
-
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return all requests as one group."""
         return [list(requests)]
-
-    def draw(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:  # fmt: skip
-        """Yield a sample for every request but the refused ones."""
-        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
-            yield from batch
 
     def draw_batches(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,

@@ -18,6 +18,7 @@ from .cli_finetune import finetune
 from .cli_probe import probe
 from .cli_store import store
 from .errors import UserError, system_refusal
+from .launching import launch_forgotten
 from .plain import for_terminal, shortened
 from .stopping import Stopped, heeded
 
@@ -116,7 +117,7 @@ def train(
              "generation.budget": budget, "generation.on": generate_on, "seed": seed, "on_bad_image": on_bad_image}  # fmt: skip
     if dry_run and ranks.launched() > 1:
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
-    ranks.launch_forgotten()
+    launch_forgotten()
     ranks.begin()
     with agreeing.agreed():
         full = build_recipe(recipe, settings or [], flags)

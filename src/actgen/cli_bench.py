@@ -109,10 +109,11 @@ def _print_table(path: Path) -> None:
 
 
 def _dry_run(jobs: list[Job], out: Path, processes: int) -> None:
-    from .bench.drive import refuse_other_bench, unfinished
+    from .bench.drive import refuse_other_bench, refuse_unfit_arms, unfinished
     from .bench.forecast import forecast
 
     refuse_other_bench(out, jobs)
+    refuse_unfit_arms(out, jobs)
     missing = unfinished(jobs, out)
     console.print(f"{len(jobs)} runs in {escape(str(out))}, {len(missing)} of them still to do, {processes} at a time.")
     seconds = 0.0

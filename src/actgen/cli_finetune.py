@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from .errors import UserError
-from .plain import brief, for_terminal
+from .plain import for_terminal
 
 if TYPE_CHECKING:
     from .data.imageset import ImageSet
     from .finetune.scratch import Progress
 
 _DATA = "As of actgen train: a folder of class folders, fashion-mnist-mini, cifar10:DIR, hf:NAME, ..."
-_SET = ("prompts", "drawing", "generation.preset")
 
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
@@ -72,76 +71,22 @@ def finetune(
         actgen finetune --full --generator ID --data photos --out my_generator
         actgen finetune --from-scratch tiny --data photos --out my_generator
     """
-    way = _way(from_scratch, lora, full)
-    given: dict[str, Any] = {
-        "batch_size": batch_size, "learning_rate": learning_rate, "resolution": resolution, "ema": ema, "precision": precision,
+    from .finetuning import FULL, LORA, SCRATCH, Asked, open_training
+
+    given = {
+        "from_scratch": from_scratch, "lora": lora or None, "full": full or None, "generator": generator, "steps": steps,
+        "batch_size": batch_size, "learning_rate": learning_rate, "rank": rank, "alpha": alpha,
+        "text_encoder": text_encoder or None, "resolution": resolution, "ema": ema, "precision": precision,
         "gradient_checkpointing": gradient_checkpointing or None, "prior_preservation": prior_preservation,
         "prior_images": prior_images, "caption_dropout": caption_dropout, "min_snr": min_snr, "sample_every": sample_every,
+        "autoencoder_steps": autoencoder_steps, "compile": compile or None, "set": settings,
     }  # fmt: skip
-    matrices = {"rank": rank, "alpha": alpha, "text_encoder": text_encoder or None}
-    if way == "--from-scratch":
-        _refuse(way, {**given, **matrices, "generator": generator, "set": settings})
-        _show(_scratch(str(from_scratch), data, images, out, steps, autoencoder_steps, seed, on_bad_image, compile))
-        console.print(f"generator in {for_terminal(out)}")
-        return
-    _refuse(way, {"autoencoder_steps": autoencoder_steps, "compile": compile or None, **(matrices if full else {})})
-    options = {name: value for name, value in {**given, "steps": steps, "seed": seed}.items() if value is not None}
-    options["lora"] = None if full else {name: value for name, value in matrices.items() if value is not None}
-    _show(_adapted(way, generator, data, images, out, options, on_bad_image, settings or []))
-    console.print(f"{'generator' if full else 'LoRA weights'} in {for_terminal(out)}; its README.md says how to use it")
-
-
-def _way(from_scratch: str | None, lora: bool, full: bool) -> str:
-    ways = {"--from-scratch": from_scratch is not None, "--lora": lora, "--full": full}
-    chosen = [name for name, given in ways.items() if given]
-    if len(chosen) != 1:
-        raise UserError(f"finetune was given {' and '.join(chosen) or 'none'} of --from-scratch, --lora and --full. Give "
-                        "exactly one; `actgen finetune --help` shows all three.")  # fmt: skip
-    return chosen[0]
-
-
-def _refuse(way: str, others: Mapping[str, Any]) -> None:
-    if given := [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]:
-        raise UserError(
-            f"{', '.join(given)} cannot go with {way}. Leave it out; `actgen finetune --help` says what goes with it."
-        )
-
-
-def _scratch(
-    architecture: str, data: str, images: int, out: Path, steps: int | None, autoencoder_steps: int | None, seed: int,
-    on_bad_image: str | None, compile: bool,
-) -> Iterator[Progress]:  # fmt: skip
-    from .finetune.scratch import from_scratch
-
-    return from_scratch(
-        _images(data, images, on_bad_image), out, architecture=architecture, steps=steps, autoencoder_steps=autoencoder_steps,
-        seed=seed, compile=compile, source=f"{data} --images {images}" if images else data,
-    )  # fmt: skip
-
-
-def _adapted(
-    way: str, generator: str | None, data: str, images: int, out: Path, options: dict[str, Any], on_bad_image: str | None,
-    settings: list[str],
-) -> Iterator[Progress]:  # fmt: skip
-    from .data.imageset import Renamed
-    from .finetune.adapt import Adaptation, adapt
-    from .finetune.options import AdaptOptions, LoraOptions
-    from .recipe import BUNDLED, build_recipe
-    from .runs import bundled_generator
-
-    if generator is None:
-        raise UserError(f"{way} needs --generator: a diffusers folder, a hub id, or bundled.")
-    if odd := [one for one in settings if not one.strip().startswith(_SET)]:
-        raise UserError(f"--set {brief(odd[0])} is not for finetune, which reads {', '.join(_SET)} of a recipe. Leave it out.")
-    lora = None if options["lora"] is None else LoraOptions(**options["lora"])
-    chosen = AdaptOptions(**{**options, "lora": lora})
-    recipe = build_recipe(None, settings, {"generator": generator})
-    given = _images(data, images, on_bad_image)
-    names, prompts = recipe.prompts.names(given.class_names), recipe.prompts.of(given.class_names)
-    return adapt(Adaptation(
-        images=Renamed(given, names), prompts=prompts, out=out, options=chosen, drawing=recipe.drawing, name=generator,
-        generator=str(bundled_generator()) if generator == BUNDLED else generator, data=data, limit=images, settings=settings,
-    ))  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    asked = Asked(data=data, limit=images, out=out, seed=seed, options=options)
+    _show(open_training(asked, partial(_images, data, images, on_bad_image)))
+    made = {SCRATCH: "generator", LORA: "LoRA weights", FULL: "generator"}[asked.way]
+    how = "" if asked.way == SCRATCH else "; its README.md says how to use it"
+    console.print(f"{made} in {for_terminal(out)}{how}")
 
 
 def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
@@ -156,17 +101,9 @@ def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
 
 
 def _show(training: Iterator[Progress]) -> None:
-    from .cli_show import Bar
+    from .cli_show import Bars
 
-    bars: dict[str, Bar] = {}
-    try:
+    with Bars(console) as bars:
         for progress in training:
             tick = progress.tick
-            if progress.stage not in bars:
-                for bar in bars.values():
-                    bar.__exit__()
-                bars[progress.stage] = Bar(console, progress.stage, tick.steps).__enter__()
-            bars[progress.stage].at(tick.step, "" if tick.loss is None else f"loss {tick.loss:.4f}")
-    finally:
-        for bar in bars.values():
-            bar.__exit__()
+            bars.at(progress.stage, tick.step, tick.steps, "" if tick.loss is None else f"loss {tick.loss:.4f}")

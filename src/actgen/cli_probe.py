@@ -46,7 +46,7 @@ def probe(
     Each candidate draws the same number of images from the same seeds. They are compared with training images that no
     classifier here has seen; test images are never looked at.
     """
-    from .cli_show import Bar
+    from .cli_show import Bars
     from .probe.asked import Probe
     from .probe.candidates import parse_candidates
     from .probe.drive import probe as measure
@@ -59,20 +59,8 @@ def probe(
     asked = Probe(data=data, candidates=candidates, learner=make_learner(data, settings or [], model, seed), count=count,
                   seed=seed, classifier=classifier, clip=clip or "", inception=fid == INCEPTION, train=train,
                   on_bad_image=on_bad_image)  # fmt: skip
-    bars: dict[str, Bar] = {}
-
-    def told(what: str, done: int, of: int) -> None:
-        if what not in bars:
-            for bar in bars.values():
-                bar.__exit__()
-            bars[what] = Bar(console, for_terminal(what), of).__enter__()
-        bars[what].at(done)
-
-    try:
-        found = measure(asked, out, told)
-    finally:
-        for bar in bars.values():
-            bar.__exit__()
+    with Bars(console) as bars:
+        found = measure(asked, out, lambda what, done, of: bars.at(for_terminal(what), done, of))
     _show(found, out)
 
 

@@ -15,7 +15,7 @@ from .estimating import Estimate
 from .plain import for_terminal
 from .recipe import Recipe, to_toml
 from .redraw import Redrawn
-from .train.state import EpochStats
+from .train.stages import EpochStats
 
 
 def _progress(console: Console) -> Progress:
@@ -47,6 +47,27 @@ class Bar:
     def of(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done, where the total is known only now."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+class Bars:
+    """A bar for every part of a work, each of which ends when the next one begins."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._bars = console, dict[str, Bar]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.__exit__()
+
+    def at(self, part: str, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of the `total` of a part are done."""
+        if part not in self._bars:
+            self.__exit__()
+            self._bars[part] = Bar(self._console, part, total).__enter__()
+        self._bars[part].at(done, note)
 
 
 class RunBars:

@@ -10,14 +10,14 @@ import torch
 
 from .classify.classifier import Classifier
 from .data.imageset import fit_square
-from .drawing import Refusal
+from .drawing import Draws, Refusal
 from .guides.bank import MemoryBank
 from .opening import GuideImage
 from .presets import Drawing
 from .records import Request, Sample
 
 
-class Copyist:
+class Copyist(Draws):
     """Copies the real images that requests name, fitted to `image_size` pixels."""
 
     def __init__(self, image_size: int) -> None:
@@ -26,25 +26,9 @@ class Copyist:
         self.refused: list[Refusal] = []
 
     @property
-    def together(self) -> int:
-        """How many requests come with one yield, at most."""
-        return self.batch_size
-
-    @property
     def facts(self) -> dict[str, Any]:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
-
-    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """Return all requests as one group."""
-        return [list(requests)]
-
-    def draw(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:  # fmt: skip
-        """Yield a copy for every request."""
-        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
-            yield from batch
 
     def draw_batches(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from . import checkpoint
+from .assembling import open_data, open_run
 from .errors import UserError, refuse_file
 from .recipe import Recipe
 from .report.html import write_report
-from .runs import SHOWN, Told, open_data, open_run, run
-from .train.state import EpochStats
+from .runs import SHOWN, Told, run
+from .train.stages import EpochStats
 
 ARMS = ("none", "text-only", "actgen")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -42,50 +43,49 @@ class OutOfMemory(UserError):
 
 
 class Draws(Protocol):
-    """What a round asks of whoever draws: `Artist`, or `Copyist` for the control that draws nothing new."""
+    """What a round asks of whoever draws: `Artist`, `Copyist` for the control that draws nothing new, or one around these.
 
+    `drawing` are the settings of its drawings, `bank` what it remembers of earlier ones; `batch_size` are drawn at a time.
+    """
+
+    drawing: Drawing
+    bank: MemoryBank
     batch_size: int
     refused: list[Refusal]
 
     @property
-    def drawing(self) -> Drawing:
-        """The settings of its drawings."""
-        ...
-
-    @property
-    def bank(self) -> MemoryBank:
-        """What it remembers of earlier drawings."""
-        ...
-
-    @property
     def together(self) -> int:
         """How many requests come with one yield of `draw_batches`, at most."""
-        ...
+        return self.batch_size
 
     @property
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What a picture depends on beside its request and the drawing."""
-        ...
+        """What a picture depends on beside its request and the drawing: the generator's columns of the manifest."""
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests in the order of drawing; those of one group may share a batch."""
-        ...
+        return [list(requests)]
 
     def draw(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:  # fmt: skip
-        """Yield a sample for every request but the refused ones."""
-        ...
+        """Yield a sample for every request but the refused ones.
 
+        `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
+        """
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    @abstractmethod
     def draw_batches(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:  # fmt: skip
         """Yield the samples of one batch after the other; `done` are the keys of batches that were drawn already."""
-        ...
 
 
-class Artist:
+class Artist(Draws):
     """Draws requests with a backbone. Holds the memory bank; the caller adds to it (`synthesis.py`).
 
     `batch_size` starts as the drawing's and is halved when memory does not suffice; `refused` are requests that gave no
@@ -106,11 +106,6 @@ class Artist:
     ) -> Artist:  # fmt: skip
         """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
         return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
-
-    @property
-    def together(self) -> int:
-        """How many requests come with one yield, at most."""
-        return self.batch_size
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -134,16 +129,6 @@ class Artist:
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests by the guides that act on them."""
         return list(_by_kind(Opener(self.backbone, self.drawing, self.bank), requests).values())
-
-    def draw(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:  # fmt: skip
-        """Yield a sample for every request but the refused ones; requests with the same acting guides share a batch.
-
-        `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
-        """
-        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
-            yield from batch
 
     def draw_batches(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,

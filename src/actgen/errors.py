@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+
+from .plain import brief
 
 
 class UserError(ValueError):
     """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
+
+
+def refuse_unknown(given: str, value: str, allowed: Collection[str]) -> None:
+    """Raise `UserError` if `value` is none of the `allowed`; `given` is what stands before it: "a.b =" or "--flag"."""
+    if value not in allowed:
+        raise UserError(f"{given} {brief(value)} is unknown; allowed: {', '.join(allowed)}.")
+
+
+def refuse_outside(given: str, value: float | None, low: float, high: float) -> None:
+    """Raise `UserError` for a number that is not in [low, high]; None was not given."""
+    if value is not None and not low <= value <= high:
+        raise UserError(f"{given} {brief(value)}: allowed is {low:g} to {high:g}.")
 
 
 def refuse_file(out: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .assembling import open_run
 from .borrowing import frozen
 from .choosing import Chooser
 from .class_prompts import worded
@@ -15,7 +16,6 @@ from .data.mixture import Mixture
 from .drawing import Artist, Draws
 from .recipe import Recipe
 from .records import Mistake, Progress, Request, Sample, Source
-from .runs import open_run
 from .strategies.base import BEFORE
 from .synthesis import Round
 from .train.loop import steps_per_epoch, train_epoch

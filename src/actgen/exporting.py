@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from .assembling import open_data
 from .data.evaluation import TEST
 from .data.exporting import Split, export
 from .data.sources import RealData, load_data
 from .data.store import Store, refuse_no_store
 from .errors import UserError
 from .recipe import build_recipe
-from .runs import open_data
 
 Told = Callable[[int, int], None]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from .assembling import open_generator
 from .class_prompts import worded
 from .data.store import Store, refuse_other_folder
 from .drawing import Artist
@@ -17,7 +18,6 @@ from .lock import locked, refuse_in_use
 from .plain import brief, is_storable, visible
 from .recipe import Recipe
 from .records import Progress, Request
-from .runs import open_generator
 from .strategies.text_only import TextOnly
 
 

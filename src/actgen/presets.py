@@ -10,7 +10,7 @@ from typing import Any
 
 from .diffuse.denoise import FreeGuidance
 from .diffuse.schedulers import AUTO, NAMES
-from .errors import UserError
+from .errors import refuse_unknown
 from .guides.entropy import EntropyGuidance
 from .guides.image import ImageGuidance
 from .guides.text import TextGuidance
@@ -41,10 +41,8 @@ class Drawing:
     entropy: EntropyGuidance = field(default_factory=EntropyGuidance)
 
     def __post_init__(self) -> None:
-        if self.previous not in PREVIOUS:
-            raise UserError(f"drawing.previous = {self.previous!r} is unknown; allowed: {', '.join(PREVIOUS)}.")
-        if self.scheduler not in (AUTO, *NAMES):
-            raise UserError(f"drawing.scheduler = {self.scheduler!r} is unknown; allowed: {', '.join((AUTO, *NAMES))}.")
+        refuse_unknown("drawing.previous =", self.previous, PREVIOUS)
+        refuse_unknown("drawing.scheduler =", self.scheduler, (AUTO, *NAMES))
 
     @property
     def free_guidance(self) -> FreeGuidance:

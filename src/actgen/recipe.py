@@ -22,7 +22,7 @@ from .classify.mining import Mining
 from .data.bad_images import ON_BAD_IMAGE
 from .data.evaluation import Evaluation
 from .diffuse.loading import Loading
-from .errors import UserError
+from .errors import UserError, refuse_outside
 from .filters.options import Filters
 from .plain import LONGEST, brief, is_storable, read_text, shown, visible
 from .presets import PRESETS, Drawing
@@ -259,8 +259,7 @@ def _check_ranges(recipe: Recipe) -> None:
         value: Any = recipe
         for part in key.split("."):
             value = getattr(value, part)
-        if not low <= value <= high:
-            raise UserError(f"{key} = {brief(value)}: allowed is {low:g} to {high:g}.")
+        refuse_outside(f"{key} =", value, low, high)
     for key, allowed in (("epoch_length", EPOCH_LENGTHS), ("precision", PRECISIONS)):
         if (value := getattr(recipe.training, key)) not in allowed:
             raise UserError(f"training.{key} = {brief(value)}: allowed are {', '.join(allowed)}.")

@@ -18,6 +18,7 @@ import torch
 from accelerate import PartialState
 from PIL import Image
 
+from .assembling import open_generator
 from .borrowing import frozen
 from .data.chain import CHAIN
 from .data.decoding import read_image
@@ -35,7 +36,6 @@ from .presets import Drawing
 from .recipe import fill
 from .records import Request, Sample, Source
 from .revisit import Revisit
-from .runs import open_generator
 from .strategies.again import attempt_of
 from .synthesis import look_at_classifier
 

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import PartialState
 from PIL import Image
 
+from .assembling import open_classifier, open_data
 from .classify.classifier import Classifier
 from .data.imageset import ImageSet
 from .data.rounds import RoundFiles
@@ -19,7 +20,6 @@ from .guides.bank import MemoryBank
 from .presets import Drawing
 from .recipe import Recipe, build_recipe
 from .records import Request
-from .runs import open_classifier, open_data
 from .synthesis import look_at_classifier
 
 

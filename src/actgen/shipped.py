@@ -1,4 +1,4 @@
-"""The recipes that come with the package."""
+"""What comes with the package: a generator and recipes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from importlib import resources
 from pathlib import Path
 
 from .errors import UserError
+
+
+def bundled_generator() -> Path:
+    """Return the folder of the generator that comes with the package (Fashion-MNIST, 32 pixels)."""
+    return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-generator"))
 
 
 def recipes_folder() -> Path:

@@ -20,58 +20,16 @@ from . import agreeing, ranks, stopping
 from .classify.classifier import Classifier
 from .drawing import Draws, Refusal
 from .errors import UserError
-from .guides.bank import MemoryBank
 from .opening import GuideImage
-from .presets import Drawing
 from .records import Request, Sample
+from .wrapping import Wrapped
 
 
-class Spread:
-    """The artists of all ranks as one; `artist` is this rank's."""
+class Spread(Wrapped[Draws]):
+    """The artists of all ranks as one; `artist` is this rank's.
 
-    def __init__(self, artist: Draws) -> None:
-        self.artist = artist
-        self.refused: list[Refusal] = []
-
-    @property
-    def drawing(self) -> Drawing:
-        """The artist's settings."""
-        return self.artist.drawing
-
-    @property
-    def bank(self) -> MemoryBank:
-        """The artist's memory; `leading` and `follow` keep those of all ranks equal."""
-        return self.artist.bank
-
-    @property
-    def batch_size(self) -> int:
-        """How many are drawn at a time on each rank: as many as fit into the memory of every one."""
-        return self.artist.batch_size
-
-    @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        self.artist.batch_size = value
-
-    @property
-    def together(self) -> int:
-        """How many requests come with one yield, at most."""
-        return self.artist.together
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The generator's columns of the manifest."""
-        return self.artist.facts
-
-    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """Return the requests that may share a batch."""
-        return self.artist.groups(requests)
-
-    def draw(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:  # fmt: skip
-        """Yield a sample for every request but the refused ones."""
-        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
-            yield from batch
+    `batch_size` is what fits into the memory of every rank; `leading` and `follow` keep the memories (`bank`) of all equal.
+    """
 
     def draw_batches(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None,

@@ -119,6 +119,37 @@ def test_data_that_cannot_be_used_stop_all_runs_with_one_message(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_arms_that_do_not_fit_are_all_named_before_anything_runs(
+    bench_recipe: Path, refuse: Refuse, tmp_path: Path, more: Sequence[str]
+) -> None:
+    arms = ["none", "text-only", "class-conditional", "oversample", "selective"]  # the first two could draw beside the training
+    settings = ["--set", "generation.on=cpu", "--set", "training.epochs=4"]
+    said = refuse(*command(bench_recipe, tmp_path / "bench", *settings, *more, arms=arms))
+    assert "digits class-conditional cannot be: generation.on = 'cpu': class-conditional draws before the training" in said
+    assert "digits oversample cannot be: generation.on = 'cpu': oversample draws nothing new" in said
+    assert "digits selective cannot be" in said
+    assert "digits text-only" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bench_has_one_gpu_a_process(
+    bench_recipe: Path, refuse: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    settings = ["--set", "generation.on=cuda:1", "--set", "training.epochs=4"]
+    said = refuse(*command(bench_recipe, tmp_path / "bench", *settings, arms=["none", "text-only"]))
+    assert "digits text-only cannot be: generation.on = 'cuda:1': a run here sees 1 GPUs" in said
+
+
+def test_a_finished_arm_need_not_fit(benched: Path, bench_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("no")
+
+    monkeypatch.setattr("actgen.bench.drive.refuse_unfit", fail)
+    assert call(command(bench_recipe, benched))[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from actgen.assembling import open_generator
 from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.belief import CLEAREST, NOISIEST, believe, level_timesteps
@@ -16,7 +17,6 @@ from actgen.drawing import Artist
 from actgen.presets import PRESETS
 from actgen.prompts import class_prompt
 from actgen.records import Progress
-from actgen.runs import open_generator
 from actgen.strategies.text_only import TextOnly
 
 from .drawing_parts import state_of

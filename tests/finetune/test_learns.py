@@ -25,8 +25,8 @@ from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.presets import PRESETS
 from actgen.prompts import class_prompt
 from actgen.records import Progress
-from actgen.runs import bundled_generator
 from actgen.seeding import generator
+from actgen.shipped import bundled_generator
 from actgen.strategies.text_only import TextOnly
 from tests.diffuse.families import FAMILIES
 from tests.finetune.coloured import PROMPTS, coloured

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from actgen.assembling import open_run
 from actgen.cli import app
 from actgen.recipe import build_recipe
-from actgen.runs import open_run
 from actgen.train.loop import fit
 from tests.conftest import read_lines
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
 from actgen import checkpoint
+from actgen.assembling import open_classifier, open_data
 from actgen.classify.classifier import Classifier
 from actgen.recipe import Recipe
-from actgen.runs import open_classifier, open_data, run
-from actgen.train.state import EpochStats
+from actgen.runs import run
+from actgen.train.stages import EpochStats
 from tests.conftest import read_lines, tree, without_times
 
 EPOCHS, IMAGES = 4, 12  # drawn in two rounds

@@ -66,26 +66,53 @@ def test_a_loop_that_saved_its_epoch_before_the_round_makes_up_for_it(trained: T
     assert_same_images(trained.out, tmp_path)
 
 
-@pytest.mark.parametrize("weights", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_done_anew_if_not(
-    trained: Trained, tmp_path: Path, weights: int
-) -> None:
-    some = fine_grained(trained)
-    with opened(some, tmp_path / "whole") as active:
+def two_rounds(some: Trained, out: Path, weights: int) -> None:
+    """Do a round, and another one with the weights of this epoch."""
+    with opened(some, out) as active:
         advance(active, some, 0, 1)
         active.classifier.load_state_dict(some.weights[weights])
         active.after_epoch(1)
-    with opened(some, tmp_path / "stopped") as active:
+
+
+def stopped_in_the_second(some: Trained, out: Path) -> None:
+    """Do a round, and begin another one."""
+    with opened(some, out) as active:
         advance(active, some, 0, 1)
         active.classifier.load_state_dict(some.weights[1])
         with pytest.raises(Stopped), stop_within_the_second_round():
             active.after_epoch(1)
         with pytest.raises(UserError, match="let go of"):
             active.after_epoch(1)
+
+
+@pytest.mark.parametrize("weights", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_stopped_round_goes_on_if_the_loop_comes_back_with_its_weights_and_is_done_anew_if_not(
+    trained: Trained, tmp_path: Path, weights: int
+) -> None:
+    some = fine_grained(trained)
+    two_rounds(some, tmp_path / "whole", weights)
+    stopped_in_the_second(some, tmp_path / "stopped")
     with opened(some, tmp_path / "stopped") as active:
         active.begin(1)
         active.classifier.load_state_dict(some.weights[weights])
         active.after_epoch(1)
+    assert_same_images(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_the_budget_by_class_knows_nothing_of_weights_that_a_stopped_round_was_begun_with(
+    trained: Trained, tmp_path: Path
+) -> None:
+    some = fine_grained(trained)
+    some = replace(some, recipe=replace(some.recipe, generation=replace(some.recipe.generation, shift_budget=True)))
+    two_rounds(some, tmp_path / "whole", 2)
+    stopped_in_the_second(some, tmp_path / "stopped")
+    with opened(some, tmp_path / "stopped") as active:
+        active.classifier.load_state_dict(some.weights[2])
+        active.after_epoch(1)
+    states = [checkpoint.load(tmp_path / name / "checkpoints" / "0000002-0-ready.pt") for name in ("whole", "stopped")]
+    whole, stopped = [state["parts"]["allowance"] for state in states if state is not None]
+    assert len(whole["history"]) == 1
+    assert stopped == whole
     assert_same_images(tmp_path / "whole", tmp_path / "stopped")
 
 
@@ -189,7 +216,7 @@ TWO = """
 import sys, torch
 from torch import distributed
 from actgen.active import ActiveGeneration
-from actgen.runs import open_classifier, open_data
+from actgen.assembling import open_classifier, open_data
 from actgen.recipe import build_recipe
 from pathlib import Path
 rank, port, recipe, out, weights = int(sys.argv[1]), *sys.argv[2:]

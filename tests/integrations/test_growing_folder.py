@@ -12,13 +12,13 @@ from timm.data import create_dataset
 from torchvision.datasets import ImageFolder
 
 from actgen.active import ActiveGeneration
+from actgen.assembling import open_data
 from actgen.classify.classifier import create_classifier
 from actgen.data.imageset import Renamed, Subset
 from actgen.data.sources import load_data
 from actgen.errors import UserError
 from actgen.integrations.growing_folder import LINKS, GrowingFolder, class_folder, file_of
 from actgen.recipe import build_recipe
-from actgen.runs import open_data
 from tests.conftest import CLASSES, TEST_IMAGES, TRAIN_IMAGES, tree
 from tests.integrations.conftest import IMAGES, Trained
 

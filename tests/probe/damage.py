@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
-from actgen.runs import bundled_generator
+from actgen.shipped import bundled_generator
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SWAPPED = (("trouser", "bag"), ("pullover", "sandal"), ("dress", "sneaker"))

@@ -114,6 +114,21 @@ def test_what_is_noted_is_what_came_since() -> None:
     assert allowance.shares == class_shares(allowance.history, CLASSES)
 
 
+def test_a_look_that_is_taken_back_was_never_there() -> None:
+    allowance, other = Allowance(CLASSES), Allowance(CLASSES)
+    other.take_back()  # nothing to take back
+    for one in (allowance, other):
+        one.note([1.0] * CLASSES, [0] * CLASSES, [0] * CLASSES)
+    other.note([0.7] * CLASSES, [20] * CLASSES, [20] * CLASSES)
+    again = Allowance(CLASSES)
+    again.load_state_dict(other.state_dict())
+    again.take_back()
+    for one in (allowance, again):
+        one.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)
+    assert allowance.history == [outcome()]
+    assert vars(again) == vars(allowance)
+
+
 def test_an_allowance_survives_a_stop() -> None:
     allowance, again = Allowance(CLASSES), Allowance(CLASSES)
     for number in range(3):

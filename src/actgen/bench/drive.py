@@ -15,11 +15,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .. import checkpoint
 from ..errors import UserError, refuse_file
 from ..lock import is_unused, locked
 from ..recipe import Recipe, build_recipe, flat
 from ..report.html import write_page
+from ..unfit import refuse_unfit
 from .fairness import refuse_unfair
 from .page import render, write_figures
 from .plan import Job
@@ -33,6 +36,7 @@ FAILURES, PAGE = "failures.jsonl", "bench.html"
 def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
     """Do what is missing of `jobs` in folder `out` and return what failed; finished runs are not done again."""
     refuse_other_bench(out, jobs)
+    refuse_unfit_arms(out, jobs)
     with locked(out):
         checkpoint.make_folder(out / "runs")
         try:
@@ -90,6 +94,18 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
         if held.exists() and (changed := list(_changed(build_recipe(held), job.recipe))):
             raise UserError(f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another "
                             "--out, or the same settings to continue.")  # fmt: skip
+
+
+def refuse_unfit_arms(out: Path, jobs: Sequence[Job]) -> None:
+    """Raise `UserError` that names every arm of which a missing run cannot be done, with the reason of the first."""
+    gpus, reasons = min(1, torch.cuda.device_count()), dict[str, str]()  # a process of a bench has one GPU (`pool.py`)
+    for job in unfinished(jobs, out):
+        try:
+            refuse_unfit(job.recipe, gpus)
+        except UserError as error:
+            reasons.setdefault(f"{job.name} {job.arm}", str(error))
+    if reasons:
+        raise UserError("nothing was run: " + " ".join(f"{arm} cannot be: {reason}" for arm, reason in reasons.items()))
 
 
 def _changed(held: Recipe, wanted: Recipe) -> Iterator[str]:

@@ -7,36 +7,33 @@ whole at any time, and continues from there.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import torch
 from accelerate import PartialState
 
 from .. import checkpoint
+from ..assembling import open_data, open_generator
 from ..data.evaluation import TEST
 from ..data.sources import RealData, load_data
 from ..diffuse.backbone import Backbone
 from ..diffuse.loading import Loading
 from ..errors import UserError
+from ..listening import Tell, listen, open_channel
 from ..recipe import Recipe
-from ..runs import open_data, open_generator, run
-from ..train.state import EpochStats
+from ..runs import run
+from ..train.stages import EpochStats
 from .plan import Job
 from .rows import RESULT, make_row
-
-Tell = Callable[..., None]
 
 
 def do(job: Job, out: Path, tell: Tell) -> None:
@@ -115,33 +112,14 @@ def _one_line(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
-def _listen() -> Iterator[Job]:
-    """Yield the jobs that arrive on stdin; end the process when it closes."""
-    lines: SimpleQueue[str] = SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        yield Job.from_line(lines.get())
-
-
 def main() -> None:
     """Serve the process that started this one; `argv`: the bench's folder and the number of threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
     out, threads = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no message
-
-    def tell(event: str, **facts: Any) -> None:
-        channel.write(json.dumps({"event": event, **facts}) + "\n")
-
-    serve(_listen(), out, tell)
+    tell = open_channel()
+    serve((Job.from_line(line) for line in listen()), out, tell)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, refuse_unknown
 from ..records import Mistake, Source
 from .evaluate import Predictions
 
@@ -44,8 +44,7 @@ class Mining:
 
     def __post_init__(self) -> None:
         for name, allowed in (("pool", POOLS), ("by", CRITERIA)):
-            if (value := getattr(self, name)) not in allowed:
-                raise UserError(f"mining.{name} = {value!r} is unknown; allowed: {', '.join(allowed)}.")
+            refuse_unknown(f"mining.{name} =", getattr(self, name), allowed)
         if not 0 <= self.share <= 1:
             raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
         if self.per_class < 0:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import UserError
-from ..plain import brief
+from ..errors import UserError, refuse_unknown
 
 ON_BAD_IMAGE = ("refuse", "skip")
 _HINT = "--on-bad-image skip leaves such files out."
@@ -20,8 +19,7 @@ class BadImages:
     found: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.on_bad_image not in ON_BAD_IMAGE:
-            raise UserError(f"on_bad_image = {brief(self.on_bad_image)} is unknown; allowed: {', '.join(ON_BAD_IMAGE)}.")
+        refuse_unknown("on_bad_image =", self.on_bad_image, ON_BAD_IMAGE)
 
     @property
     def skips(self) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..errors import UserError
+from ..errors import UserError, refuse_unknown
 from ..seeding import derive, permutation
 from .imageset import ImageSet, Subset
 from .sources import RealData, load_data
@@ -30,8 +30,7 @@ class Evaluation:
     most: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.on not in KINDS:
-            raise UserError(f"evaluation.on = {self.on!r} is unknown; allowed: {', '.join(KINDS)}.")
+        refuse_unknown("evaluation.on =", self.on, KINDS)
 
 
 def choose_images(data: RealData, evaluation: Evaluation, seed: int) -> RealData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UserError
+from ..errors import refuse_outside, refuse_unknown
 
 OFF, TOP_K, PROBABILITY = "off", "top-k", "probability"
 RULES = (OFF, TOP_K, PROBABILITY)
@@ -45,11 +45,9 @@ class Filters:
     keep_refused: bool = False
 
     def __post_init__(self) -> None:
-        if self.consistency not in RULES:
-            raise UserError(f"filters.consistency = {self.consistency!r} is unknown; allowed: {', '.join(RULES)}.")
+        refuse_unknown("filters.consistency =", self.consistency, RULES)
         for name, (low, high) in _RANGES.items():
-            if not low <= (value := getattr(self, name)) <= high:
-                raise UserError(f"filters.{name} = {value:g}: allowed is {low:g} to {high:g}.")
+            refuse_outside(f"filters.{name} =", getattr(self, name), low, high)
 
 
 _RANGES: dict[str, tuple[float, float]] = {

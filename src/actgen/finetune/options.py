@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..errors import UserError
-from ..plain import brief
+from ..errors import refuse_outside, refuse_unknown
 from .optimise import Schedule
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -61,8 +60,7 @@ class AdaptOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UserError(f"--precision {brief(self.precision)} is unknown; allowed: {', '.join(PRECISIONS)}.")
+        refuse_unknown("--precision", self.precision, PRECISIONS)
         for name, (low, high) in _RANGES.items():
             refuse_outside(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
 
@@ -83,12 +81,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "prior_preservation": (0, 1e3), "prior_images": (1, 1e7), "caption_dropout": (0, 1), "min_snr": (0, 1e6),
     "sample_every": (0, 1e9), "seed": (0, 2**62),
 }  # fmt: skip
-
-
-def refuse_outside(flag: str, value: float | None, low: float, high: float) -> None:
-    """Raise `UserError` for a number that is not in [low, high]."""
-    if value is not None and not low <= value <= high:
-        raise UserError(f"{flag} {value:g} is out of range; allowed is {low:g} to {high:g}.")
 
 
 def as_flags(options: AdaptOptions) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 
 from ..classify.small_cnn import SmallCNN
 from ..data.imageset import ImageSet, to_pixels
-from ..errors import UserError, refuse_file
+from ..errors import UserError, refuse_file, refuse_unknown
 from ..lock import locked
 from ..seeding import derive
 from . import tiny
@@ -50,8 +50,7 @@ def from_scratch(
     autoencoder_steps: int | None = None, seed: int = 0, source: str = "DATA", compile: bool = False,
 ) -> Iterator[Progress]:  # fmt: skip
     """Check the request, then train with the default configuration and these numbers of steps (see `train_from_scratch`)."""
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"--from-scratch {architecture!r} is unknown; allowed: {', '.join(ARCHITECTURES)}.")
+    refuse_unknown("--from-scratch", architecture, ARCHITECTURES)
     refuse_file(out)
     if out.exists():
         raise UserError(f"--out {out} exists already. Choose a new folder, or remove it to train again.")

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..diffuse.denoise import Step
 from ..diffuse.walk import Walk
-from ..errors import UserError
+from ..errors import UserError, refuse_unknown
 
 MASKS = ("unit", "cumulative", "none")
 LARGEST_OFFSET = 1e9
@@ -48,8 +48,7 @@ class ImageGuidance:
     mask_stop: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.mask not in MASKS:
-            raise UserError(f"drawing.image.mask = {self.mask!r} is unknown; allowed: {', '.join(MASKS)}.")
+        refuse_unknown("drawing.image.mask =", self.mask, MASKS)
         if not self.softness > 0:
             raise UserError(f"drawing.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):

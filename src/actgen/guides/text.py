@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..diffuse.denoise import Step
-from ..errors import UserError
+from ..errors import refuse_unknown
 from . import losses
 
 NORMS = ("image", "token-columns")
@@ -49,10 +49,8 @@ class TextGuidance:
     double_mapped: bool = False
 
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise UserError(f"drawing.text.norm = {self.norm!r} is unknown; allowed: {', '.join(NORMS)}.")
-        if self.contrast_in not in SPACES:
-            raise UserError(f"drawing.text.contrast_in = {self.contrast_in!r} is unknown; allowed: {', '.join(SPACES)}.")
+        refuse_unknown("drawing.text.norm =", self.norm, NORMS)
+        refuse_unknown("drawing.text.contrast_in =", self.contrast_in, SPACES)
 
 
 class BoundText:

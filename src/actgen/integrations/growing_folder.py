@@ -23,10 +23,11 @@ from typing import Any
 from torch import nn
 
 from .. import checkpoint
-from ..active import ActiveGeneration, draws_here, from_first
+from ..active import ActiveGeneration
 from ..data.folder import FolderImages
 from ..data.imageset import ImageSet, Renamed, Subset
-from ..errors import UserError, refuse_file
+from ..errors import UserError, refuse_file, refuse_unknown
+from ..waiting import draws_here, from_first
 
 MARK = "growing.json"
 LINKS = ("symlink", "hardlink", "copy")
@@ -61,8 +62,7 @@ class GrowingFolder:
     def __init__(self, active: ActiveGeneration, folder: str | Path, *, links: str = "symlink") -> None:
         """`UserError` for a folder that holds something else, or the images of another run."""
         self.active, self.folder, self.links = active, Path(folder), links
-        if links not in LINKS:
-            raise UserError(f"links = {links!r} is unknown; allowed: {', '.join(LINKS)}.")
+        refuse_unknown("links =", links, LINKS)
         _refuse_other(self.folder, self._store)
 
     @property

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..assembling import open_classifier
 from ..classify.classifier import Classifier
 from ..classify.evaluate import describe_pixels, predict_pixels
 from ..data.evaluation import VALIDATION, Evaluation
@@ -24,7 +25,7 @@ from ..errors import UserError
 from ..plain import first_line
 from ..recipe import Recipe, build_recipe
 from ..report.values import as_object, read_object
-from ..runs import open_classifier, run
+from ..runs import run
 from .candidates import OF_CLASSIFIER
 
 STEPS = 400

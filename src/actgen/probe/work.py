@@ -13,6 +13,7 @@ from typing import Any
 from accelerate import PartialState
 
 from .. import checkpoint
+from ..assembling import open_generator
 from ..class_prompts import worded
 from ..classify.classifier import Classifier
 from ..data.imageset import ImageSet, Subset, names_digest
@@ -26,7 +27,6 @@ from ..filters.thumbnails import Album
 from ..generating import draw_missing
 from ..records import Progress, Request
 from ..report.values import read_object
-from ..runs import open_generator
 from ..strategies.text_only import TextOnly
 from .asked import Probe, short_digest
 from .candidates import Candidate

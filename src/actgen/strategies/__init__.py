@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import UserError
+from ..errors import refuse_unknown
 from .actgen import ActGen
 from .attentive import Attentive, AttentiveContrastive
 from .base import Strategy
@@ -28,7 +28,6 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 def create_strategy(name: str, *, curriculum: bool = True) -> Strategy:
     """Return the strategy called `name`; `UserError` that lists the names if there is none. `curriculum`: see `guided.py`."""
-    if name not in STRATEGIES:
-        raise UserError(f"--strategy {name!r} is unknown; allowed: {', '.join(STRATEGIES)}.")
+    refuse_unknown("--strategy", name, STRATEGIES)
     part = STRATEGIES[name]
     return part(curriculum) if issubclass(part, Guided) else part()

@@ -35,20 +35,27 @@ class Outcome:
 
 
 class Allowance:
-    """What the rounds so far came to; told at every look, before the next round is planned."""
+    """What the rounds so far came to; told at every look, before the next round is planned. `before`: without the last look."""
 
     def __init__(self, classes: int) -> None:
         self.history: list[Outcome] = []
         self.losses: tuple[float, ...] | None = None
         self.drawn = self.kept = (0,) * classes
+        self.before: dict[str, Any] | None = None
 
     def note(self, losses_K: Sequence[float], drawn_K: Sequence[int], kept_K: Sequence[int]) -> None:
         """Take the mean losses of the classes now, and how many images of each were drawn and kept since the start."""
+        self.before = self._known()
         drawn, kept = _minus(drawn_K, self.drawn), _minus(kept_K, self.kept)
         if self.losses is not None and any(drawn):
             self.history.append(Outcome(drawn=drawn, kept=kept, loss_before=self.losses, loss_after=tuple(losses_K)))
             del self.history[:-REMEMBERED]
         self.losses, self.drawn, self.kept = tuple(losses_K), tuple(drawn_K), tuple(kept_K)
+
+    def take_back(self) -> None:
+        """Forget the last look, once: its round is planned anew."""
+        if self.before is not None:
+            self.load_state_dict(self.before)
 
     @property
     def shares(self) -> list[float] | None:
@@ -57,12 +64,17 @@ class Allowance:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {**vars(self), "history": [asdict(outcome) for outcome in self.history]}
+        return {**self._known(), "before": self.before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self.history = [Outcome(**one) for one in state["history"]]
         self.losses, self.drawn, self.kept = state["losses"], state["drawn"], state["kept"]
+        self.before = state.get("before")
+
+    def _known(self) -> dict[str, Any]:
+        history = [asdict(outcome) for outcome in self.history]
+        return {"history": history, "losses": self.losses, "drawn": self.drawn, "kept": self.kept}
 
 
 def ration(requests: Sequence[Request], shares: Sequence[float], budget: int) -> list[Request]:

@@ -19,7 +19,8 @@ from ..presets import Drawing
 from ..records import Request, Sample
 from .background import Told
 from .resume import save
-from .state import Away, Begun, Training
+from .stages import Away, Begun
+from .state import Training
 
 STALENESS = 1
 """Epochs between the classifier that a round is drawn for and the first that trains on it, beyond those of the same process.

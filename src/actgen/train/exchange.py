@@ -18,7 +18,8 @@ from ..borrowing import frozen
 from ..checkpoint import make_folder
 from ..records import Snapshot
 from ..spreading import Spread
-from .state import Begun, Training
+from .stages import Begun
+from .state import Training
 
 TOGETHER = 64  # pictures in a message
 

@@ -37,7 +37,8 @@ from .part import own_part
 from .random_states import get_random, set_random
 from .resume import restore, save
 from .schedule import learning_rate, schedule_position
-from .state import Begun, EpochStats, Training, Within
+from .stages import Begun, EpochStats, Within
+from .state import Training
 
 
 def fit(

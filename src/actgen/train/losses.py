@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import UserError
+from ..errors import refuse_unknown
 
 NAMES = ("cross-entropy", "focal")
 
@@ -22,8 +22,7 @@ class Loss:
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise UserError(f"training.loss.name = {self.name!r} is unknown; allowed: {', '.join(NAMES)}.")
+        refuse_unknown("training.loss.name =", self.name, NAMES)
 
     def __call__(self, logits_BK: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return the mean over the batch in nats. `targets`: labels [B], or probabilities [B, K]."""

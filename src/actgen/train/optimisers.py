@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, refuse_unknown
 
 NAMES = ("sgd", "adamw")
 
@@ -29,8 +29,7 @@ class OptimizerOptions:
     decay_all: bool = True
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise UserError(f"training.optimizer.name = {self.name!r} is unknown; allowed: {', '.join(NAMES)}.")
+        refuse_unknown("training.optimizer.name =", self.name, NAMES)
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise UserError(
                 "training.optimizer.nesterov needs momentum: set training.optimizer.nesterov=false with momentum 0."

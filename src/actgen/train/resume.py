@@ -22,7 +22,8 @@ from ..data.imageset import names_digest
 from ..errors import UserError
 from ..filters.leakage import refuse_leaks
 from . import exchange
-from .state import Away, Begun, EpochStats, Training, Within
+from .stages import Away, Begun, EpochStats, Within
+from .state import Training
 
 _TRAINING = "1-training"
 _log = logging.getLogger(__name__)

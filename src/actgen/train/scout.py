@@ -23,7 +23,8 @@ from ..classify.mining import Mining
 from ..seeding import derive
 from .loop import train_epoch
 from .running import RunningLosses
-from .state import Scouted, Training
+from .stages import Scouted
+from .state import Training
 
 
 def scout(training: Training, mining: Mining) -> Scouted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..data.mixture import CACHE_BYTES, Mixture
 from ..diffuse.weights import hash_networks
 from ..filters.tally import tally
 from ..precision import open_accelerator
-from ..records import Plan, Snapshot
+from ..records import Snapshot
 from ..strategies.allowance import Allowance
 from ..strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..synthesis import Round
@@ -32,6 +31,7 @@ from .microbatch import MicroBatches
 from .options import MIXED, TrainingOptions
 from .running import RunningLosses
 from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_refusals
+from .stages import Away, Begun, Scouted, Within
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
@@ -46,82 +46,6 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Any) -> Any:
         """Take the state back."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochStats:
-    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start. In the lines of
-    a loop of others (`active.py`), which `fit` does not yield, what only that loop knows is None.
-
-    `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
-    gave no picture in any precision, with the reason.
-    `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
-    drawn in a second process and joined after this epoch, how long the training waited for it, and how stale it is (`away.py`).
-    """
-
-    epoch: int
-    train_loss: float
-    learning_rate: float
-    test_accuracy: float | None
-    validation_accuracy: float | None
-    holdout_accuracy: float | None
-    per_class: dict[str, float] | None
-    real_images: int
-    synthetic_images: int
-    drawn_so_far: int
-    optimizer_steps: int
-    train_seconds: float
-    generation_seconds: float
-    refused: list[dict[str, str]]
-    filters: dict[str, Any]
-    waited_seconds: float = 0.0
-    staleness: int | None = None
-
-
-@dataclass(frozen=True)
-class Scouted:
-    """A classifier that a short training made, what it thinks of the real images, and the seconds it took."""
-
-    classifier: Classifier
-    predictions: Predictions
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took.
-
-    `weights`: the digest of the classifier that it asked, where another loop trains, which may come back with another one.
-    """
-
-    plan: Plan
-    holdout_accuracy: float | None
-    seconds: float
-    weights: str = ""
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Begun:
-        """Return what `data` is the `dataclasses.asdict` of."""
-        return cls(**{**data, "plan": Plan.from_data(data["plan"])})
-
-
-@dataclass(frozen=True)
-class Away:
-    """A round that is drawn in a second process, and the weights of the classifier that it asks."""
-
-    begun: Begun
-    weights: dict[str, Tensor]
-
-
-@dataclass(kw_only=True)
-class Within:
-    """An epoch that was stopped after `steps` steps: the sum of the losses, the last rate, torch's random states, seconds."""
-
-    steps: int = 0
-    losses: float = 0.0
-    rate: float = 0.0
-    random: dict[str, Tensor] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 @dataclass(kw_only=True)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ...errors import UserError
-from ...plain import brief
+from ...errors import UserError, refuse_unknown
 from .appearing import appearing
 from .columns import find_columns
 from .contents import Classes, Row, Split
@@ -61,8 +60,7 @@ def _rows(splits: Sequence[Split]) -> Iterator[Row]:
 
 
 def _refuse_options(form: str, link: bool) -> None:
-    if form not in FORMATS:
-        raise UserError(f"--format {brief(form)} is unknown; allowed: {', '.join(FORMATS)}.")
+    refuse_unknown("--format", form, FORMATS)
     if link and form != IMAGEFOLDER:
         raise UserError(f"--link goes with --format {IMAGEFOLDER} only: {form} packs the images into files.")
     if form == PARQUET:
