@@ -68,6 +68,10 @@ def train(name: str, recipe: Recipe, out: Path) -> None:
     importlib.import_module(f"examples.{name}").train(recipe, out, classes=len(CLASSES), size=32, workers=1)
 
 
+def test_every_example_is_here() -> None:
+    assert sorted(path.stem for path in Path(__file__).parents[2].glob("examples/*.py")) == [*EXAMPLES]
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_it_draws_what_the_recipe_says(name: str, whole: Callable[[str], Path]) -> None:
     rows = read_lines(whole(name) / "store/metadata.jsonl")

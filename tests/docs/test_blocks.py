@@ -1,0 +1,104 @@
+"""A page that is read wrongly would be a page that is not run: what counts as a block, and what no page may hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.docs.blocks import Block, blocks, commands
+from tests.docs.commands import check, check_mention
+from tests.docs.small import lay
+from tests.docs.test_pages import refuse_unknown, run_block
+
+KNOWN = {"actgen", "make"}
+
+
+def read(*lines: str) -> list[Block]:
+    return [block for block in blocks("\n".join(lines), KNOWN) if block.kind != "prose"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        (["    make test", "    X=1 actgen train \\", "      --epochs 2   # two"], "commands"),
+        (["    --set a=b"], "commands"),
+        (["    # a comment", "    make test"], "commands"),
+        (["    make test", "    and so on"], ""),
+        (["    it's a drawing"], ""),
+        (["```python", "a = 1", "```"], "python"),
+        (["  ```sh", "  ls", "  ```"], "commands"),
+        (["~~~toml", "a = 1", "~~~"], "toml"),
+        (["```text", "...", "```"], "text"),
+        (["```", "make test", "```"], ""),
+        (["```fortran", "end", "```"], ""),
+    ],
+)
+def test_a_block_is_what_it_says(lines: list[str], kind: str) -> None:
+    (block,) = read("words", "", *lines, "", "words")
+    assert block.kind == kind
+    assert block.line == 3
+    assert block.runs == (kind not in ("", "text"))
+
+
+def test_a_mark_holds_for_the_next_block_only() -> None:
+    marked, free = read("words", "<!-- parsed: needs a GPU -->", "", "    make test", "", "    make docs")
+    assert (marked.mark, marked.runs, free.runs) == ("parsed", False, True)
+    (drawing,) = read("<!-- shown: a tree -->", "", "    src/")
+    refuse_unknown(drawing)
+    assert not drawing.runs
+
+
+@pytest.mark.parametrize("lines", [
+    ["    src/"], ["```", "make test", "```"], ["```fortran", "end", "```"],
+    ["<!-- parsed: no command -->", "", "    src/"],
+    ["<!-- shown: a command hides -->", "", "    make test"], ["<!-- shown: so does this -->", "", "```python", "a", "```"],
+])  # fmt: skip
+def test_a_block_that_nobody_runs_and_that_does_not_say_why_is_refused(lines: list[str]) -> None:
+    (block,) = read(*lines)
+    with pytest.raises(AssertionError, match="line "):
+        refuse_unknown(block)
+
+
+@pytest.mark.parametrize("lines", [
+    ["<!-- parsed: -->", "", "    make test"], ["<!-- skipped: why -->", "", "    make test"], ["<!-- parsed: why -->", "words"],
+    ["<!-- parsed: why -->"], ["<!-- parsed: a -->", "<!-- shown: b -->", "", "    make test"], ["```python", "a = 1"],
+    ["<!-- shown: why -->", "", "words", "", "    src/"],
+])  # fmt: skip
+def test_a_page_with_an_odd_mark_is_refused(lines: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"line|mark"):
+        read(*lines)
+
+
+@pytest.mark.parametrize("command", [
+    "actgen", "actgen trian", "actgen train --epoch 2", "actgen train --set training.epoch=2", "actgen train --recipe nowhere",
+    "actgen bench fashion-mnist-500 --arms none,nothing", "make nothing", "pytest tests/nothing.py", "pytest -m nothing",
+    "pytest tests/test_cli.py -k nothing", "python examples/nothing.py", "python benchmarks/store.py --nothing", "ls",
+    "torchrun -m actgen train --epoch 2", "srun bash -c 'actgen train --epoch 2'", "pip install 'actgen[nothing]'", "--set a=b",
+])  # fmt: skip
+def test_a_command_that_there_is_not_is_noticed(command: str) -> None:
+    (words,) = commands(command)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - of typer, argparse, actgen or a bare assert
+        check(words)
+
+
+def test_a_part_of_a_command_may_be_said_but_nothing_wrong() -> None:
+    check_mention("actgen finetune --images 500")
+    check_mention("actgen train ...")
+    with pytest.raises(AssertionError, match="--picture"):
+        check_mention("actgen finetune --picture 500")
+
+
+def test_a_snippet_that_fails_fails(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    for kind, text in (("python", "1 / 0"), ("toml", "[nothing]\n"), ("commands", "actgen report nowhere")):
+        with pytest.raises((ZeroDivisionError, ValueError)):
+            run_block(Block(kind, text, 1), "page", {})
+
+
+def test_stand_ins_lie_where_they_are_named_and_not_where_something_is_made(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    lay("actgen finetune --data my_photos --out mine.toml --set a=runs/mine")
+    from pathlib import Path
+
+    assert [path.name for path in Path().iterdir()] == ["my_photos"]

@@ -1,0 +1,112 @@
+"""What the pages show is run: Python as printed, commands with small values (small.py), data read.
+
+A block that is neither run nor marked with a reason fails, so a new page is covered by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from actgen.recipe import build_recipe
+from actgen.records import Mistake, Progress, Source
+from tests.docs.blocks import ROOT, Block, blocks, commands, mentions, pages
+from tests.docs.commands import CHECKED, RUN, check, check_mention
+from tests.docs.small import lay, run, smaller
+
+PAGES = pages()
+SLOW: set[str] = set()
+READERS: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}
+
+
+def read(name: str) -> list[Block]:
+    return list(blocks(PAGES[name].read_text(encoding="utf-8"), {*RUN, *CHECKED}))
+
+
+def refuse_unknown(block: Block) -> None:
+    """Fail for a block that nobody runs and that does not say why."""
+    assert block.kind, (
+        f"line {block.line}: say what this is: ```text, a known language, or <!-- shown: WHAT --> before it\n{block.text}"
+    )
+    assert block.mark != "shown" or block.kind == "text", f"line {block.line}: a snippet; it may be <!-- parsed: WHY -->"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_is_known_and_every_command_is_one_that_there_is(name: str) -> None:
+    for block in read(name):
+        refuse_unknown(block)
+        if block.kind == "python":
+            compile(block.text, name, "exec")
+        elif block.kind in READERS:
+            READERS[block.kind](block.text)
+        elif block.kind == "commands":
+            for words in commands(block.text):
+                check(words)
+        elif block.kind == "prose":
+            for text in mentions(block.text):
+                check_mention(text)
+
+
+def paced(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+
+
+@pytest.mark.parametrize("name", [paced(name) for name in PAGES if any(block.runs for block in read(name))])
+def test_what_a_page_shows_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": name}
+    for block in read(name):
+        if block.runs:
+            run_block(block, name, scope)
+
+
+def run_block(block: Block, name: str, scope: dict[str, object]) -> None:
+    if block.kind == "commands":
+        for words in commands(block.text):
+            run(words)
+    elif block.kind == "python":
+        lay(block.text)
+        exec(compile(smaller(block.text), name, "exec"), scope)
+    elif block.kind == "toml":
+        Path("shown.toml").write_text(block.text, encoding="utf-8")
+        build_recipe(Path("shown.toml"))
+
+
+def test_a_strategy_of_your_own_plans() -> None:
+    scope: dict[str, Any] = {"__name__": "strategies"}
+    for block in read("docs/strategies"):
+        if block.kind == "python":
+            exec(compile(block.text, "strategies.md", "exec"), scope)
+    names, pool = ["zero", "one"], Source(split="train", index=0, key="train/0")
+    mistake = Mistake(source=pool, label=1, predicted=0, loss=1.0, probability=0.3)
+    requests = scope["NearMisses"]().plan([mistake], names, 3, Progress(epoch=0, epochs=2), 0)
+    assert [request.class_name for request in requests] == ["one"] * 3
+
+
+EXAMPLES = [text for name in PAGES for block in read(name) if block.kind == "prose" for text in mentions(block.text)
+            if text.startswith("python examples/")]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*", "ignore:.*does not have many workers.*")  # Lightning's
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_an_example_runs_as_a_page_starts_it(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (words,) = commands(command)
+    run(words)
+    assert (tmp_path / words[-1] / "store" / "metadata.jsonl").is_file()
+
+
+def test_every_example_is_on_a_page() -> None:
+    assert {command.split()[1] for command in EXAMPLES} == {f"examples/{path.name}" for path in ROOT.glob("examples/*.py")}
+
+
+def test_slow_pages_are_pages() -> None:
+    assert PAGES.keys() >= SLOW
+    assert ROOT.joinpath("README.md") in PAGES.values()
