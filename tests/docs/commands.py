@@ -1,4 +1,4 @@
-"""A command, looked at without running it: its options, recipe and settings; make's targets, tests, scripts and what they are given."""
+"""A command, looked at without running it: its options and recipe; make's targets, tests, scripts and what they are given."""
 
 from __future__ import annotations
 

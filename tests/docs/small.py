@@ -52,6 +52,9 @@ STAND_INS: tuple[tuple[tuple[str, ...], str, Callable[[Path], object]], ...] = (
     ),
 )
 
+LAID: set[Path] = set()
+"""Stand-ins that lie somewhere; a page may show later how to make what it has used."""
+
 TINY = [
     "model.name=actgen/tiny-cnn", "model.image_size=32", "model.stem=published", "model.pretrained=false", "model.freeze=none",
     "training.epochs=2", "training.batch_size=32", "training.test_every=9", "training.workers=0", "training.warmup_epochs=0",
@@ -63,6 +66,7 @@ SMALL: dict[str, list[str]] = {
     "demo": SETTINGS,
     "bench": [*SETTINGS, "--seeds=0:1", "--processes=1", "--evaluate=validation"],
     "probe": ["--count=10", "--model=actgen/tiny-cnn", "--set=drawing.num_inference_steps=2", "--set=training.epochs=1"],
+    "cifar100-resnet50": ["--set=images=200"],
     "--classes": ["--count=4", "--set=drawing.num_inference_steps=2"],
     "--generate-on": ["--generate-on=cpu", "--epochs=4"],
     "--from-scratch": ["--steps=2", "--autoencoder-steps=2", "--images=40"],
@@ -107,13 +111,18 @@ def write_store(path: Path) -> None:
 
 
 def lay(text: str) -> None:
-    """Put what a snippet takes as given where it says, unless it is there; what it makes itself (`--out`) is not given."""
+    """Put what a snippet takes as given where it says, unless it is there; what it makes itself (`--out`) is taken away."""
+    for made in re.findall(r"--out[ =](\S+)", text):
+        if (laid := Path(made).resolve()) in LAID:
+            LAID.remove(laid)
+            shutil.rmtree(laid)
     text = re.sub(r"--out[ =]\S+", "", text)
     for names, where, make in STAND_INS:
         named = any(re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w./-])", text) for name in names)
         if named and not Path(where).exists():
             Path(where).parent.mkdir(parents=True, exist_ok=True)
             make(Path(where))
+            LAID.add(Path(where).resolve())
 
 
 def smaller(code: str) -> str:

@@ -59,7 +59,7 @@ def test_a_block_that_nobody_runs_and_that_does_not_say_why_is_refused(lines: li
 
 
 @pytest.mark.parametrize("lines", [
-    ["<!-- parsed: -->", "", "    make test"], ["<!-- skipped: why -->", "", "    make test"], ["<!-- parsed: why -->", "words"],
+    ["<!-- parsed: -->", "", "    make test"], ["<!-- skipped: why -->", "", "    make test"], ["<!-- parsed: why -->", "word"],
     ["<!-- parsed: why -->"], ["<!-- parsed: a -->", "<!-- shown: b -->", "", "    make test"], ["```python", "a = 1"],
     ["<!-- shown: why -->", "", "words", "", "    src/"],
 ])  # fmt: skip
@@ -71,7 +71,7 @@ def test_a_page_with_an_odd_mark_is_refused(lines: list[str]) -> None:
 @pytest.mark.parametrize("command", [
     "actgen", "actgen trian", "actgen train --epoch 2", "actgen train --set training.epoch=2", "actgen train --recipe nowhere",
     "actgen bench fashion-mnist-500 --arms none,nothing", "make nothing", "pytest tests/nothing.py", "pytest -m nothing",
-    "pytest tests/test_cli.py -k nothing", "python examples/nothing.py", "python benchmarks/store.py --nothing", "ls",
+    "pytest tests/test_cli.py -k no_such_test", "python examples/nothing.py", "python benchmarks/store.py --nothing", "ls",
     "torchrun -m actgen train --epoch 2", "srun bash -c 'actgen train --epoch 2'", "pip install 'actgen[nothing]'", "--set a=b",
 ])  # fmt: skip
 def test_a_command_that_there_is_not_is_noticed(command: str) -> None:

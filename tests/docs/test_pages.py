@@ -21,7 +21,12 @@ from tests.docs.commands import CHECKED, RUN, check, check_mention
 from tests.docs.small import lay, run, smaller
 
 PAGES = pages()
-SLOW: set[str] = set()
+SLOW = {
+    "README", "docs/background", "docs/finetune", "docs/processes", "docs/strategies", "docs/tutorials/first-run",
+    "docs/tutorials/own-folder", "docs/tutorials/own-generator", "docs/tutorials/paper", "docs/tutorials/reading-a-report",
+    "docs/tutorials/several-gpus",
+}  # fmt: skip
+"""Pages of many runs, or of several processes; the others take seconds."""
 READERS: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}
 
 
@@ -54,7 +59,7 @@ def test_every_block_is_known_and_every_command_is_one_that_there_is(name: str) 
 
 
 def paced(name: str) -> Any:
-    return pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    return pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(1200)] if name in SLOW else ())
 
 
 @pytest.mark.parametrize("name", [paced(name) for name in PAGES if any(block.runs for block in read(name))])
