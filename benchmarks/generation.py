@@ -8,6 +8,7 @@ Presets `code`, `default` and `fast`, each loss on and off, batches of 1, 4 and 
 losses. The plain loop has the released numbers (40 steps of DDPM, classifier-free guidance in all of them), so that the ratio
 of `default` has the gain of its shorter schedule in it; "same schedule" compares it with the plain loop at its own numbers.
 `fast` takes no gradients; it stands beside the attentive plain loop, and below the table beside the one with all losses, too.
+`--compile` adds rows of batch 16 with `loading.compile`; the seconds of compiling are told apart, in the row that came first.
 Counted floating point operations over the time, as a share of the machine's own measured rate of matrix products, say how
 much is left.
 """
@@ -20,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
 }
 BATCHES = (1, 4, 16)
 PLAIN, SHORT = "plain loop", "plain loop, schedule of default"
+COMPILED = ", compiled"
 BANK = 16  # latents remembered of each class
 WANTED = {"all": 5.0, "attentive": 8.0, "fast": 20.0}
 
@@ -67,6 +70,21 @@ class Row:
     seconds: list[float]
     peak_gib: float = 0.0
     teraflop: float = 0.0
+    first: float = 0.0
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it draws with `loading.compile`."""
+        return self.preset.endswith(COMPILED)
+
+    def warm_up(self) -> None:
+        """Draw two batches; note how many seconds the first took and, but for compiled code, which hides it, the work."""
+        began = time.perf_counter()
+        self.draw(self.batch)
+        self.first = time.perf_counter() - began
+        with nullcontext() if self.compiled else FlopCounterMode(display=False) as counter:
+            self.draw(self.batch)
+        self.teraflop = counter.get_total_flops() / self.batch / 1e12 if counter else 0.0
 
     def measure(self, device: torch.device, images: int) -> None:
         """Draw `images` pictures once and note time and peak memory."""
@@ -95,7 +113,7 @@ def guide_image(request: Request) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
 
 
-def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier) -> list[Row]:
+def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier, compiled: Backbone | None = None) -> list[Row]:
     """Return every way of drawing that is compared."""
     from benchmarks.one_at_a_time import OneAtATime
 
@@ -126,6 +144,10 @@ def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier) -> list[
             for batch in BATCHES:
                 artist = Artist(backbone, replace(drawing, batch_size=batch), bank)
                 found.append(Row(preset, losses, batch, partial(by_batch, artist, guides), []))
+    if compiled is not None:
+        for preset, losses in (("fast", "attentive"), ("default", "attentive"), ("default", "all")):
+            artist = Artist(compiled, replace(always_near(PRESETS[preset]), batch_size=BATCHES[-1]), bank)
+            found.append(Row(preset + COMPILED, losses, BATCHES[-1], partial(by_batch, artist, LOSSES[losses]), []))
     return found
 
 
@@ -169,32 +191,33 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
     return best
 
 
-def measure(backbone: Backbone, plainly: Backbone, classifier: Classifier, repeats: int, images: int) -> list[dict[str, Any]]:
+def measure(
+    backbone: Backbone, plainly: Backbone, classifier: Classifier, repeats: int, images: int, compiled: Backbone | None = None
+) -> list[dict[str, Any]]:  # fmt: skip
     """Measure every row `repeats` times, in turn, and return them with their ratios."""
     device = backbone.device
     rate = matrix_rate(device, backbone.dtype, 2048 if device.type == "cpu" else 8192)
-    found = rows(backbone, plainly, classifier)
+    found = rows(backbone, plainly, classifier, compiled)
     with frozen(classifier):
         for row in found:
-            count = row.batch
-            row.draw(count)  # warms up, and compiles
-            with FlopCounterMode(display=False) as counter:
-                row.draw(count)
-            row.teraflop = counter.get_total_flops() / count / 1e12
+            row.warm_up()
         for _ in range(repeats):
             for row in found:
                 row.measure(device, images if row.batch > 1 else max(2, images // 8))
     plain = {row.losses: statistics.median(row.seconds) for row in found if row.preset == PLAIN}
     short = {row.losses: statistics.median(row.seconds) for row in found if row.preset == SHORT}
+    work = {(row.preset, row.losses, row.batch): row.teraflop for row in found}
     facts = []
     for row in found:
-        seconds = statistics.median(row.seconds)
+        seconds, preset = statistics.median(row.seconds), row.preset.removesuffix(COMPILED)
+        teraflop = work[preset, row.losses, row.batch]
         facts.append({
             "preset": row.preset, "losses": row.losses, "batch": row.batch, "images_per_second": round(1 / seconds, 3),
             "ratio": round(plain[row.losses] / seconds, 2),
-            "ratio_same_schedule": round(short[row.losses] / seconds, 2) if row.preset == "default" else None,
+            "ratio_same_schedule": round(short[row.losses] / seconds, 2) if preset == "default" else None,
             "peak_gib": round(row.peak_gib, 2),
-            "tflop_an_image": round(row.teraflop, 4), "share_of_matrix_rate": round(row.teraflop / seconds / rate, 3),
+            "tflop_an_image": round(teraflop, 4), "share_of_matrix_rate": round(teraflop / seconds / rate, 3),
+            "compile_seconds": round(max(0.0, row.first - seconds * row.batch), 1) if row.compiled else None,
             "seconds_an_image": [round(value, 4) for value in row.seconds],
         })  # fmt: skip
     return facts
@@ -202,32 +225,54 @@ def measure(backbone: Backbone, plainly: Backbone, classifier: Classifier, repea
 
 def table(facts: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    lines = ["| preset | losses | batch | images/s | x plain loop | same schedule | peak GiB | TFLOP/image | of matrix rate |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    columns = ("preset", "losses", "batch", "images/s", "x plain loop", "same schedule", "peak GiB", "TFLOP/image",
+               "of matrix rate", "s to compile")  # fmt: skip
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in facts:
         same = "" if row["ratio_same_schedule"] is None else f"{row['ratio_same_schedule']:.1f}"
+        first = "" if row["compile_seconds"] is None else f"{row['compile_seconds']:.0f}"
         lines.append(f"| {row['preset']} | {row['losses']} | {row['batch']} | {row['images_per_second']:.2f} | "
                      f"{row['ratio']:.1f} | {same} | {row['peak_gib']:.2f} | {row['tflop_an_image']:.4f} | "
-                     f"{row['share_of_matrix_rate']:.0%} |")  # fmt: skip
+                     f"{row['share_of_matrix_rate']:.0%} | {first} |")  # fmt: skip
     return "\n".join(lines)
 
 
-def open_backbones(given: argparse.Namespace) -> tuple[Backbone, Backbone]:
-    """Return the bundled generator, or a pipeline of SD's size with random weights; once as we load it, once as it comes."""
-    loading = Loading(dtype=given.dtype, compile=given.compile)
+def summary(facts: list[dict[str, Any]]) -> list[str]:
+    """Return what was wanted beside what was measured at the largest batch."""
+    rate = {(row["preset"], row["losses"], row["batch"]): row["images_per_second"] for row in facts}
+    lines = []
+    for ending in ("", COMPILED):
+        for kind, preset in {"all": "default", "attentive": "default", "fast": "fast"}.items():
+            losses = "attentive" if kind == "fast" else kind
+            if found := rate.get((preset + ending, losses, BATCHES[-1])):
+                times = f"{kind}{ending}: {found / rate[PLAIN, losses, 1]:.1f} times the plain loop"
+                beside = f", {found / rate[PLAIN, 'all', 1]:.1f} the one with all losses" if kind == "fast" else ""
+                lines.append(f"{times}{beside} (wanted on the CPU: {WANTED[kind]:g})")
+    return lines
+
+
+def open_backbones(given: argparse.Namespace) -> tuple[Backbone, Backbone, Backbone | None]:
+    """Return the bundled generator or SD's size with random weights: as we load it, as it comes, and compiled."""
+    loading, compiling = Loading(dtype=given.dtype), Loading(dtype=given.dtype, compile=True)
     dtype = loading.torch_dtype(given.device)
     if given.geometry is None:
         ours = Backbone.from_pretrained(str(bundled_generator()), device=given.device, loading=loading)
         stock = DiffusionPipeline.from_pretrained(str(bundled_generator()), dtype=dtype).to(given.device)
         stock.set_progress_bar_config(disable=True)
-        return ours, Backbone(stock, "plain", ours.weights_hash)
+        return ours, Backbone(stock, "plain", ours.weights_hash), twin(ours, compiling) if given.compile else None
     from benchmarks import sd_geometry
 
     build = getattr(sd_geometry, given.geometry)
     ours = Backbone(build(given.device, dtype), given.geometry, "random weights", loading)
     ours.unet.to(memory_format=torch.channels_last)
     ours.vae.to(memory_format=torch.channels_last)
-    return ours, Backbone(build(given.device, dtype), given.geometry, "random weights")
+    plainly = Backbone(build(given.device, dtype), given.geometry, "random weights")
+    return ours, plainly, twin(ours, compiling) if given.compile else None
+
+
+def twin(backbone: Backbone, loading: Loading) -> Backbone:
+    """Return another face of the same pipeline."""
+    return Backbone(backbone.pipeline, backbone.name, backbone.weights_hash, loading)
 
 
 def main() -> None:
@@ -241,16 +286,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16, help="pictures a measurement; the slow rows draw an eighth")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    backbone, plainly = open_backbones(given)
+    backbone, plainly, compiled = open_backbones(given)
     name = "actgen/small-cnn" if given.geometry is None else "resnet50"
     classifier = create_classifier(name, 10, data_size=backbone.image_size).to(backbone.device)
-    facts = measure(backbone, plainly, classifier, given.repeats, given.images)
+    facts = measure(backbone, plainly, classifier, given.repeats, given.images, compiled)
     print(table(facts))
-    best = {(row["preset"], row["losses"], row["batch"]): row["ratio"] for row in facts}
-    for kind, row in (("all", ("default", "all")), ("attentive", ("default", "attentive")), ("fast", ("fast", "attentive"))):
-        print(f"{kind}: {best[(*row, 16)]:.1f} times the plain loop (wanted on the CPU: {WANTED[kind]:g})")
-    rate = {(row["preset"], row["losses"], row["batch"]): row["images_per_second"] for row in facts}
-    print(f"fast beside the plain loop with all losses: {rate[('fast', 'attentive', 16)] / rate[(PLAIN, 'all', 1)]:.1f}")
+    print("\n".join(summary(facts)))
     if given.json:
         found = {"device": str(backbone.device), "dtype": str(backbone.dtype), "rows": facts}
         given.json.write_text(json.dumps(found, indent=1) + "\n")

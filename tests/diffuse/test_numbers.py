@@ -20,6 +20,7 @@ from actgen.diffuse.denoise import FreeGuidance
 from actgen.diffuse.loading import Loading
 from actgen.drawing import Artist, flaw
 from actgen.errors import UserError
+from actgen.guides.image import ImageGuidance
 from actgen.guides.text import TextGuidance
 from actgen.presets import Drawing
 
@@ -237,13 +238,31 @@ def test_free_guidance_may_be_limited_to_a_part_of_the_schedule() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_networks_draw_the_same(classifier: Classifier) -> None:
+@pytest.mark.timeout(1800)  # g++ on a shared core
+def test_compiled_networks_draw_the_same_with_one_graph_for_all_steps_and_batches(classifier: Classifier) -> None:
+    from torch._dynamo.utils import counters
+
     plain = Backbone(FAMILIES["sd1"](), "sd1")
     compiled = Backbone(FAMILIES["sd1"](), "sd1", loading=Loading(compile=True))
-    drawing = replace(DRAWING, num_inference_steps=4)
-    for one, other in zip(draw(plain, requests(2, ALL), classifier, drawing),
-                          draw(compiled, requests(2, ALL), classifier, drawing), strict=True):  # fmt: skip
-        torch.testing.assert_close(one.latents, other.latents, atol=1e-4, rtol=1e-5)
+    drawing = replace(DRAWING, num_inference_steps=8, guidance_start=0.25, guidance_stop=0.75, batch_size=3,
+                      image=ImageGuidance(mask_stop=0.5))  # fmt: skip
+    before = state_of(compiled)
+
+    def same() -> None:
+        for guides in (ALL, ("image",)):  # plain, recorded and gradient steps; batches of 3 and 2, with two halves 6 and 4
+            for one, other in zip(draw(plain, requests(5, guides), classifier, drawing),
+                                  draw(compiled, requests(5, guides), classifier, drawing), strict=True):  # fmt: skip
+                torch.testing.assert_close(one.latents, other.latents, atol=1e-4, rtol=1e-5)
+
+    counters.clear()
+    same()
+    assert not counters["graph_break"]
+    assert counters["stats"]["unique_graphs"] == 1
+    assert state_of(compiled) == before
+    for backbone in (plain, compiled):
+        with torch.no_grad():
+            backbone.unet.conv_out.weight.mul_(0.5)  # the weights are ours to compile, not to keep
+    same()
 
 
 # loading

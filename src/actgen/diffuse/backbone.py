@@ -16,6 +16,7 @@ from ..borrowing import borrowed
 from ..errors import UserError
 from ..memory import is_out_of_memory
 from ..plain import brief, first_line, visible
+from .compiling import CompiledUNet
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
 
@@ -49,7 +50,7 @@ class Backbone:
         self._text: dict[tuple[str, torch.dtype], tuple[Tensor, ...]] = {}
         self._empty: dict[torch.dtype, tuple[Tensor, ...]] = {}
         self._decoders: dict[tuple[str, torch.dtype], Any] = {}
-        self._compiled = torch.compile(self.unet) if self.loading.compile else None
+        self._compiled = CompiledUNet(self.unet) if self.loading.compile else None
 
     @classmethod
     def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", loading: Loading | None = None) -> Backbone:
@@ -88,6 +89,8 @@ class Backbone:
                 self.vae.enable_gradient_checkpointing()
             if self.loading.vae_slicing:
                 self.vae.enable_slicing()
+            if self._compiled is not None and dtype is None:
+                self._compiled.refresh()
             if self._overflows():
                 with borrowed([self.vae], torch.float32):
                     yield
@@ -269,7 +272,7 @@ class Backbone:
         """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `halves` says so.
 
         `graph`: how many halves carry a graph back to the text: 0, 1 (the prompts', the other half is computed without) or 2.
-        `plain` allows the compiled network: no processor of it is replaced and no graph is wanted.
+        `plain` allows the compiled network, which takes the calls that build no graph.
         """
         if self.halves(guidance_scale) == 1:
             return self._call(x, timestep, conditions, [1], guidance_scale, plain)
@@ -287,7 +290,6 @@ class Backbone:
         def flat(tensor_2B: Tensor) -> Tensor:
             return torch.cat([tensor_2B[row] for row in rows]).to(self.dtype)
 
-        unet = self._compiled if plain and self._compiled is not None else self.unet
         embedded = None
         if self.is_told_the_scale:
             width = self.unet.config.time_cond_proj_dim
@@ -295,6 +297,9 @@ class Backbone:
             embedded = self.pipeline.get_guidance_scale_embedding(told, embedding_dim=width).to(self.device, self.dtype)
         added = {name: flat(tensor) for name, tensor in conditions.added.items()} or None
         many = torch.cat([x] * len(rows)).to(self.dtype)
-        out = unet(many, timestep, flat(conditions.text_2BLD), timestep_cond=embedded, added_cond_kwargs=added,
-                   return_dict=False)[0]  # fmt: skip
-        return out.float()  # type: ignore[no-any-return]
+        text, compiled = flat(conditions.text_2BLD), self._compiled
+        if plain and compiled is not None and compiled.dtype == self.dtype and not torch.is_grad_enabled():
+            out = compiled(many, timestep, text, embedded, added)
+        else:
+            out = self.unet(many, timestep, text, timestep_cond=embedded, added_cond_kwargs=added, return_dict=False)[0]
+        return out.float()

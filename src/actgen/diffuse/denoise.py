@@ -107,14 +107,15 @@ def denoise(
     for index in range(batch.first, len(walk)):
         graph = max((guide.gradient_halves(index) for guide in guides), default=0)
         listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
-        with recording(layers, size) if listen else nullcontext() as recorder:
+        with recording(layers, size) if listen or (layers and backbone.loading.compile) else nullcontext() as recorder:
             with torch.set_grad_enabled(graph > 0):
                 text = text.detach().requires_grad_(graph > 0)
                 told = replace(batch.conditions, text_2BLD=text)
                 scale = free_guidance.scale if backbone.is_told_the_scale else free_guidance.at(index, len(walk))
-                output = backbone.predict(x, timesteps[index], told, scale, graph=graph, plain=not (listen or graph))
+                output = backbone.predict(x, timesteps[index], told, scale, graph=graph, plain=True)
                 x0 = walk.x0(x, output, index)
-            attention = None if recorder is None else recorder.take(len(x))
+            maps = None if recorder is None else recorder.take(len(x))  # a compiled network writes them in every step:
+            attention = maps if listen else None  # one graph for all
             noise = batch.noise_at(index)
             proposed = walk.advance(x, x0.detach(), noise, index, last)
             step = Step(index, len(walk), x, text, output.detach(), x0, noise, attention, proposed, text.detach())

@@ -27,7 +27,7 @@ class Loading:
     """How a generator is loaded. `dtype`: "auto" is float16 on a GPU and float32 elsewhere, or one of `DTYPES`.
 
     `lora`: folder, file or id of LoRA weights. `offload` keeps networks in main memory until they are used (needs a GPU).
-    `compile`: torch.compile for the UNet calls that need neither maps nor a gradient. The last three save memory for time:
+    `compile`: torch.compile for the UNet calls that need no gradient (`compiling.py`). The last three save memory for time:
     `vae_slicing` decodes image by image; `gradient_checkpointing` computes activations again in the backward pass.
     """
 
