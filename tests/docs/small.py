@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from actgen.cli import app
 from actgen.data.store import Store
-from actgen.runs import bundled_generator
+from actgen.shipped import bundled_generator
 from tests.conftest import make_sample, write_digits
 from tests.data.stand_ins import write_cifar, write_eurosat, write_imagenet
 from tests.diffuse import families
