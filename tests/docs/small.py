@@ -16,10 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from actgen.cli import app
+from actgen.data.eurosat import CLASSES as EUROSAT
 from actgen.data.store import Store
 from actgen.shipped import bundled_generator
 from tests.conftest import make_sample, write_digits
-from tests.data.stand_ins import write_cifar, write_eurosat, write_imagenet
+from tests.data.stand_ins import CIFAR10, CIFAR100, IMAGENET, write_cifar, write_eurosat, write_imagenet
 from tests.diffuse import families
 from tests.docs.blocks import ROOT
 from tests.docs.commands import CHECKED, check
@@ -34,15 +35,15 @@ STAND_INS: tuple[tuple[tuple[str, ...], str, Callable[[Path], object]], ...] = (
     (("DATA",), "DATA", lambda path: write_photos(path)),
     (("my_generator",), "my_generator", lambda path: shutil.copytree(bundled_generator(), path)),
     (("mine",), "mine", lambda path: shutil.copytree(bundled_generator(), path)),
-    (("ID",), "ID", lambda path: families.save(families.build_sd1(), path)),
+    (("ID",), "ID", lambda path: write_stable(path)),
     (("TURBO_ID",), "TURBO_ID", lambda path: families.save(families.build_turbo(), path)),
-    (STABLE, SD, lambda path: families.save(families.build_sd1(), path)),
+    (STABLE, SD, lambda path: write_stable(path)),
     (("my_lora",), "my_lora", lambda path: families.save_lora(path)),
     (("mine.toml",), "mine.toml", lambda path: path.write_text("images = 80\n", encoding="utf-8")),
     (("RECIPE",), "RECIPE", lambda path: path.write_text("images = 80\n", encoding="utf-8")),
     (("runs/mine/store",), "runs/mine/store", lambda path: write_store(path)),
     (("cifar10-resnet50",), "data/cifar-10-batches-bin", lambda path: write_cifar(path.parent, train=8)),
-    (("cifar100-resnet50",), "data/cifar-100-binary", lambda path: write_cifar(path.parent, "cifar100", train=2)),
+    (("cifar100-resnet50",), "data/cifar-100-binary", lambda path: write_cifar(path.parent, "cifar100", train=3)),
     (("eurosat-16shot",), "data/eurosat", lambda path: write_eurosat(path, each=10)),
     (("imagenet:DIR",), "DIR", lambda path: write_imagenet(path, train=16)),
     (
@@ -66,7 +67,8 @@ SMALL: dict[str, list[str]] = {
     "demo": SETTINGS,
     "bench": [*SETTINGS, "--seeds=0:1", "--processes=1", "--evaluate=validation"],
     "probe": ["--count=10", "--model=actgen/tiny-cnn", "--set=drawing.num_inference_steps=2", "--set=training.epochs=1"],
-    "cifar100-resnet50": ["--set=images=200"],
+    "cifar100-resnet50": ["--set=images=0"],
+    "eurosat-16shot": ["--budgets=0.1"],
     "--classes": ["--count=4", "--set=drawing.num_inference_steps=2"],
     "--generate-on": ["--generate-on=cpu", "--epochs=4"],
     "--from-scratch": ["--steps=2", "--autoencoder-steps=2", "--images=40"],
@@ -103,6 +105,14 @@ def write_photos(path: Path) -> None:
     """Write what a reader has of four classes."""
     write_digits(path, "train", 0, 20)
     write_digits(path, "test", 20, 24)
+
+
+def write_stable(path: Path) -> None:
+    """Write Stable Diffusion 1's layout in small; its tokenizer has the words of all stand-ins, so that no prompt is cut."""
+    words = (*families.CLASSES, *CIFAR10, *CIFAR100, *IMAGENET.values(), *(f"satellite photo of {name}" for name in EUROSAT))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "CLASSES", words)
+        families.save(families.build_sd1(), path)
 
 
 def write_store(path: Path) -> None:

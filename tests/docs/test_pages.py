@@ -99,7 +99,9 @@ EXAMPLES = [text for name in PAGES for block in read(name) if block.kind == "pro
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*LeafSpec.*", "ignore:.*does not have many workers.*")  # Lightning's
+@pytest.mark.filterwarnings(  # Lightning's, and torch's on a single core
+    "ignore:.*LeafSpec.*", "ignore:.*does not have many workers.*", "ignore:This DataLoader will create 2 worker"
+)
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_an_example_runs_as_a_page_starts_it(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ checkpoints and loss curves; `OUT` appears only when it is complete.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -116,17 +117,19 @@ def _stages(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     pipeline.save_pretrained(part, safe_serialization=True)
-    write_card(part, work, _facts(pipeline, images, config, work, source, compile))
+    write_card(part, work, _facts(pipeline, images, config, out, work, source, compile))
     part.replace(out)
 
 
-def _facts(pipeline: Any, images: ImageSet, config: ScratchConfig, work: Path, source: str, compile: bool) -> dict[str, Any]:
+def _facts(
+    pipeline: Any, images: ImageSet, config: ScratchConfig, out: Path, work: Path, source: str, compile: bool
+) -> dict[str, Any]:  # fmt: skip
     steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
     modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)
     return {
         "images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
         "command": f"actgen finetune --from-scratch {config.architecture} --data {source} {steps} --seed {config.seed}"
-        + (" --compile" if compile else ""),
+        + (" --compile" if compile else "") + f" --out {shlex.quote(str(out))}",
         "parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
         "wall_seconds": {stage: round(seconds_spent(work / stage), 1) for stage in STAGES},
         "device": f"CPU, {torch.get_num_threads()} threads", "torch": torch.__version__,
