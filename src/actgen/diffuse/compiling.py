@@ -46,7 +46,7 @@ class CompiledUNet:
         for tensor in (x, text, told, *(added or {}).values()):
             if tensor is not None:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
-        with torch._inductor.config.patch(freezing=self.freezing):  # type: ignore[no-untyped-call]
+        with torch._inductor.config.patch(freezing=self.freezing):
             out: Tensor = self._function(x, timestep, text, told, added)
         return out
 
