@@ -145,6 +145,7 @@ def _find(arguments: list[str]) -> tuple[Any, list[str]]:
     """Return the command that is called, and what is behind it."""
     command: Any = typer.main.get_command(app)
     while hasattr(command, "commands"):
+        assert arguments, "which command of actgen"
         name, *arguments = arguments
         assert name in command.commands, f"there is no actgen {name}"
         command = command.commands[name]
