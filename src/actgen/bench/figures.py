@@ -36,7 +36,7 @@ def arms_figure(compared: Sequence[Comparison], look: Look = LIGHT) -> Figure:
             if one.budget in (budget, 0.0):
                 _bar(panel, one, arms.index(one.arm), colours[one.arm], look)
         panel.axvline(0, color=look.colour(BASE), linewidth=1.2, zorder=1)
-        panel.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
+        panel.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
         panel.xaxis.set_major_formatter(FuncFormatter(signed_tick))
         panel.grid(axis="x", color=look.grid, linewidth=0.8)
         name_axes(panel, look, x=GAIN if panel is panels[-1] or not look.narrow else "")
