@@ -224,20 +224,22 @@ def facts(found: Sequence[Way], machine: Machine) -> list[dict[str, Any]]:
 
 def profile(way: Way, machine: Machine) -> dict[str, float]:
     """Return the share of the time of each kind of operation, forwards and backwards."""
-    shares = {}
-    for backward in (False, True):
-        for name in KINDS:
-            spent = way.sum(lambda work: machine.seconds(work) if (work.kind, work.backward) == (name, backward) else 0.0)  # noqa: B023
-            shares[f"{name}, backwards" if backward else name] = round(spent / way.seconds(machine), 3)
-    return shares
+    spent = shares(way, machine, lambda work: f"{work.kind}, backwards" if work.backward else work.kind)
+    return {name: round(spent.get(name, 0.0), 3) for name in (*KINDS, *(f"{kind}, backwards" for kind in KINDS))}
 
 
 def heaviest(way: Way, machine: Machine) -> dict[str, float]:
     """Return the operations of ATen that take most of the time, with their shares."""
-    spent: Counter[str] = Counter()
+    spent = shares(way, machine, lambda work: work.name)
+    return {name: round(spent[name], 3) for name in sorted(spent, key=lambda name: -spent[name])[:HEAVIEST]}
+
+
+def shares(way: Way, machine: Machine, key: Callable[[Work], str]) -> dict[str, float]:
+    """Return the share of the time of the operations of every key."""
+    spent: dict[str, float] = {}
     for work, times in way.works.items():
-        spent[work.name] += machine.seconds(work) * times / way.batch  # type: ignore[assignment]
-    return {name: round(seconds / way.seconds(machine), 3) for name, seconds in spent.most_common(HEAVIEST)}
+        spent[key(work)] = spent.get(key(work), 0.0) + machine.seconds(work) * times
+    return {name: seconds / sum(spent.values()) for name, seconds in spent.items()}
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:
@@ -254,8 +256,8 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     kinds = [name for name in rows[0]["profile"] if any(row["profile"][name] for row in rows)]
     lines += ["", f"{first} {' | '.join(kinds)} |", "|---" * (3 + len(kinds)) + "|"]
     for way, row in zip(ways, rows, strict=True):
-        shares = " | ".join(f"{row['profile'][name]:.0%}" for name in kinds)
-        lines.append(f"{way} {shares} |")
+        parts = [f"{row['profile'][name]:.0%}" for name in kinds]
+        lines.append(f"{way} {' | '.join(parts)} |")
     lines += ["", f"{first} heaviest operations |", "|---" * 4 + "|"]
     for way, row in zip(ways, rows, strict=True):
         heavy = ", ".join(f"{name} {share:.0%}" for name, share in row["heaviest"].items())
