@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data._utils import signal_handling
 
 from actgen.classify.classifier import Classifier
 from actgen.classify.evaluate import predict, predict_pixels
@@ -138,6 +140,19 @@ def kill(done: int, of: int) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
+@pytest.fixture(params=["nobody's", "torch's"])
+def handler_before(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What answers the end of a child when training starts: nothing, or what a loader of somebody else left there."""
+    found = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    if request.param == "torch's":
+        list(DataLoader(TensorDataset(torch.arange(2)), num_workers=1))
+        assert signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL
+    yield
+    signal.signal(signal.SIGCHLD, found)
+
+
+@pytest.mark.usefixtures("handler_before")
 def test_a_killed_worker_is_replaced_and_nothing_changes(tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGCHLD)
     clean, hit = (opened(tmp_path / name, options=WORKERS, images=400) for name in ("clean", "hit"))
@@ -155,6 +170,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(tmp_path: Path) -> None
     assert signal.getsignal(signal.SIGCHLD) == handler
 
 
+@pytest.mark.usefixtures("handler_before")
 def test_workers_that_are_killed_again_and_again_end_the_run_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

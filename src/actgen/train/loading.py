@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ..errors import UserError
 from ..plain import visible
 
 MOST_LOST = 3  # times an epoch
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 def batches(
@@ -49,33 +51,59 @@ class _Lost(Exception):
 
 def _iterate(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over a loader; an error of a process is raised here, in words, and not as its traceback."""
-    with _no_surprise():
+    with _no_surprise() as quieten:
         iterator = iter(loader)
-    while True:
+        quieten()
+        lost = False
         try:
-            batch = next(iterator, None)
-        except Exception as error:
-            if words := _words(str(error)):
-                raise UserError(words) from error
-            if loader.num_workers and _is_loss(error):
-                raise _Lost from error
-            raise
-        if batch is None:
-            return
-        yield batch
+            while not lost:
+                try:
+                    batch = next(iterator, None)
+                except Exception as error:
+                    if words := _words(str(error)):
+                        raise UserError(words) from error
+                    if not loader.num_workers or not _is_loss(error):
+                        raise
+                    lost = True  # and nothing keeps `error`, whose traceback holds the iterator
+                    continue
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            del iterator  # its processes end here, while no handler of somebody else answers
+        raise _Lost
 
 
 @contextmanager
-def _no_surprise() -> Iterator[None]:
-    """Keep the handler of SIGCHLD: torch's would raise anywhere, in the middle of an optimiser's step too."""
+def _no_surprise() -> Iterator[Callable[[], None]]:
+    """Let no lost process raise between batches, in the middle of an optimiser's step too: the next batch tells it.
+
+    torch's handler of SIGCHLD would, and an earlier loader of somebody else may have left it. The yielded function is called
+    once the processes are there, as torch sets its handler with the first. At the end the handler is the one that was found.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
     before = signal.getsignal(signal.SIGCHLD)
+
+    def calm(number: int, frame: FrameType | None) -> None:
+        try:
+            if callable(before):
+                before(number, frame)
+        except RuntimeError as error:
+            if not _is_loss(error):
+                raise
+
     try:
-        yield
+        yield lambda: _handle(calm)
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        _handle(before)
+
+
+def _handle(handler: Handler) -> None:
+    """Set what answers SIGCHLD, where Python may: in its main thread, and unless C set what was found."""
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(signal.SIGCHLD, handler)
 
 
 def _is_loss(error: Exception) -> bool:
