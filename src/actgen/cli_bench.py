@@ -41,7 +41,8 @@ def bench(
     """Compare ways to make training images: every arm with every seed, paired differences with intervals.
 
     An arm is a strategy (none, text-only, actgen, ...), a control (focal,
-    mixup-cutmix, randaugment), an arm of your own (--arm), or one of the tables
+    mixup-cutmix, randaugment), a strategy on top of a control
+    (actgen+randaugment), an arm of your own (--arm), or one of the tables
     [arms.NAME] in RECIPE.arms.toml beside RECIPE.toml.
 
         actgen bench fashion-mnist-2000 --seeds 0:5 --arms none,text-only,actgen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actgen.bench.arms import ARMS, CONTROLS, find_arms, parse_arm, read_arms
+from actgen.bench.arms import ARMS, CONTROLS, control_of, find_arms, parse_arm, read_arms
 from actgen.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
 from actgen.errors import UserError
 from actgen.recipe import build_recipe, flat, to_toml
@@ -83,6 +83,18 @@ def test_arms_of_ones_own(recipe: Path) -> None:
     jobs = plan_jobs({"mini": recipe}, {"mini": find_arms(["far", "near"], own)}, [0])
     assert [job.recipe.drawing.image.strength for job in jobs] == [0.1, 0.9]
     assert jobs[0].declared == ("drawing.image.strength", "strategy")
+
+
+def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
+    (job,) = plan(recipe, "attentive+contrastive+mixup-cutmix", seeds=[0], budgets=[0.3])
+    assert (job.recipe.strategy, job.budget, job.recipe.training.mixing.cutmix) == ("attentive+contrastive", 0.3, 1.0)
+    assert set(job.declared) == {"strategy", *CONTROLS["mixup-cutmix"]}
+    assert control_of(job.arm) == "mixup-cutmix"
+    assert [control_of(name) for name in ("attentive+contrastive", "none+focal", "focal+focal", "focal", "actgen+x")] == [
+        None
+    ] * 5
+    with pytest.raises(UserError, match=r"'none\+focal' is unknown; .*such as actgen\+randaugment"):
+        find_arms(["none+focal"], {})
 
 
 @pytest.mark.parametrize(

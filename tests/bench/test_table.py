@@ -55,6 +55,15 @@ def test_differences_are_paired_by_seed() -> None:
     assert "Some seeds have no run of `none`" in make_table(rows)
 
 
+def test_an_arm_on_top_of_a_control_is_compared_with_it_too() -> None:
+    rows = [*make_rows(), *(make_row("focal", seed, 0.0, test_accuracy=80.0 + seed) for seed in range(3)),
+            *(make_row("actgen+focal", seed, test_accuracy=81.0 + seed) for seed in range(3))]  # fmt: skip
+    last = compare(rows)[-1]
+    assert (last.arm, last.control, last.beyond) == ("actgen+focal", "focal", (1.0, 1.0, 1.0))
+    assert "against the control alone: `actgen+focal` 0.3 +1.00 (+1.00 to +1.00) over `focal`." in make_table(rows)
+    assert "control" not in make_table([row for row in rows if row["arm"] != "focal"])
+
+
 def test_every_recipe_and_budget_has_its_rows() -> None:
     rows = [*make_rows(budgets=(0.1, 0.3)), *(row | {"recipe": "other"} for row in make_rows())]
     table = make_table(rows)

@@ -32,13 +32,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Settings]:
-    """Return the arms called `names`; those that a user defined (`own`) win over the table."""
+    """Return the arms called `names`; those that a user defined (`own`) win over the table, it over STRATEGY+CONTROL."""
     known = {**ARMS, **own}
+    known |= {name: _together(name) for name in names if name not in known and control_of(name)}
     if unknown := [name for name in names if name not in known]:
-        raise UserError(f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, and what --arm NAME:a.b=c defines.")
+        raise UserError(f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, a strategy on top of a control such "
+                        "as actgen+randaugment, and what --arm NAME:a.b=c defines.")  # fmt: skip
     if not names:
         raise UserError("--arms names no arm. Give names separated by commas, for example none,text-only,actgen.")
     return {name: known[name] for name in names}
+
+
+def control_of(arm: str) -> str | None:
+    """Return the control that an arm "STRATEGY+CONTROL" draws on top of; None if the arm is no such."""
+    strategy, _, control = arm.rpartition("+")
+    return control if strategy in STRATEGIES and strategy != BASE and control in CONTROLS else None
+
+
+def _together(arm: str) -> Settings:
+    strategy, _, control = arm.rpartition("+")
+    return {**CONTROLS[control], "strategy": strategy}
 
 
 def parse_arm(text: str) -> tuple[str, Settings]:

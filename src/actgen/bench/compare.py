@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from .arms import BASE
+from .arms import BASE, control_of
 from .rows import Row, accuracy, order
 from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
 
@@ -15,7 +15,8 @@ from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """An arm at a budget. `accuracies` of its seeds in percent; `differences` to real only, in points, of the seeds that both
-    have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds.
+    have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds. `control`
+    is what the arm draws on top of, if it does, and `beyond` its differences to that.
     """
 
     recipe: str
@@ -26,6 +27,8 @@ class Comparison:
     images: float
     train_seconds: float
     generation_seconds: float
+    control: str | None = None
+    beyond: tuple[float, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -67,22 +70,26 @@ class Comparison:
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Return a comparison for every recipe, arm and budget, in the order of the rows."""
-    base = {(row["recipe"], row["seed"]): accuracy(row) for row in rows if row["arm"] == BASE}
+    real_only = {(row["recipe"], row["arm"], row["seed"]): accuracy(row) for row in rows if not row["budget"]}
     groups = groupby(sorted(rows, key=order), key=lambda row: (row["recipe"], row["arm"], row["budget"]))
-    return [_compared(list(group), base) for _, group in groups]
+    return [_compared(list(group), real_only) for _, group in groups]
 
 
-def _compared(group: Sequence[Row], base: dict[tuple[str, int], float]) -> Comparison:
+def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int], float]) -> Comparison:
     first = group[0]
-    pairs = [(accuracy(row), base.get((row["recipe"], row["seed"]))) for row in group]
-    differences = tuple(own - real for own, real in pairs if real is not None)
+    control = control_of(first["arm"])
+
+    def differences(other: str) -> tuple[float, ...]:
+        pairs = [(accuracy(row), real_only.get((row["recipe"], other, row["seed"]))) for row in group]
+        return tuple(own - real for own, real in pairs if real is not None)
 
     def mean(value: Callable[[Row], float]) -> float:
         return statistics.fmean(value(row) for row in group)
 
     return Comparison(
-        recipe=first["recipe"], arm=first["arm"], budget=first["budget"], accuracies=tuple(own for own, _ in pairs),
-        differences=differences if first["arm"] != BASE else None, images=mean(lambda row: row["synthetic_images"]),
+        recipe=first["recipe"], arm=first["arm"], budget=first["budget"], accuracies=tuple(map(accuracy, group)),
+        differences=differences(BASE) if first["arm"] != BASE else None, control=control,
+        beyond=differences(control) if control else (), images=mean(lambda row: row["synthetic_images"]),
         train_seconds=mean(lambda row: row["train_seconds"]),
         generation_seconds=mean(lambda row: row["generation_seconds"]),
     )  # fmt: skip

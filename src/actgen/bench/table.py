@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from .compare import Comparison, compare
 from .rows import Row, kind
-from .statistics import Interval
+from .statistics import Interval, t_interval
 
 NOTHING = "–"
 EXPLAINED = (
@@ -60,7 +61,14 @@ def notes(compared: Sequence[Comparison]) -> list[str]:
         said.append(ONE_SEED)
     if any(one.differences is not None and len(one.differences) < len(one.accuracies) for one in compared):
         said.append("Some seeds have no run of `none`; differences leave them out.")
+    if above := [one for one in compared if one.beyond]:
+        said.append(f"On top of a control, against the control alone: {'; '.join(map(_beyond, above))}.")
     return said
+
+
+def _beyond(one: Comparison) -> str:
+    gain, interval = points(statistics.fmean(one.beyond)), interval_words(t_interval(one.beyond))
+    return f"`{one.arm}` {one.budget:g} {gain} ({interval}) over `{one.control}`"
 
 
 def _section(recipe: str, compared: Sequence[Comparison], measured: str) -> str:

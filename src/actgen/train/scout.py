@@ -22,6 +22,7 @@ from ..classify.evaluate import Predictions, predict
 from ..classify.mining import Mining
 from ..seeding import derive
 from .loop import train_epoch
+from .mixing import Mixing
 from .running import RunningLosses
 from .stages import Scouted
 from .state import Training
@@ -49,7 +50,8 @@ def scout(training: Training, mining: Mining) -> Scouted:
 def _trained(training: Training, epochs: int) -> Training:
     """Return a short training on the real images, done; it starts from the weights of the real one."""
     warmup = training.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
-    options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0)
+    unmixed = Mixing()  # what it doubts is read from its probabilities, which mixing would flatten
+    options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0, mixing=unmixed)
     short = Training(
         classifier=copy.deepcopy(training.classifier), options=options, real=training.real,
         folder=training.folder, seed=derive(training.seed, "scout"),
