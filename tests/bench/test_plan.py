@@ -90,9 +90,7 @@ def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
     assert (job.recipe.strategy, job.budget, job.recipe.training.mixing.cutmix) == ("attentive+contrastive", 0.3, 1.0)
     assert set(job.declared) == {"strategy", *CONTROLS["mixup-cutmix"]}
     assert control_of(job.arm) == "mixup-cutmix"
-    assert [control_of(name) for name in ("attentive+contrastive", "none+focal", "focal+focal", "focal", "actgen+x")] == [
-        None
-    ] * 5
+    assert not any(map(control_of, ("attentive+contrastive", "none+focal", "focal+focal", "focal", "actgen+x")))
     with pytest.raises(UserError, match=r"'none\+focal' is unknown; .*such as actgen\+randaugment"):
         find_arms(["none+focal"], {})
 

@@ -101,7 +101,7 @@ def _no_surprise() -> Iterator[Callable[[], None]]:
 
 
 def _handle(handler: Handler) -> None:
-    """Set what answers SIGCHLD, where Python may: in its main thread, and unless C set what was found."""
+    """Set what answers SIGCHLD, where Python may: in its main thread. What C had set (None) it cannot set again."""
     if threading.current_thread() is threading.main_thread() and handler is not None:
         signal.signal(signal.SIGCHLD, handler)
 
