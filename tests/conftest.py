@@ -15,11 +15,14 @@ import torch
 from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
 from actgen.cli import app, main
+from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.data.sources import load_data
 from actgen.finetune.scratch import from_scratch
+from actgen.finetune.tiny import build_tokenizer
 from actgen.recipe import Recipe, build_recipe
 from actgen.records import Request, Sample
 
@@ -104,6 +107,25 @@ def finished(digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPa
     assert result.exit_code == 0, result.output
     assert str(out / "report.html") in result.output.replace("\n", "")
     return out
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained CLIP model in a folder as `CLIPModel.save_pretrained` and `CLIPProcessor.save_pretrained` write it."""
+    path = tmp_path_factory.mktemp("clip")
+    tokenizer = build_tokenizer(FASHION_MNIST_CLASSES)
+    layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = CLIPConfig(
+        text_config={**layers, "vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length,
+                     "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+                     "pad_token_id": tokenizer.pad_token_id},
+        vision_config={**layers, "image_size": 32, "patch_size": 8}, projection_dim=16,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(path)
+    size = {"height": 32, "width": 32}
+    CLIPProcessor(CLIPImageProcessor(size=size, crop_size=size), tokenizer).save_pretrained(path)
+    return path
 
 
 @pytest.fixture

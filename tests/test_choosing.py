@@ -17,6 +17,7 @@ from actgen.assembling import open_generator, open_run
 from actgen.borrowing import frozen
 from actgen.choosing import Candidate, Chooser, Choosing, candidate, choose
 from actgen.classify.classifier import Classifier, create_classifier
+from actgen.classify.zero_shot import ZeroShot
 from actgen.data.idx import FASHION_MNIST_CLASSES
 from actgen.diffuse.backbone import Backbone
 from actgen.diffuse.belief import believe
@@ -142,7 +143,8 @@ def test_candidates_differ_in_their_seeds_alone() -> None:
     assert candidate(REQUESTS[0], 0).seed == REQUESTS[0].seed
 
 
-@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"doubt": 1.5}, {"plausible": -0.1}, {"belief": 2.0}, {"levels": 0}])
+@pytest.mark.parametrize("wrong", [{"candidates": -1}, {"doubt": 1.5}, {"plausible": -0.1}, {"belief": 2.0}, {"levels": 0},
+                                   {"clip_probability": 1.5}])  # fmt: skip
 def test_odd_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"choosing.{next(iter(wrong))} = .*allowed is"):
         Choosing(**wrong)  # type: ignore[arg-type]
@@ -195,3 +197,39 @@ def test_what_does_not_fit_is_asked_in_halves(
 def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:
     assert Choosing().over(8).candidates == 8
     assert Choosing(candidates=2).over(8).candidates == 2
+
+
+# with a CLIP model
+
+
+@pytest.fixture(scope="module")
+def clip() -> ZeroShot:
+    return ZeroShot("bundled", FASHION_MNIST_CLASSES, given="choosing.clip =")
+
+
+def test_with_clip_what_is_taken_clip_confirms(backbone: Backbone, classifier: Classifier, clip: ZeroShot) -> None:
+    options = replace(OPTIONS, clip="bundled", clip_probability=0.7)
+    with frozen(classifier):
+        samples = list(Chooser(Artist(backbone, DRAWING), options, PROMPTS, clip).draw(REQUESTS, classifier=classifier))
+    assert len({one.candidates for one in samples}) > 1
+    for one in samples:
+        given = float(clip.probabilities([one.image])[0, one.request.label])
+        assert one.belief is None or one.belief == pytest.approx(given, abs=1e-5)
+        assert one.candidates == options.candidates or given >= options.clip_probability
+
+
+def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
+    recipe = build_recipe(None, ["strategy=selective", "images=100", "choosing.clip=bundled"])
+    round_ = open_run(recipe, tmp_path / "run").round
+    assert round_ is not None
+    assert isinstance(round_.artist, Chooser)
+    assert round_.artist.clip is not None
+    assert round_.artist.clip.prompts == PROMPTS
+
+
+def test_a_clip_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    recipe = build_recipe(None, ["strategy=selective", f"choosing.clip={tmp_path / 'empty'}"])
+    with pytest.raises(UserError, match=r"choosing\.clip = .*cannot be loaded"):
+        open_run(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -12,7 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from actgen.assembling import open_data
+from actgen.assembling import open_data, open_run
+from actgen.bench.arms import read_arms
 from actgen.bench.worker import _data
 from actgen.cli import app
 from actgen.data.evaluation import Evaluation
@@ -178,3 +179,13 @@ def test_the_closed_recipe_and_its_generator_take_the_same_images(tmp_path: Path
     facts = json.loads((out / "training.json").read_text(encoding="utf-8"))
     assert facts["images"] == 6
     assert f"--data {spec} --images 6 " in facts["command"]
+
+
+@pytest.mark.parametrize("name", [path.name.removesuffix(".arms.toml") for path in recipes_folder().glob("*.arms.toml")])
+def test_the_arms_beside_a_recipe_can_be_opened(name: str, tmp_path: Path) -> None:
+    path = find_recipe(Path(name))
+    assert read_arms(path)
+    for arm, settings in read_arms(path).items():
+        training = open_run(build_recipe(path, flags={**settings}), tmp_path / arm)
+        assert training.budget > 0
+        assert not (tmp_path / arm).exists()

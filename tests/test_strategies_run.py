@@ -54,7 +54,18 @@ def _stop(stats: EpochStats) -> None:
     "strategy", ["not-learned-early", "class-conditional", "deliberate-practice", "oversample", "selective"]
 )
 def test_a_stopped_run_continues_as_if_never_stopped(strategy: str, recipe: Recipe, tmp_path: Path) -> None:
-    wanted = short(recipe, strategy)
+    _stop_and_continue(short(recipe, strategy), tmp_path)
+
+
+def test_a_stopped_run_that_asks_clip_continues_as_if_never_stopped(recipe: Recipe, clip_folder: Path, tmp_path: Path) -> None:
+    choosing = Choosing(candidates=2, clip=str(clip_folder), clip_probability=0.1)
+    _stop_and_continue(replace(short(recipe, "selective"), choosing=choosing), tmp_path)
+    rows = read_lines(tmp_path / "whole" / "store" / MANIFEST)
+    assert any(row["belief"] is not None for row in rows)  # it was asked
+    assert all(row["belief"] is None or 0 <= row["belief"] <= 1 for row in rows)
+
+
+def _stop_and_continue(wanted: Recipe, tmp_path: Path) -> None:
     whole = run(wanted, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(wanted, tmp_path / "stopped", on_epoch=_stop)

@@ -15,6 +15,7 @@ from . import ranks
 from .choosing import Chooser
 from .classify.classifier import Classifier, create_classifier
 from .classify.mining import HOLDOUT
+from .classify.zero_shot import ZeroShot
 from .copying import Copyist
 from .data.evaluation import choose_images
 from .data.idx import FASHION_MNIST_CLASSES
@@ -34,9 +35,9 @@ from .lock import is_unused
 from .plain import brief, visible
 from .precision import EXACT
 from .prompts import class_prompt
-from .recipe import BUNDLED, Recipe, to_toml
+from .recipe import Recipe, to_toml
 from .seeding import derive
-from .shipped import bundled_generator
+from .shipped import BUNDLED, bundled_generator
 from .spreading import Spread
 from .strategies import STRATEGIES, create_strategy
 from .strategies.oversample import Oversample
@@ -85,7 +86,8 @@ def open_artist(
     choosing = recipe.choosing.over(create_strategy(recipe.strategy).candidates)
     if choosing.candidates == 1:
         return artist
-    return Chooser(artist, choosing, [prompts.get(name, class_prompt(name)) for name in class_names])
+    clip = ZeroShot(choosing.clip, class_names, device, prompts=prompts, given="choosing.clip =") if choosing.clip else None
+    return Chooser(artist, choosing, [prompts.get(name, class_prompt(name)) for name in class_names], clip)
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:

@@ -1,8 +1,8 @@
 """Candidates -> sample: draw for a request again until the picture teaches something and is what was asked for.
 
-What the classifier doubts teaches most, but a drawing that it doubts is often not of its class at all. So the generator is
-asked, too: a candidate is taken if it denoises better with the words of its class than with those of the class that the
-classifier takes it for (`diffuse/belief.py`).
+What the classifier doubts teaches most, but a drawing that it doubts is often not of its class at all. So somebody else is
+asked, too. By default the generator: a candidate is taken if it denoises better with the words of its class than with those of
+the class that the classifier takes it for (`diffuse/belief.py`). Or, if one is given, a CLIP model (`classify/zero_shot.py`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 import torch
+from torch import Tensor
 
 from . import stopping
 from .classify.classifier import Classifier
 from .classify.evaluate import predict_pixels
+from .classify.zero_shot import ZeroShot
 from .data.imageset import fit_square, stack_pixels
 from .diffuse.belief import believe
 from .drawing import Artist, OutOfMemory, Refusal
@@ -35,7 +37,9 @@ class Choosing:
     """When a drawing is taken. `candidates`: at most so many drawings a request; 1 takes the first, 0 is as the strategy says.
 
     A candidate is in doubt if the classifier gives its class less than `doubt` but at least `plausible`. It is taken if the
-    generator believes in it at least `belief`, in [-1, 1], by `levels` noise levels: two evaluations of the UNet each.
+    generator believes in it at least `belief`, in [-1, 1], by `levels` noise levels: two evaluations of the UNet each. With
+    `clip`, the folder or id of a CLIP model or "bundled", that model is asked instead: it must give the class, among the
+    prompts of all, at least `clip_probability`.
     """
 
     candidates: int = 0
@@ -43,9 +47,12 @@ class Choosing:
     plausible: float = 0.1
     belief: float = 0.02
     levels: int = 6
+    clip: str = ""
+    clip_probability: float = 0.5
 
     def __post_init__(self) -> None:
-        ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000)}
+        ranges = {"candidates": (0, 1000), "doubt": (0, 1), "plausible": (0, 1), "belief": (-1, 1), "levels": (1, 1000),
+                  "clip_probability": (0, 1)}  # fmt: skip
         for key, (low, high) in ranges.items():
             refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
         if self.plausible >= self.doubt:
@@ -58,12 +65,16 @@ class Choosing:
 
     def takes(self, candidate: Candidate) -> bool:
         """Whether no further candidate is needed."""
-        return candidate.belief is not None and candidate.belief >= self.belief
+        enough = self.clip_probability if self.clip else self.belief
+        return candidate.belief is not None and candidate.belief >= enough
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A drawing, how probable its class is to the classifier, and how much the generator believes in it (None: not asked)."""
+    """A drawing, how probable its class is to the classifier, and how much the generator, or CLIP, believes in it.
+
+    `belief` None: not asked.
+    """
 
     sample: Sample
     probability: float
@@ -88,10 +99,10 @@ class Chooser(Wrapped[Artist]):
     its candidates is whole.
     """
 
-    def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str]) -> None:
-        """`prompts`: those of all classes, in the order of the labels."""
+    def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str], clip: ZeroShot | None = None) -> None:
+        """`prompts`: those of all classes, in the order of the labels; `clip`: the model that `options` name, if they do."""
         super().__init__(artist)
-        self.options, self.prompts = options, prompts
+        self.options, self.prompts, self.clip = options, prompts, clip
 
     @property
     def together(self) -> int:
@@ -141,7 +152,7 @@ class Chooser(Wrapped[Artist]):
         return drawn
 
     def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
-        """Ask the classifier about all, and the generator about those that it doubts."""
+        """Ask the classifier about all, and the generator, or CLIP, about those that it doubts."""
         if not samples:
             return []
         began = time.perf_counter()
@@ -159,24 +170,30 @@ class Chooser(Wrapped[Artist]):
                 for i, sample in enumerate(samples)]  # fmt: skip
 
     def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
-        """Return what the generator believes; None where its numbers end (float16). What does not fit is asked in halves."""
-        requests = [sample.request for sample in samples]
-        latents = torch.stack([sample.latents for sample in samples])
+        """Return what is believed; None where numbers end (float16). What does not fit is asked in halves."""
         try:
-            found = believe(self.artist.backbone, latents, [request.prompt for request in requests],
-                            [self.prompts[rival] for rival in rivals], [request.seed for request in requests],
-                            self.options.levels)  # fmt: skip
-            return [float(one) if isfinite(one) else None for one in found]
+            return [float(one) if isfinite(one) else None for one in self._asked(samples, rivals)]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(samples) == 1:
                 raise OutOfMemory(
-                    "asking the generator about one image does not fit into memory. Try --set loading.dtype=float16, "
+                    "asking about one image does not fit into memory. Try --set loading.dtype=float16, "
                     "loading.offload=true, or choosing.candidates=1."
                 ) from error
         half = len(samples) // 2
         return self._beliefs(samples[:half], rivals[:half]) + self._beliefs(samples[half:], rivals[half:])
+
+    def _asked(self, samples: Sequence[Sample], rivals: Sequence[int]) -> Tensor:
+        """Return what CLIP gives to the classes of B samples, or by how much the generator prefers them to `rivals`, [B]."""
+        requests = [sample.request for sample in samples]
+        if self.clip is not None:
+            likely = self.clip.probabilities([sample.image for sample in samples])
+            return likely[torch.arange(len(requests)), torch.tensor([request.label for request in requests])]
+        latents = torch.stack([sample.latents for sample in samples])
+        return believe(self.artist.backbone, latents, [request.prompt for request in requests],
+                       [self.prompts[rival] for rival in rivals], [request.seed for request in requests],
+                       self.options.levels)  # fmt: skip
 
 
 def _chosen(request: Request, drawn: _Open, best: Candidate) -> Sample:

@@ -13,8 +13,8 @@ from .finetune.adapt import Adaptation, adapt
 from .finetune.options import AdaptOptions, LoraOptions
 from .finetune.scratch import Progress, from_scratch
 from .plain import brief
-from .recipe import BUNDLED, build_recipe
-from .shipped import bundled_generator
+from .recipe import build_recipe
+from .shipped import BUNDLED, bundled_generator
 
 SCRATCH, LORA, FULL = "--from-scratch", "--lora", "--full"
 _SET = ("prompts", "drawing", "generation.preset")

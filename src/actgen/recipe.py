@@ -26,10 +26,9 @@ from .errors import UserError, refuse_outside
 from .filters.options import Filters
 from .plain import LONGEST, brief, is_storable, read_text, shown, visible
 from .presets import PRESETS, Drawing
-from .shipped import find_recipe
+from .shipped import BUNDLED, find_recipe
 from .train.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
-BUNDLED = "bundled"
 TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
 
 

@@ -116,7 +116,8 @@ class Sample:
 
     `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
     image's share of its batch. `redrawn`: why it was drawn again in higher precision, "" if it was not. `candidates`: how many
-    drawings it was chosen from; `belief`: how much the generator believes in its class, in [-1, 1], where it was asked.
+    drawings it was chosen from; `belief`: how much the generator believes in its class, in [-1, 1], or what CLIP
+    gives it, in [0, 1], where one was asked.
     """
 
     request: Request

@@ -1,4 +1,4 @@
-"""What comes with the package: a generator and recipes."""
+"""What comes with the package: a generator, a CLIP model that judges its drawings, and recipes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from pathlib import Path
 
 from .errors import UserError
 
+BUNDLED = "bundled"
+"""How a recipe calls the generator and the CLIP model that come with the package."""
+
 
 def bundled_generator() -> Path:
     """Return the folder of the generator that comes with the package (Fashion-MNIST, 32 pixels)."""
     return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-generator"))
+
+
+def bundled_clip() -> Path:
+    """Return the folder of the CLIP model that comes with the package: of the generator's images and captions."""
+    return Path(str(resources.files("actgen") / "assets" / "fashion-mnist-clip"))
 
 
 def recipes_folder() -> Path:

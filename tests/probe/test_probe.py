@@ -20,10 +20,7 @@ from actgen.probe.judge import make_learner
 from actgen.probe.sheet import EACH, GAP, SIDE
 from actgen.report.html import POLICY
 from tests.conftest import CLASSES, Refuse, read_lines, tree, write_digits
-from tests.filters.test_clip import folder as clip_folder
 from tests.probe.conftest import FAST, call, command, measured
-
-__all__ = ["clip_folder"]
 
 
 def test_it_measures_everything(probed: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..classify.classifier import Classifier
+from ..classify.zero_shot import ZeroShot
 from ..data.imageset import ImageSet
-from ..filters.clip import ClipConsistency
 from ..filters.thumbnails import Album
 from .copies import copied, nearest_pairs, nearest_to
 from .frechet import Normal, frechet, normal, resampled
@@ -77,7 +77,7 @@ class Ruler:
     """Measures images against the reference: real images that the classifier has not trained on, if it was trained here."""
 
     def __init__(
-        self, classifier: Classifier, reference: ImageSet, *, clip: ClipConsistency | None = None,
+        self, classifier: Classifier, reference: ImageSet, *, clip: ZeroShot | None = None,
         inception: Inception | None = None,
     ) -> None:  # fmt: skip
         self.classifier, self.clip, self.inception = classifier, clip, inception
@@ -132,6 +132,6 @@ def _by_class(images: ImageSet, hits: Sequence[bool]) -> dict[str, float]:
     return {name: round(100 * statistics.fmean(some), 2) for name, some in found.items() if some}
 
 
-def _clip(clip: ClipConsistency, images: ImageSet) -> float:
-    chosen = [int(clip.probabilities(images.image(i)).argmax()) for i in range(len(images.labels))]
+def _clip(clip: ZeroShot, images: ImageSet) -> float:
+    chosen = [int(clip.probabilities([images.image(i)]).argmax()) for i in range(len(images.labels))]
     return 100 * statistics.fmean(one == label for one, label in zip(chosen, images.labels, strict=True))

@@ -16,13 +16,13 @@ from .. import checkpoint
 from ..assembling import open_generator
 from ..class_prompts import worded
 from ..classify.classifier import Classifier
+from ..classify.zero_shot import ZeroShot
 from ..data.imageset import ImageSet, Subset, names_digest
 from ..data.sources import load_data
 from ..data.store import Store
 from ..diffuse.backbone import Backbone
 from ..drawing import Artist
 from ..errors import UserError
-from ..filters.clip import ClipConsistency
 from ..filters.thumbnails import Album
 from ..generating import draw_missing
 from ..records import Progress, Request
@@ -76,10 +76,11 @@ class Work:
                 self._artist(candidate)
 
     @cached_property
-    def clip(self) -> ClipConsistency | None:
+    def clip(self) -> ZeroShot | None:
         """CLIP, if it was given."""
-        device = str(PartialState().device)
-        return ClipConsistency(self.asked.clip, 1, self.images.class_names, device, given="--clip") if self.asked.clip else None
+        if not self.asked.clip:
+            return None
+        return ZeroShot(self.asked.clip, self.images.class_names, str(PartialState().device), given="--clip")
 
     @cached_property
     def inception(self) -> Inception | None:

@@ -1,0 +1,46 @@
+"""Zero-shot classification by CLIP-type models: the bundled one, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from actgen.classify.zero_shot import ZeroShot
+from actgen.data.idx import FASHION_MNIST_CLASSES
+from actgen.errors import UserError
+from actgen.prompts import class_prompt
+from actgen.shipped import bundled_generator
+from tests.filters.parts import fashion
+
+
+def bundled() -> ZeroShot:
+    return ZeroShot("bundled", FASHION_MNIST_CLASSES, given="--clip")
+
+
+def test_the_bundled_one_names_real_images() -> None:
+    images = fashion().test
+    assert images is not None
+    some = range(0, 10000, 25)
+    named = bundled().probabilities([images.image(i) for i in some]).argmax(dim=1).tolist()
+    assert sum(one == images.labels[i] for one, i in zip(named, some, strict=True)) >= 0.85 * len(some)
+
+
+def test_an_image_is_seen_alike_in_any_company() -> None:
+    images = fashion().train
+    together = bundled().probabilities([images.image(i) for i in range(5)])
+    assert together.sum(dim=1).tolist() == pytest.approx(5 * [1.0], abs=1e-5)
+    assert bundled().probabilities([images.image(3)])[0].tolist() == pytest.approx(together[3].tolist(), abs=1e-5)
+
+
+def test_prompts_of_ones_own_are_asked() -> None:
+    own = ZeroShot("bundled", FASHION_MNIST_CLASSES, prompts={"bag": "a picture of bag"}, given="--clip")
+    assert own.prompts == ["a picture of bag" if name == "bag" else class_prompt(name) for name in FASHION_MNIST_CLASSES]
+
+
+def test_the_bundled_one_does_not_judge_what_it_has_never_seen() -> None:
+    with pytest.raises(UserError, match="--clip 'bundled' knows Fashion-MNIST only, not 'cat'"):
+        ZeroShot("bundled", ["bag", "cat"], given="--clip")
+
+
+def test_a_model_without_images_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--clip .*(does not compare images with texts|cannot be loaded)"):
+        ZeroShot(str(bundled_generator() / "text_encoder"), FASHION_MNIST_CLASSES, given="--clip")
