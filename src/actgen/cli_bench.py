@@ -41,9 +41,9 @@ def bench(
     """Compare ways to make training images: every arm with every seed, paired differences with intervals.
 
     An arm is a strategy (none, text-only, actgen, ...), a control (focal,
-    mixup-cutmix, randaugment), a strategy on top of a control
-    (actgen+randaugment), an arm of your own (--arm), or one of the tables
-    [arms.NAME] in RECIPE.arms.toml beside RECIPE.toml.
+    mixup-cutmix, randaugment), an arm of your own (--arm), one of the
+    tables [arms.NAME] in RECIPE.arms.toml beside RECIPE.toml, or any that
+    draws on top of a control (actgen+randaugment).
 
         actgen bench fashion-mnist-2000 --seeds 0:5 --arms none,text-only,actgen
     """

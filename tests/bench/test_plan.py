@@ -95,6 +95,14 @@ def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
         find_arms(["none+focal"], {})
 
 
+def test_an_arm_of_ones_own_on_top_of_a_control() -> None:
+    own = {"far": {"strategy": "actgen", "drawing.image.strength": 0.1}}
+    assert find_arms(["far+focal"], own) == {"far+focal": {**CONTROLS["focal"], **own["far"]}}
+    assert control_of("far+focal") == "focal"
+    with pytest.raises(UserError, match=r"'near\+focal' is unknown"):
+        find_arms(["near+focal"], own)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("far", "NAME:a.b=c"), ("far:", "NAME:a.b=c"), ("far:strategy", "NAME:a.b=c"), ("../x:strategy=none", "be a folder"),

@@ -32,26 +32,27 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Settings]:
-    """Return the arms called `names`; those that a user defined (`own`) win over the table, it over STRATEGY+CONTROL."""
+    """Return the arms called `names`; those that a user defined (`own`) win over the table, it over ARM+CONTROL."""
     known = {**ARMS, **own}
-    known |= {name: _together(name) for name in names if name not in known and control_of(name)}
+    known |= {name: both for name in names if name not in known and (both := _together(name, known))}
     if unknown := [name for name in names if name not in known]:
-        raise UserError(f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, a strategy on top of a control such "
-                        "as actgen+randaugment, and what --arm NAME:a.b=c defines.")  # fmt: skip
+        raise UserError(f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, one that draws on top of a control "
+                        "such as actgen+randaugment, and what --arm NAME:a.b=c defines.")  # fmt: skip
     if not names:
         raise UserError("--arms names no arm. Give names separated by commas, for example none,text-only,actgen.")
     return {name: known[name] for name in names}
 
 
 def control_of(arm: str) -> str | None:
-    """Return the control that an arm "STRATEGY+CONTROL" draws on top of; None if the arm is no such."""
-    strategy, _, control = arm.rpartition("+")
-    return control if strategy in STRATEGIES and strategy != BASE and control in CONTROLS else None
+    """Return the control that an arm "ARM+CONTROL" draws on top of; None if the arm is no such."""
+    drawing, _, control = arm.rpartition("+")
+    return control if control in CONTROLS and drawing not in {"", BASE, *CONTROLS} else None
 
 
-def _together(arm: str) -> Settings:
-    strategy, _, control = arm.rpartition("+")
-    return {**CONTROLS[control], "strategy": strategy}
+def _together(arm: str, known: Mapping[str, Settings]) -> Settings | None:
+    """Return the settings of an arm "ARM+CONTROL"; None if there is no such ARM."""
+    drawing, control = arm.rpartition("+")[0], control_of(arm)
+    return {**CONTROLS[control], **known[drawing]} if control and drawing in known else None
 
 
 def parse_arm(text: str) -> tuple[str, Settings]:
