@@ -111,8 +111,12 @@ def finished(digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained CLIP model in a folder as `CLIPModel.save_pretrained` and `CLIPProcessor.save_pretrained` write it."""
-    path = tmp_path_factory.mktemp("clip")
+    """An untrained CLIP model."""
+    return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+def write_clip(path: Path) -> Path:
+    """Write an untrained CLIP model as `CLIPModel.save_pretrained` and `CLIPProcessor.save_pretrained` do."""
     tokenizer = build_tokenizer(FASHION_MNIST_CLASSES)
     layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = CLIPConfig(

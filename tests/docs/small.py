@@ -19,7 +19,7 @@ from actgen.cli import app
 from actgen.data.eurosat import CLASSES as EUROSAT
 from actgen.data.store import Store
 from actgen.shipped import bundled_generator
-from tests.conftest import make_sample, write_digits
+from tests.conftest import make_sample, write_clip, write_digits
 from tests.data.stand_ins import CIFAR10, CIFAR100, IMAGENET, write_cifar, write_eurosat, write_imagenet
 from tests.diffuse import families
 from tests.docs.blocks import ROOT
@@ -36,6 +36,7 @@ STAND_INS: tuple[tuple[tuple[str, ...], str, Callable[[Path], object]], ...] = (
     (("my_generator",), "my_generator", lambda path: shutil.copytree(bundled_generator(), path)),
     (("mine",), "mine", lambda path: shutil.copytree(bundled_generator(), path)),
     (("ID",), "ID", lambda path: write_stable(path)),
+    (("CLIP_ID",), "CLIP_ID", lambda path: write_clip(path)),
     (("TURBO_ID",), "TURBO_ID", lambda path: families.save(families.build_turbo(), path)),
     (STABLE, SD, lambda path: write_stable(path)),
     (("my_lora",), "my_lora", lambda path: families.save_lora(path)),
