@@ -20,7 +20,7 @@ from ..shipped import BUNDLED, bundled_clip
 class ZeroShot:
     """Gives an image's likeness to K classes; `model` is a folder, a hub id or "bundled", which knows Fashion-MNIST only.
 
-    Any model of transformers that has image and text features and their scale will do: CLIP, SigLIP, dual encoders.
+    `CLIPModel` of transformers and what has its faces (`VisionTextDualEncoderModel`), with tokenizer and image processor.
     """
 
     def __init__(
