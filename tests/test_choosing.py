@@ -227,6 +227,11 @@ def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
     assert round_.artist.clip.prompts == PROMPTS
 
 
+def test_a_clip_that_nobody_would_ask_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"choosing\.clip: actgen takes the first drawing"):
+        open_run(build_recipe(None, ["strategy=actgen", "choosing.clip=bundled"]), tmp_path / "run")
+
+
 def test_a_clip_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     recipe = build_recipe(None, ["strategy=selective", f"choosing.clip={tmp_path / 'empty'}"])

@@ -147,7 +147,7 @@ def open_round(
         store=Store(out / "store"), pool=data.train if held_out is None else held_out, mining=recipe.mining, seed=recipe.seed,
         prompts=data.prompts, previews=Previews(out / "previews", generation.previews),
         files=RoundFiles(out / "rounds") if generation.replay else None,
-        filters=open_chain(recipe.filters, data.train, data.test, device) if judges else None,
+        filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else None,
         ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
         journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
     )  # fmt: skip

@@ -177,9 +177,9 @@ class Chooser(Wrapped[Artist]):
             if not is_out_of_memory(error):
                 raise
             if len(samples) == 1:
+                other = "a smaller choosing.clip" if self.clip else "--set loading.dtype=float16, loading.offload=true"
                 raise OutOfMemory(
-                    "asking about one image does not fit into memory. Try --set loading.dtype=float16, "
-                    "loading.offload=true, or choosing.candidates=1."
+                    f"asking about one image does not fit into memory. Try {other}, or choosing.candidates=1."
                 ) from error
         half = len(samples) // 2
         return self._beliefs(samples[:half], rivals[:half]) + self._beliefs(samples[half:], rivals[half:])

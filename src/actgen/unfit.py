@@ -35,6 +35,10 @@ def _refuse_choice(recipe: Recipe) -> None:
     """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
     strategy = create_strategy(recipe.strategy)
     if recipe.choosing.over(strategy.candidates).candidates == 1:
+        if recipe.choosing.clip:
+            raise UserError(f"choosing.clip: {strategy.name} takes the first drawing of a request, so CLIP would not be asked. "
+                            "Give choosing.candidates=8, for example, or --strategy selective; filters.clip refuses what "
+                            "CLIP does not confirm.")  # fmt: skip
         return
     if strategy.name == Oversample.name:
         raise UserError(f"choosing.candidates: {strategy.name} draws nothing to choose from. Leave it out.")

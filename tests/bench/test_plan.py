@@ -98,6 +98,11 @@ def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
 def test_an_arm_of_ones_own_on_top_of_a_control() -> None:
     own = {"far": {"strategy": "actgen", "drawing.image.strength": 0.1}}
     assert find_arms(["far+focal"], own) == {"far+focal": {**CONTROLS["focal"], **own["far"]}}
+    assert find_arms(["many+focal"], {"many": {"choosing.candidates": 4}}) == {
+        "many+focal": {"training.loss.name": "focal", "choosing.candidates": 4}  # with the recipe's strategy
+    }
+    with pytest.raises(UserError, match=r"has training\.loss\.name twice, of soft and of focal"):
+        find_arms(["soft+focal"], {"soft": {"training.loss.name": "cross-entropy"}})
     assert control_of("far+focal") == "focal"
     with pytest.raises(UserError, match=r"'near\+focal' is unknown"):
         find_arms(["near+focal"], own)

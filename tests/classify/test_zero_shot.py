@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from actgen.classify.zero_shot import ZeroShot
@@ -41,6 +45,27 @@ def test_the_bundled_one_does_not_judge_what_it_has_never_seen() -> None:
         ZeroShot("bundled", ["bag", "cat"], given="--clip")
 
 
+def test_code_of_a_model_is_not_run(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoConfig": "own.Config", "AutoModel": "own.Model"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "own.py").write_text("raise SystemExit('code of a model ran')\n", encoding="utf-8")
+    assert type(ZeroShot(str(folder), FASHION_MNIST_CLASSES, given="--clip")._model).__name__ == "CLIPModel"
+    config["model_type"] = "own"
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match=r"--clip .*cannot be loaded"):
+        ZeroShot(str(folder), FASHION_MNIST_CLASSES, given="--clip")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "processor_config.json"])
+def test_a_damaged_folder_is_a_message(name: str, clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    (folder / name).write_bytes(b"{ nothing")
+    with pytest.raises(UserError, match=r"--clip .*cannot be loaded"):
+        ZeroShot(str(folder), FASHION_MNIST_CLASSES, given="--clip")
+
+
 def test_a_model_without_images_is_refused() -> None:
-    with pytest.raises(UserError, match=r"--clip .*(does not compare images with texts|cannot be loaded)"):
+    with pytest.raises(UserError, match=r"--clip .*is a 'clip_text_model', which does not compare images with texts"):
         ZeroShot(str(bundled_generator() / "text_encoder"), FASHION_MNIST_CLASSES, given="--clip")

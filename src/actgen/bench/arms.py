@@ -52,7 +52,12 @@ def control_of(arm: str) -> str | None:
 def _together(arm: str, known: Mapping[str, Settings]) -> Settings | None:
     """Return the settings of an arm "ARM+CONTROL"; None if there is no such ARM."""
     drawing, control = arm.rpartition("+")[0], control_of(arm)
-    return {**CONTROLS[control], **known[drawing]} if control and drawing in known else None
+    if not control or drawing not in known:
+        return None
+    beneath = {key: value for key, value in CONTROLS[control].items() if key != "strategy"}  # the arm's own
+    if twice := sorted(beneath.keys() & known[drawing].keys()):
+        raise UserError(f"--arms: {arm!r} has {twice[0]} twice, of {drawing} and of {control}. Give another arm.")
+    return {**beneath, **known[drawing]}
 
 
 def parse_arm(text: str) -> tuple[str, Settings]:

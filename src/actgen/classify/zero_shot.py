@@ -12,9 +12,12 @@ from torch import Tensor
 
 from ..data.idx import FASHION_MNIST_CLASSES
 from ..errors import UserError
-from ..plain import brief
+from ..plain import brief, first_line
 from ..prompts import class_prompt
 from ..shipped import BUNDLED, bundled_clip
+
+KINDS = ("clip", "vision-text-dual-encoder")
+"""Configurations of transformers whose models have CLIP's features, padding and scale."""
 
 
 class ZeroShot:
@@ -31,24 +34,21 @@ class ZeroShot:
 
         `UserError` if it cannot be loaded, compares no images with texts, or does not know the classes.
         """
-        from transformers import AutoModel, AutoProcessor
-
         if model == BUNDLED and (unknown := [name for name in class_names if name not in FASHION_MNIST_CLASSES]):
             raise UserError(f"{given} {model!r} knows Fashion-MNIST only, not {brief(unknown[0])}. Give the folder or hub "
                             "id of a CLIP model, or leave it empty.")  # fmt: skip
         own = prompts or {}
         self.prompts, self.device = [own.get(name, class_prompt(name)) for name in class_names], device
-        name = str(bundled_clip()) if model == BUNDLED else model
         try:
-            self._model: Any = AutoModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True).eval().to(device)
-            self._processor: Any = AutoProcessor.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(f"{given} {model!r} cannot be loaded ({reason}). Give the folder or hub id of a CLIP model "
-                            "with its tokenizer and image processor, or leave it empty.") from error  # fmt: skip
-        if not all(hasattr(self._model, part) for part in ("get_image_features", "get_text_features", "logit_scale")):
-            raise UserError(f"{given} {model!r} is a {type(self._model).__name__}, which does not compare images with texts. "
-                            "Give the folder or hub id of a CLIP model.")  # fmt: skip
+            self._model, self._processor = _opened(str(bundled_clip()) if model == BUNDLED else model, given)
+            self._model.to(device)
+            self.probabilities([Image.new("RGB", (32, 32))])  # a fault is found now, not after hours
+        except UserError:
+            raise
+        except Exception as error:  # what a hub that is not there and damaged files raise has no end
+            raise UserError(f"{given} {brief(model)} cannot be loaded ({type(error).__name__}: {first_line(error)}). Give the "
+                            "folder or hub id of a CLIP model with its tokenizer and image processor, or leave it "
+                            "empty.") from error  # fmt: skip
 
     @torch.no_grad()
     def probabilities(self, images: Sequence[Image.Image]) -> Tensor:
@@ -65,6 +65,19 @@ class ZeroShot:
         told = self._processor(text=self.prompts, return_tensors="pt", padding=True, truncation=True).to(self.device)
         with torch.no_grad():
             return torch.nn.functional.normalize(_pooled(self._model.get_text_features(**told)))
+
+
+def _opened(name: str, given: str) -> tuple[Any, Any]:
+    """Return a model and its processor; no code of a model's repository is run, nor kernels that its configuration names."""
+    from transformers import AutoConfig, AutoModel, AutoProcessor
+
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    if config.model_type not in KINDS:
+        raise UserError(f"{given} {brief(name)} is a {brief(config.model_type)}, which does not compare images with texts as "
+                        f"CLIP does. Give the folder or hub id of one of {', '.join(KINDS)}.")  # fmt: skip
+    model = AutoModel.from_pretrained(name, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
+                                      attn_implementation="eager")  # fmt: skip
+    return model.eval(), AutoProcessor.from_pretrained(name, trust_remote_code=False)
 
 
 def _pooled(features: Any) -> Tensor:

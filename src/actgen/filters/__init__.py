@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..data.imageset import ImageSet
 from .base import Filter
 from .chain import Chain
@@ -12,8 +14,13 @@ from .options import OFF, Filters
 from .quality import Emptiness, Sharpness
 
 
-def open_chain(options: Filters, real: ImageSet, test: ImageSet | None, device: str = "cpu") -> Chain:
-    """Return the filters that are on, the cheap ones first; `test` are the images that accuracy is measured on."""
+def open_chain(
+    options: Filters, real: ImageSet, test: ImageSet | None, device: str = "cpu", prompts: Mapping[str, str] | None = None
+) -> Chain:  # fmt: skip
+    """Return the filters that are on, the cheap ones first.
+
+    `test` are the images that accuracy is measured on; `prompts` those of classes that have one of their own.
+    """
     filters: list[Filter] = []
     if options.emptiness > 0:
         filters.append(Emptiness(options.emptiness))
@@ -26,5 +33,5 @@ def open_chain(options: Filters, real: ImageSet, test: ImageSet | None, device: 
     if options.consistency != OFF:
         filters.append(Consistency(options.consistency, options.top_k, options.probability))
     if options.clip:
-        filters.append(ClipConsistency(options.clip, options.clip_top_k, real.class_names, device))
+        filters.append(ClipConsistency(options.clip, options.clip_top_k, real.class_names, device, prompts))
     return Chain(options, filters)

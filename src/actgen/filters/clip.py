@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..classify.zero_shot import ZeroShot
 from ..records import Sample
@@ -14,8 +14,10 @@ class ClipConsistency:
 
     name = "clip"
 
-    def __init__(self, model: str, top_k: int, class_names: Sequence[str], device: str = "cpu") -> None:
-        self.top_k, self.clip = top_k, ZeroShot(model, class_names, device, given="filters.clip =")
+    def __init__(
+        self, model: str, top_k: int, class_names: Sequence[str], device: str = "cpu", prompts: Mapping[str, str] | None = None
+    ) -> None:  # fmt: skip
+        self.top_k, self.clip = top_k, ZeroShot(model, class_names, device, prompts=prompts, given="filters.clip =")
 
     def judge(self, sample: Sample, view: View) -> Verdict:
         """Ask CLIP which prompt fits."""
