@@ -30,10 +30,10 @@ WANTED = 0.75
 
 def measure(folder: Path, settings: Sequence[str]) -> dict[str, float]:
     """Run the training of these settings here; return its seconds: of the whole loop, training, generation and waiting."""
-    from actgen.assembling import open_run
-    from actgen.data.store import Store
-    from actgen.recipe import build_recipe
-    from actgen.train.loop import fit
+    from actgen.data.store.store import Store
+    from actgen.experiment.build import open_run
+    from actgen.experiment.config import build_recipe
+    from actgen.training.loop import fit
 
     training = open_run(build_recipe(settings=settings), folder)
     began = time.perf_counter()
@@ -44,10 +44,12 @@ def measure(folder: Path, settings: Sequence[str]) -> dict[str, float]:
     if training.background is not None:
         assert {row["staleness"] for row in rows} == {1}
     return {
-        "loop": loop, "training": sum(row.train_seconds for row in stats),
-        "generation": sum(row.generation_seconds for row in stats), "waited": sum(row.waited_seconds for row in stats),
+        "loop": loop,
+        "training": sum(row.train_seconds for row in stats),
+        "generation": sum(row.generation_seconds for row in stats),
+        "waited": sum(row.waited_seconds for row in stats),
         "images": len(rows),
-    }  # fmt: skip
+    }
 
 
 def in_a_process(settings: Sequence[str], cores: set[int]) -> dict[str, float]:
@@ -55,9 +57,13 @@ def in_a_process(settings: Sequence[str], cores: set[int]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--measure", str(Path(folder) / "run"), *settings]
         ended = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True,
-            check=True, preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )  # fmt: skip
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
     found: dict[str, float] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
@@ -65,14 +71,23 @@ def in_a_process(settings: Sequence[str], cores: set[int]) -> dict[str, float]:
 def table(one: dict[str, float], two: dict[str, float], asked: argparse.Namespace) -> str:
     """Return what was measured, in Markdown."""
     parts = one["training"] + one["generation"]
-    return "\n".join([
-        f"`python benchmarks/background.py --cores {asked.cores} --epochs {asked.epochs} --images {asked.images} --budget "
-        f"{asked.budget} --steps {asked.steps}`", "",
-        "| | images | training | generation | waited for it | whole loop |", "| --- | ---: | ---: | ---: | ---: | ---: |",
-        _line("one after the other, one core", one), _line("at the same time, two cores", two), "",
-        f"{two['loop']:.1f} s are {two['loop'] / parts:.2f} of the {parts:.1f} s of the two parts (wanted: {WANTED} at most). "
-        "Every image of the second run has a staleness of 1.",
-    ]) + "\n"  # fmt: skip
+    return (
+        "\n".join(
+            [
+                f"`python benchmarks/background.py --cores {asked.cores} --epochs {asked.epochs} --images {asked.images} --budget "
+                f"{asked.budget} --steps {asked.steps}`",
+                "",
+                "| | images | training | generation | waited for it | whole loop |",
+                "| --- | ---: | ---: | ---: | ---: | ---: |",
+                _line("one after the other, one core", one),
+                _line("at the same time, two cores", two),
+                "",
+                f"{two['loop']:.1f} s are {two['loop'] / parts:.2f} of the {parts:.1f} s of the two parts (wanted: {WANTED} at most). "
+                "Every image of the second run has a staleness of 1.",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _line(name: str, seen: dict[str, float]) -> str:
@@ -95,11 +110,16 @@ def main() -> None:
     asked = parser.parse_args()
     cores = [int(core) for core in asked.cores.split(",")]
     settings = [
-        f"training.epochs={asked.epochs}", f"images={asked.images}", f"generation.budget={asked.budget}", "strategy=text-only",
-        f"drawing.num_inference_steps={asked.steps}", f"training.test_every={asked.epochs}",
-        "evaluation.on=validation", "evaluation.fraction=0.05",  # few: looking at them is neither part
+        f"training.epochs={asked.epochs}",
+        f"images={asked.images}",
+        f"generation.budget={asked.budget}",
+        "strategy=text-only",
+        f"drawing.num_inference_steps={asked.steps}",
+        f"training.test_every={asked.epochs}",
+        "evaluation.on=validation",
+        "evaluation.fraction=0.05",  # few: looking at them is neither part
         f"generation.until={(asked.epochs - 2) / asked.epochs + 1e-6}",
-    ]  # fmt: skip
+    ]
     one = in_a_process(settings, {cores[0]})
     two = in_a_process([*settings, "generation.on=cpu"], set(cores))
     text = table(one, two, asked)

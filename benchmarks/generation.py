@@ -33,16 +33,16 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from actgen.borrowing import frozen
-from actgen.classify.classifier import Classifier, create_classifier
-from actgen.data.idx import FASHION_MNIST_CLASSES
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.loading import Loading
-from actgen.drawing import Artist
-from actgen.guides.bank import MemoryBank
-from actgen.presets import PRESETS, Drawing
-from actgen.records import Request, Source
-from actgen.shipped import bundled_generator
+from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.core.assets import bundled_generator
+from actgen.core.frozen import frozen
+from actgen.core.types import Request, Source
+from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
+from actgen.diffusion.guides.bank import MemoryBank
+from actgen.diffusion.loading import Loading
+from actgen.diffusion.pipeline import Backbone
+from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.sampler import Artist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 
@@ -101,10 +101,19 @@ def requests(count: int, guides: tuple[str, ...], first: int = 0) -> list[Reques
     """Return guided requests, the classes in turn."""
     names = FASHION_MNIST_CLASSES
     return [
-        Request(key=f"k{n}", label=n % 10, class_name=names[n % 10], prompt=f"a photo of {names[n % 10]}", seed=n,
-                strategy="benchmark", round=0, source=Source(split="train", index=n, key=f"train/{n}"), guides=guides)
+        Request(
+            key=f"k{n}",
+            label=n % 10,
+            class_name=names[n % 10],
+            prompt=f"a photo of {names[n % 10]}",
+            seed=n,
+            strategy="benchmark",
+            round=0,
+            source=Source(split="train", index=n, key=f"train/{n}"),
+            guides=guides,
+        )
         for n in range(first, first + count)
-    ]  # fmt: skip
+    ]
 
 
 def guide_image(request: Request) -> Image.Image:
@@ -193,7 +202,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
 
 def measure(
     backbone: Backbone, plainly: Backbone, classifier: Classifier, repeats: int, images: int, compiled: Backbone | None = None
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Measure every row `repeats` times, in turn, and return them with their ratios."""
     device = backbone.device
     rate = matrix_rate(device, backbone.dtype, 2048 if device.type == "cpu" else 8192)
@@ -211,29 +220,47 @@ def measure(
     for row in found:
         seconds, preset = statistics.median(row.seconds), row.preset.removesuffix(COMPILED)
         teraflop = work[preset, row.losses, row.batch]
-        facts.append({
-            "preset": row.preset, "losses": row.losses, "batch": row.batch, "images_per_second": round(1 / seconds, 3),
-            "ratio": round(plain[row.losses] / seconds, 2),
-            "ratio_same_schedule": round(short[row.losses] / seconds, 2) if preset == "default" else None,
-            "peak_gib": round(row.peak_gib, 2),
-            "tflop_an_image": round(teraflop, 4), "share_of_matrix_rate": round(teraflop / seconds / rate, 3),
-            "compile_seconds": round(max(0.0, row.first - seconds * row.batch), 1) if row.compiled else None,
-            "seconds_an_image": [round(value, 4) for value in row.seconds],
-        })  # fmt: skip
+        facts.append(
+            {
+                "preset": row.preset,
+                "losses": row.losses,
+                "batch": row.batch,
+                "images_per_second": round(1 / seconds, 3),
+                "ratio": round(plain[row.losses] / seconds, 2),
+                "ratio_same_schedule": round(short[row.losses] / seconds, 2) if preset == "default" else None,
+                "peak_gib": round(row.peak_gib, 2),
+                "tflop_an_image": round(teraflop, 4),
+                "share_of_matrix_rate": round(teraflop / seconds / rate, 3),
+                "compile_seconds": round(max(0.0, row.first - seconds * row.batch), 1) if row.compiled else None,
+                "seconds_an_image": [round(value, 4) for value in row.seconds],
+            }
+        )
     return facts
 
 
 def table(facts: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    columns = ("preset", "losses", "batch", "images/s", "x plain loop", "same schedule", "peak GiB", "TFLOP/image",
-               "of matrix rate", "s to compile")  # fmt: skip
+    columns = (
+        "preset",
+        "losses",
+        "batch",
+        "images/s",
+        "x plain loop",
+        "same schedule",
+        "peak GiB",
+        "TFLOP/image",
+        "of matrix rate",
+        "s to compile",
+    )
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for row in facts:
         same = "" if row["ratio_same_schedule"] is None else f"{row['ratio_same_schedule']:.1f}"
         first = "" if row["compile_seconds"] is None else f"{row['compile_seconds']:.0f}"
-        lines.append(f"| {row['preset']} | {row['losses']} | {row['batch']} | {row['images_per_second']:.2f} | "
-                     f"{row['ratio']:.1f} | {same} | {row['peak_gib']:.2f} | {row['tflop_an_image']:.4f} | "
-                     f"{row['share_of_matrix_rate']:.0%} | {first} |")  # fmt: skip
+        lines.append(
+            f"| {row['preset']} | {row['losses']} | {row['batch']} | {row['images_per_second']:.2f} | "
+            f"{row['ratio']:.1f} | {same} | {row['peak_gib']:.2f} | {row['tflop_an_image']:.4f} | "
+            f"{row['share_of_matrix_rate']:.0%} | {first} |"
+        )
     return "\n".join(lines)
 
 

@@ -31,22 +31,22 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from actgen.classify.classifier import Classifier, create_classifier
-from actgen.classify.evaluate import describe_pixels, predict_pixels
-from actgen.data.idx import read_idx_split
-from actgen.data.imageset import ArrayImages, Subset, to_pixels
-from actgen.data.sources import RealData
-from actgen.data.splits import hold_out
-from actgen.diffuse.backbone import Backbone
-from actgen.drawing import Artist
-from actgen.presets import PRESETS, Drawing
-from actgen.probe.neighbours import coverage
-from actgen.recipe import Recipe
-from actgen.records import Progress
-from actgen.runs import run
-from actgen.shipped import bundled_generator
-from actgen.strategies.text_only import TextOnly
-from actgen.train.options import TrainingOptions
+from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.classifiers.predictions import describe_pixels, predict_pixels
+from actgen.core.assets import bundled_generator
+from actgen.core.types import Progress
+from actgen.data.datasets.idx import read_idx_split
+from actgen.data.datasets.imageset import ArrayImages, Subset, to_pixels
+from actgen.data.datasets.sources import RealData
+from actgen.data.datasets.splits import hold_out
+from actgen.diffusion.pipeline import Backbone
+from actgen.experiment.config import Recipe
+from actgen.experiment.run import run
+from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.sampler import Artist
+from actgen.generation.strategies.text_only import TextOnly
+from actgen.studies.probe.neighbours import coverage
+from actgen.training.options import TrainingOptions
 
 SAMPLERS = ((20, 1.0, 0.0), (20, 1.5, 0.0))  # steps, guidance scale, eta
 EPOCHS = (30, 75)  # of the scoring classifier on 2,000 images: 75 are the optimiser steps that 10,000 images get in 15
@@ -121,8 +121,16 @@ def choose(generator: Path, data: str, work: Path, count: int = 2_000) -> list[d
         images, seconds = draw(artist, train.class_names, count, seed=3)
         for epochs in EPOCHS:
             place = work / f"choose-{name_of(artist.backbone.weights_hash, drawing, train.labels, epochs)}"
-            rows.append({"steps": steps, "guidance_scale": scale, "eta": eta, "seconds_an_image": round(seconds, 4),
-                         "epochs": epochs, "validation_cas": accuracy_of(images, validation, epochs, 0, place)})  # fmt: skip
+            rows.append(
+                {
+                    "steps": steps,
+                    "guidance_scale": scale,
+                    "eta": eta,
+                    "seconds_an_image": round(seconds, 4),
+                    "epochs": epochs,
+                    "validation_cas": accuracy_of(images, validation, epochs, 0, place),
+                }
+            )
             print(json.dumps(rows[-1]), flush=True)
     return rows
 

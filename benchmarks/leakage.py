@@ -2,7 +2,7 @@
 
     python benchmarks/leakage.py [--data idx:DIR] [--copies N] [--drawn N] > benchmarks/leakage_DATE.md
 
-Distances as `actgen.filters.thumbnails` measures them, to the nearest test image: of copies of test images that were
+Distances as `actgen.generation.filters.thumbnails` measures them, to the nearest test image: of copies of test images that were
 compressed, resized, mirrored, padded, made brighter; of real training images; of images that the bundled generator draws from
 class prompts and from training images as guides. The same for the tiles of two photographs in colour, half of them as test
 images. Last, time and memory for 50,000 test images of 224 pixels.
@@ -21,15 +21,15 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
-from actgen.data.imageset import ArrayImages, ImageSet
-from actgen.data.sources import load_data
-from actgen.drawing import Artist
-from actgen.filters.options import Filters
-from actgen.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
-from actgen.prompts import class_prompt
-from actgen.records import Request, Source
-from actgen.seeding import derive, permutation
-from actgen.shipped import bundled_generator
+from actgen.core.assets import bundled_generator
+from actgen.core.class_words import class_prompt
+from actgen.core.rng import derive, permutation
+from actgen.core.types import Request, Source
+from actgen.data.datasets.imageset import ArrayImages, ImageSet
+from actgen.data.datasets.sources import load_data
+from actgen.generation.filters.options import Filters
+from actgen.generation.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
+from actgen.generation.sampler import Artist
 
 THRESHOLD = Filters().leakage_distance
 BORDERED = [f"without its border{how}" for how in (" (MNIST's 28 pixels)", ", JPEG 75", ", resized to the whole")]
@@ -107,8 +107,10 @@ def copies_table(album: Album, test: ImageSet, rows: Sequence[int], skip: Sequen
     for name, change in changes().items():
         if name not in skip:
             apart = distances(album, [change(test.image(i)) for i in rows])
-            yield (f"| {name} | {np.median(apart):.3f} | {np.quantile(apart, 0.99):.3f} | {apart.max():.3f} "
-                   f"| {np.mean(apart < THRESHOLD):.1%} |")  # fmt: skip
+            yield (
+                f"| {name} | {np.median(apart):.3f} | {np.quantile(apart, 0.99):.3f} | {apart.max():.3f} "
+                f"| {np.mean(apart < THRESHOLD):.1%} |"
+            )
 
 
 def others_table(kinds: dict[str, np.ndarray]) -> Iterator[str]:
@@ -117,8 +119,10 @@ def others_table(kinds: dict[str, np.ndarray]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for name, apart in kinds.items():
         low, some, middle = np.quantile(apart, (0.001, 0.01, 0.5))
-        yield (f"| {name} | {len(apart)} | {apart.min():.3f} | {low:.3f} | {some:.3f} | {middle:.3f} "
-               f"| {np.sum(apart < THRESHOLD)} |")  # fmt: skip
+        yield (
+            f"| {name} | {len(apart)} | {apart.min():.3f} | {low:.3f} | {some:.3f} | {middle:.3f} "
+            f"| {np.sum(apart < THRESHOLD)} |"
+        )
 
 
 def drawn(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
@@ -129,12 +133,19 @@ def drawn(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
     for number in range(count):
         row = order[number % len(order)]
         label = train.labels[row] if guided else number % len(names)
-        requests.append(Request(
-            key=f"{number:05d}", label=label, class_name=names[label], prompt=class_prompt(names[label]),
-            seed=derive(0, "leakage", number), strategy="benchmark", round=0,
-            source=Source(split="training", index=row, key=train.keys[row]) if guided else None,
-            guides=("image",) if guided else (),
-        ))  # fmt: skip
+        requests.append(
+            Request(
+                key=f"{number:05d}",
+                label=label,
+                class_name=names[label],
+                prompt=class_prompt(names[label]),
+                seed=derive(0, "leakage", number),
+                strategy="benchmark",
+                round=0,
+                source=Source(split="training", index=row, key=train.keys[row]) if guided else None,
+                guides=("image",) if guided else (),
+            )
+        )
 
     def guide(request: Request) -> Image.Image:
         assert request.source is not None
@@ -170,9 +181,11 @@ def large() -> Iterator[str]:
     for _ in range(20):
         album.nearest(looks)
     search = (time.perf_counter() - began) / 20
-    yield (f"50,000 test images of 224 pixels, {torch.get_num_threads()} thread(s): {50_000 * seconds:.0f} s to describe, once "
-           f"a run and besides reading them; {50_000 * WIDTH * 4 / 1e6:.0f} MB to keep; then {search * 1000:.0f} ms a drawn "
-           f"image in {len(LOOKS)} looks.")  # fmt: skip
+    yield (
+        f"50,000 test images of 224 pixels, {torch.get_num_threads()} thread(s): {50_000 * seconds:.0f} s to describe, once "
+        f"a run and besides reading them; {50_000 * WIDTH * 4 / 1e6:.0f} MB to keep; then {search * 1000:.0f} ms a drawn "
+        f"image in {len(LOOKS)} looks."
+    )
 
 
 def main() -> None:
@@ -190,8 +203,10 @@ def main() -> None:
     real = permutation(len(data.train.labels), 0, "train")[: given.train]
     print(f"# Distances to the nearest test image, threshold {THRESHOLD}\n")
     named = "idx:DIR" if given.data.startswith("idx:") else given.data
-    print(f"    python benchmarks/leakage.py --data {named} --copies {given.copies} --train {given.train} "
-          f"--drawn {given.drawn}\n\n{len(album)} test images.\n")  # fmt: skip
+    print(
+        f"    python benchmarks/leakage.py --data {named} --copies {given.copies} --train {given.train} "
+        f"--drawn {given.drawn}\n\n{len(album)} test images.\n"
+    )
     print(*copies_table(album, data.test, chosen), "", sep="\n", flush=True)
     kinds = {"real training images": distances(album, [data.train.image(i) for i in real])}
     for name, guided in (("drawn from class prompts", False), ("drawn with training images as guides", True)):

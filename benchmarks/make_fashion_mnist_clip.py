@@ -31,15 +31,15 @@ from transformers import (
     VisionTextDualEncoderProcessor,
 )
 
-from actgen.classify.zero_shot import ZeroShot
-from actgen.data.imageset import ImageSet, to_pixels
-from actgen.data.sources import load_data
+from actgen.classifiers.zero_shot import ZeroShot
+from actgen.core.assets import bundled_generator
+from actgen.core.class_words import class_prompt
+from actgen.core.rng import derive, generator
+from actgen.data.datasets.imageset import ImageSet, to_pixels
+from actgen.data.datasets.sources import load_data
 from actgen.finetune.optimise import Schedule, maybe_compiled, optimise, seconds_spent
 from actgen.finetune.tiny import TEMPLATES
-from actgen.prompts import class_prompt
-from actgen.seeding import derive, generator
-from actgen.shipped import bundled_generator
-from actgen.train.augment import Augmentation
+from actgen.training.augment.batch import Augmentation
 
 SIZE, BORDER = 28, 2  # of the 32 pixels that the generator draws, two at each side are black
 SCHEDULE = Schedule(steps=5600, batch_size=256, learning_rate=2e-3, warmup=200, decay=0.6)
@@ -54,29 +54,47 @@ def build(seed: int) -> tuple[VisionTextDualEncoderModel, VisionTextDualEncoderP
     """
     tokenizer = AutoTokenizer.from_pretrained(bundled_generator() / "tokenizer")
     text = CLIPTextModel.from_pretrained(bundled_generator() / "text_encoder", dtype=torch.float32)
-    vision = ConvNextConfig(hidden_sizes=WIDTHS, depths=DEPTHS, num_stages=len(WIDTHS), hidden_size=WIDTHS[-1], patch_size=2,
-                            image_size=SIZE, layer_scale_init_value=0.1)  # fmt: skip
+    vision = ConvNextConfig(
+        hidden_sizes=WIDTHS,
+        depths=DEPTHS,
+        num_stages=len(WIDTHS),
+        hidden_size=WIDTHS[-1],
+        patch_size=2,
+        image_size=SIZE,
+        layer_scale_init_value=0.1,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "clip"))
         config = VisionTextDualEncoderConfig.from_vision_text_configs(vision, text.config, projection_dim=64)
         model = VisionTextDualEncoderModel(config, ConvNextModel(vision), text)
-    images = CLIPImageProcessor(size={"height": SIZE + 2 * BORDER, "width": SIZE + 2 * BORDER},
-                                crop_size={"height": SIZE, "width": SIZE})  # fmt: skip
+    images = CLIPImageProcessor(
+        size={"height": SIZE + 2 * BORDER, "width": SIZE + 2 * BORDER}, crop_size={"height": SIZE, "width": SIZE}
+    )
     return model, VisionTextDualEncoderProcessor(images, tokenizer)
 
 
 def train(
-    model: VisionTextDualEncoderModel, processor: VisionTextDualEncoderProcessor, pixels: Tensor, labels: Tensor,
-    names: Sequence[str], schedule: Schedule, folder: Path, seed: int,
-) -> None:  # fmt: skip
+    model: VisionTextDualEncoderModel,
+    processor: VisionTextDualEncoderProcessor,
+    pixels: Tensor,
+    labels: Tensor,
+    names: Sequence[str],
+    schedule: Schedule,
+    folder: Path,
+    seed: int,
+) -> None:
     """Train on `pixels` (uint8 [N, 3, 32, 32]) with `labels` [N]; the state is kept in `folder`."""
     model.train()
     model.vision_model.to(memory_format=torch.channels_last)
     vision = maybe_compiled(model.vision_model, compile=True)
-    told = [processor.tokenizer([class_prompt(name, template) for name in names], padding=True, return_tensors="pt")
-            for template in TEMPLATES]  # fmt: skip
-    mean, spread = (torch.tensor(one).view(1, 3, 1, 1) for one in (processor.image_processor.image_mean,
-                                                                  processor.image_processor.image_std))  # fmt: skip
+    told = [
+        processor.tokenizer([class_prompt(name, template) for name in names], padding=True, return_tensors="pt")
+        for template in TEMPLATES
+    ]
+    mean, spread = (
+        torch.tensor(one).view(1, 3, 1, 1)
+        for one in (processor.image_processor.image_mean, processor.image_processor.image_std)
+    )
 
     def loss_at(step: int) -> Tensor:
         rng = generator(seed, "clip", step)
@@ -118,13 +136,26 @@ def main() -> None:
     work = given.out.with_name(given.out.name + ".work")
     schedule = Schedule(**{**vars(SCHEDULE), "steps": given.steps})
     model, processor = build(given.seed)
-    train(model, processor, to_pixels(data.train, SIZE + 2 * BORDER), torch.tensor(list(data.train.labels)),
-          data.train.class_names, schedule, work, given.seed)  # fmt: skip
+    train(
+        model,
+        processor,
+        to_pixels(data.train, SIZE + 2 * BORDER),
+        torch.tensor(list(data.train.labels)),
+        data.train.class_names,
+        schedule,
+        work,
+        given.seed,
+    )
     model.half().save_pretrained(given.out)
     processor.save_pretrained(given.out)
-    quality = {"test_accuracy": accuracy(given.out, data.test), "training_images": len(data.train.labels),
-               "parameters": model.num_parameters(), "steps": given.steps, "batch_size": schedule.batch_size,
-               "minutes": round(seconds_spent(work) / 60, 1)}  # fmt: skip
+    quality = {
+        "test_accuracy": accuracy(given.out, data.test),
+        "training_images": len(data.train.labels),
+        "parameters": model.num_parameters(),
+        "steps": given.steps,
+        "batch_size": schedule.batch_size,
+        "minutes": round(seconds_spent(work) / 60, 1),
+    }
     (given.out / "quality.json").write_text(json.dumps(quality, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(quality))
     shutil.rmtree(work)

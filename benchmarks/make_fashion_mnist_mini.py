@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from actgen import seeding
-from actgen.data.idx import FASHION_MNIST_CLASSES, encode_idx, read_idx_split
-from actgen.data.imageset import ArrayImages
+from actgen.core import rng
+from actgen.data.datasets.idx import FASHION_MNIST_CLASSES, encode_idx, read_idx_split
+from actgen.data.datasets.imageset import ArrayImages
 
 TARGET = Path(__file__).parents[1] / "src" / "actgen" / "assets" / "fashion-mnist-mini"
 PER_CLASS = 200
@@ -28,7 +28,7 @@ def draw(labels: npt.NDArray[np.int64]) -> list[int]:
     chosen: list[int] = []
     for label, name in enumerate(FASHION_MNIST_CLASSES):
         members = np.flatnonzero(labels == label)
-        order = seeding.permutation(len(members), SEED, "fashion-mnist-mini", name)
+        order = rng.permutation(len(members), SEED, "fashion-mnist-mini", name)
         chosen.extend(members[order[:PER_CLASS]].tolist())
     return sorted(chosen)
 

@@ -45,15 +45,15 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from actgen.classify.classifier import Classifier, create_classifier
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.denoise import denoise
-from actgen.diffuse.loading import Loading
-from actgen.guides.bank import MemoryBank
-from actgen.opening import Kind, Opener
-from actgen.presets import PRESETS, Drawing
-from actgen.prompts import class_prompt
-from actgen.records import Request
+from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.core.class_words import class_prompt
+from actgen.core.types import Request
+from actgen.diffusion.denoising import denoise
+from actgen.diffusion.guides.bank import MemoryBank
+from actgen.diffusion.loading import Loading
+from actgen.diffusion.pipeline import Backbone
+from actgen.generation.batching import Kind, Opener
+from actgen.generation.presets import PRESETS, Drawing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -129,9 +129,15 @@ class Counter(TorchDispatchMode):
 
 
 def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0, is_causal: bool = False,
-    scale: float | None = None, enable_gqa: bool = False,
-) -> Tensor:  # fmt: skip
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
     """`F.scaled_dot_product_attention` as a GPU takes it in half precision: by the kernels that do not write the matrix out."""
     if attn_mask is not None or enable_gqa:
         return _chosen_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
@@ -191,8 +197,16 @@ class Gauge:
 def request(number: int) -> Request:
     """Return a request for a picture of the first class with all guides."""
     name = CLASSES[0]
-    return Request(key=f"image-{number}", label=0, class_name=name, prompt=class_prompt(name), seed=number, strategy="memory",
-                   round=0, guides=ALL)  # fmt: skip
+    return Request(
+        key=f"image-{number}",
+        label=0,
+        class_name=name,
+        prompt=class_prompt(name),
+        seed=number,
+        strategy="memory",
+        round=0,
+        guides=ALL,
+    )
 
 
 def filled_bank(shape: tuple[int, int, int]) -> MemoryBank:
@@ -229,8 +243,14 @@ def peaks(pipeline: Any, classifier: Classifier, case: Case, batch: int) -> dict
         gauge.take()
         opened = opener.open([request(number) for number in range(batch)], Kind(case.forces, 1.0))
         found["open"] = gauge.take()
-        for step in denoise(backbone, opened.walk, opened.batch, free_guidance=case.drawing.free_guidance,
-                            guides=opened.guides, attention_resolution=opened.attention_resolution):  # fmt: skip
+        for step in denoise(
+            backbone,
+            opened.walk,
+            opened.batch,
+            free_guidance=case.drawing.free_guidance,
+            guides=opened.guides,
+            attention_resolution=opened.attention_resolution,
+        ):
             latents = step.proposed
             if step.index + 1 == STEPS:
                 break
@@ -244,8 +264,14 @@ def peaks(pipeline: Any, classifier: Classifier, case: Case, batch: int) -> dict
 def row(case: Case, batch: int, found: dict[str, int]) -> dict[str, Any]:
     """Return one line of the table, in GiB."""
     limit, peak = LIMITS.get(batch), max(found.values())
-    return {"case": case.name, "batch": batch, **{name: round(size / GIB, 2) for name, size in found.items()},
-            "peak": round(peak / GIB, 2), "limit": limit, "fits": None if limit is None else peak <= limit * GIB}  # fmt: skip
+    return {
+        "case": case.name,
+        "batch": batch,
+        **{name: round(size / GIB, 2) for name, size in found.items()},
+        "peak": round(peak / GIB, 2),
+        "limit": limit,
+        "fits": None if limit is None else peak <= limit * GIB,
+    }
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -284,8 +310,8 @@ def allocated(work: Callable[[], object]) -> int:
 
 
 def check() -> dict[str, float]:
-    """Return MiB by the counter and by two other ways, on `tests/diffuse/families.py`'s SD 1 in float32 on the CPU."""
-    from tests.diffuse.families import build_sd1
+    """Return MiB by the counter and by two other ways, on `tests/diffusion/families.py`'s SD 1 in float32 on the CPU."""
+    from tests.diffusion.families import build_sd1
 
     backbone = Backbone(build_sd1(), "memory", "random")
     conditions = backbone.encode_text([class_prompt(CLASSES[0])] * 2)
@@ -320,8 +346,12 @@ def check() -> dict[str, float]:
         del pictures
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             forward()
-        found = {"peak counted": gauge.counter.peak - gauge.weights, "peak of the allocator": allocated(there_and_back),
-                 "graph counted": graph, "saved tensors": sum(storage.nbytes() for storage in saved.values())}  # fmt: skip
+        found = {
+            "peak counted": gauge.counter.peak - gauge.weights,
+            "peak of the allocator": allocated(there_and_back),
+            "graph counted": graph,
+            "saved tensors": sum(storage.nbytes() for storage in saved.values()),
+        }
     return {name: round(size / 2**20, 2) for name, size in found.items()}
 
 

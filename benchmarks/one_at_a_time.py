@@ -16,26 +16,27 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import Tensor
 
-from actgen.classify.classifier import Classifier
-from actgen.data.imageset import fit_square, stack_pixels
-from actgen.diffuse.attention import AttentionRecorder, RecordingProcessor, cross_attention_sizes
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.denoise import Step
-from actgen.guides.bank import MemoryBank
-from actgen.guides.image import BoundImage
-from actgen.guides.text import BoundText
-from actgen.noises import open_noises
-from actgen.opening import GuideImage, make_own_walk, map_resolution
-from actgen.presets import Drawing
-from actgen.prompts import class_words
-from actgen.records import Request
+from actgen.classifiers.classifier import Classifier
+from actgen.core.class_words import class_words
+from actgen.core.types import Request
+from actgen.data.datasets.imageset import fit_square, stack_pixels
+from actgen.diffusion.attention import AttentionRecorder, RecordingProcessor, cross_attention_sizes
+from actgen.diffusion.denoising import Step
+from actgen.diffusion.guides.bank import MemoryBank
+from actgen.diffusion.guides.image import BoundImage
+from actgen.diffusion.guides.text import BoundText
+from actgen.diffusion.noise import open_noises
+from actgen.diffusion.pipeline import Backbone
+from actgen.generation.batching import GuideImage, make_own_walk, map_resolution
+from actgen.generation.presets import Drawing
 
 
 class OneAtATime:
     """Draws requests one by one with the settings of a `Drawing` whose scheduler has no memory."""
 
-    def __init__(self, backbone: Backbone, drawing: Drawing, bank: MemoryBank, guide_image: GuideImage,
-                 classifier: Classifier) -> None:  # fmt: skip
+    def __init__(
+        self, backbone: Backbone, drawing: Drawing, bank: MemoryBank, guide_image: GuideImage, classifier: Classifier
+    ) -> None:
         self.backbone, self.drawing, self.bank = backbone, drawing, bank
         self.guide_image, self.classifier = guide_image, classifier
         self.walk = make_own_walk(backbone, drawing)
@@ -105,8 +106,9 @@ class OneAtATime:
         recorder = AttentionRecorder(resolution, len(chosen))
         before = dict(unet.attn_processors)
         try:
-            unet.set_attn_processor({name: RecordingProcessor(recorder, AttnProcessor()) if name in chosen else AttnProcessor()
-                                     for name in before})  # fmt: skip
+            unet.set_attn_processor(
+                {name: RecordingProcessor(recorder, AttnProcessor()) if name in chosen else AttnProcessor() for name in before}
+            )
             yield recorder
         finally:
             unet.set_attn_processor(dict(before))

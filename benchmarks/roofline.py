@@ -40,13 +40,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from actgen.borrowing import frozen
-from actgen.classify.classifier import Classifier, create_classifier
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.denoise import denoise
-from actgen.guides.bank import MemoryBank
-from actgen.opening import Kind, Opener
-from actgen.presets import PRESETS, Drawing
+from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.core.frozen import frozen
+from actgen.diffusion.denoising import denoise
+from actgen.diffusion.guides.bank import MemoryBank
+from actgen.diffusion.pipeline import Backbone
+from actgen.generation.batching import Kind, Opener
+from actgen.generation.presets import PRESETS, Drawing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the other files of this folder
 
@@ -189,13 +189,19 @@ def ways(backbone: Backbone, plainly: Backbone, classifier: Classifier, batches:
 
 def draw(
     backbone: Backbone, drawing: Drawing, bank: MemoryBank, classifier: Classifier, forces: tuple[str, ...], batch: int
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Draw as `Artist` does, but for looking at the result: pixels [B, 3, S, S]."""
     opener = Opener(backbone, drawing, bank, guide_image, classifier)
     with backbone.borrowed():
         opened = opener.open(requests(batch, forces), Kind(forces, 1.0))
-        for step in denoise(backbone, opened.walk, opened.batch, free_guidance=drawing.free_guidance, guides=opened.guides,
-                            attention_resolution=opened.attention_resolution):  # fmt: skip
+        for step in denoise(
+            backbone,
+            opened.walk,
+            opened.batch,
+            free_guidance=drawing.free_guidance,
+            guides=opened.guides,
+            attention_resolution=opened.attention_resolution,
+        ):
             latents = step.proposed
         with torch.no_grad():
             return torch.cat([backbone.decode(some) for some in latents.split(opener.together)])
@@ -212,13 +218,21 @@ def facts(found: Sequence[Way], machine: Machine) -> list[dict[str, Any]]:
             host = replace(machine, launch=launch)
             ratios[f"{launch * 1e6:g} us"] = round(beside.seconds(host) / way.seconds(host), 2)
         waiting = way.sum(lambda work: machine.launch if machine.seconds(work) == machine.launch else 0.0)
-        rows.append({
-            "preset": way.preset, "losses": way.losses, "batch": way.batch, "images_per_second": round(1 / seconds, 4),
-            "ratios": ratios, "operations": round(way.sum(lambda _: 1.0)), "waiting": round(waiting / seconds, 3),
-            "tflop_an_image": round(way.sum(lambda work: work.operations) / 1e12, 3),
-            "gb_an_image": round(way.sum(lambda work: work.bytes) / 1e9, 2),
-            "profile": profile(way, machine), "heaviest": heaviest(way, machine),
-        })  # fmt: skip
+        rows.append(
+            {
+                "preset": way.preset,
+                "losses": way.losses,
+                "batch": way.batch,
+                "images_per_second": round(1 / seconds, 4),
+                "ratios": ratios,
+                "operations": round(way.sum(lambda _: 1.0)),
+                "waiting": round(waiting / seconds, 3),
+                "tflop_an_image": round(way.sum(lambda work: work.operations) / 1e12, 3),
+                "gb_an_image": round(way.sum(lambda work: work.bytes) / 1e9, 2),
+                "profile": profile(way, machine),
+                "heaviest": heaviest(way, machine),
+            }
+        )
     return rows
 
 
@@ -246,12 +260,24 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     """Return forecasts, profiles and the heaviest operations as three Markdown tables."""
     ways = [f"| {row['preset']} | {row['losses']} | {row['batch']} |" for row in rows]
     first = "| preset | losses | batch |"
-    heads = ("images/s", *(f"x plain, {launch}" for launch in rows[0]["ratios"]), "operations/image", "waiting for them",
-             "TFLOP/image", "GB/image")  # fmt: skip
+    heads = (
+        "images/s",
+        *(f"x plain, {launch}" for launch in rows[0]["ratios"]),
+        "operations/image",
+        "waiting for them",
+        "TFLOP/image",
+        "GB/image",
+    )
     lines = [f"{first} {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
     for way, row in zip(ways, rows, strict=True):
-        cells = (row["images_per_second"], *row["ratios"].values(), f"{row['operations']:,}", f"{row['waiting']:.0%}",
-                 row["tflop_an_image"], row["gb_an_image"])  # fmt: skip
+        cells = (
+            row["images_per_second"],
+            *row["ratios"].values(),
+            f"{row['operations']:,}",
+            f"{row['waiting']:.0%}",
+            row["tflop_an_image"],
+            row["gb_an_image"],
+        )
         lines.append(f"{way} {' | '.join(map(str, cells))} |")
     kinds = [name for name in rows[0]["profile"] if any(row["profile"][name] for row in rows)]
     lines += ["", f"{first} {' | '.join(kinds)} |", "|---" * (3 + len(kinds)) + "|"]
@@ -312,19 +338,28 @@ def check(repeats: int = 3) -> str:
         found = ways(ours, plainly, classifier, (1, 16))
         for way in found:
             way.count("cpu")
-        seconds = [statistics.median(column) for column in zip(*(
-            [timed(way.draw) / way.batch for way in found] for _ in range(repeats)), strict=True)]  # fmt: skip
+        seconds = [
+            statistics.median(column)
+            for column in zip(*([timed(way.draw) / way.batch for way in found] for _ in range(repeats)), strict=True)
+        ]
     lines = [
         f"{machine.half / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s, {machine.launch * 1e6:.1f} us a launch",
-        "", "| preset | losses | batch | seconds, counted | measured | x plain loop, counted | measured |", "|---" * 7 + "|",
-    ]  # fmt: skip
-    plain = {way.losses: (way.seconds(machine), measured) for way, measured in zip(found, seconds, strict=True)
-             if way.preset == PLAIN}  # fmt: skip
+        "",
+        "| preset | losses | batch | seconds, counted | measured | x plain loop, counted | measured |",
+        "|---" * 7 + "|",
+    ]
+    plain = {
+        way.losses: (way.seconds(machine), measured)
+        for way, measured in zip(found, seconds, strict=True)
+        if way.preset == PLAIN
+    }
     for way, measured in zip(found, seconds, strict=True):
         counted = way.seconds(machine)
         beside = plain[way.losses]
-        lines.append(f"| {way.preset} | {way.losses} | {way.batch} | {counted:.4f} | {measured:.4f} | "
-                     f"{beside[0] / counted:.1f} | {beside[1] / measured:.1f} |")  # fmt: skip
+        lines.append(
+            f"| {way.preset} | {way.losses} | {way.batch} | {counted:.4f} | {measured:.4f} | "
+            f"{beside[0] / counted:.1f} | {beside[1] / measured:.1f} |"
+        )
     return "\n".join(lines)
 
 

@@ -28,16 +28,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from actgen.classify.evaluate import describe_pixels
-from actgen.data.idx import read_idx_split
-from actgen.data.imageset import ArrayImages, stack_pixels
-from actgen.diffuse.backbone import Backbone
-from actgen.drawing import Artist
-from actgen.presets import PRESETS, Drawing
-from actgen.prompts import class_prompt
-from actgen.records import Request, Source
-from actgen.seeding import derive, permutation
-from actgen.shipped import bundled_generator
+from actgen.classifiers.predictions import describe_pixels
+from actgen.core.assets import bundled_generator
+from actgen.core.class_words import class_prompt
+from actgen.core.rng import derive, permutation
+from actgen.core.types import Request, Source
+from actgen.data.datasets.idx import read_idx_split
+from actgen.data.datasets.imageset import ArrayImages, stack_pixels
+from actgen.diffusion.pipeline import Backbone
+from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.sampler import Artist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 SCALE = 3.0  # of classifier-free guidance, for all: 7.5 is for Stable Diffusion, 1 is the bundled generator's best
@@ -55,20 +55,29 @@ def samplers() -> dict[str, Drawing]:
         "50 DPM++ steps, guidance in all (quality)": PRESETS["quality"],
     }
     return {
-        name: replace(drawing, guidance_scale=SCALE, attention_resolution=8, batch_size=50,
-                      image=replace(drawing.image, offset=18.0))  # the bundled generator's hand-over, see presets.py
+        name: replace(
+            drawing, guidance_scale=SCALE, attention_resolution=8, batch_size=50, image=replace(drawing.image, offset=18.0)
+        )  # the bundled generator's hand-over, see presets.py
         for name, drawing in named.items()
-    }  # fmt: skip
+    }
 
 
 def guided_requests(train: ArrayImages, count: int) -> list[Request]:
     """Return requests with `count` training images as guides."""
     return [
-        Request(key=f"k{n}", label=train.labels[i], class_name=train.class_names[train.labels[i]],
-                prompt=class_prompt(train.class_names[train.labels[i]]), seed=derive(0, "sampling", n), strategy="benchmark",
-                round=0, source=Source(split="train", index=i, key=train.keys[i]), guides=("image",))
+        Request(
+            key=f"k{n}",
+            label=train.labels[i],
+            class_name=train.class_names[train.labels[i]],
+            prompt=class_prompt(train.class_names[train.labels[i]]),
+            seed=derive(0, "sampling", n),
+            strategy="benchmark",
+            round=0,
+            source=Source(split="train", index=i, key=train.keys[i]),
+            guides=("image",),
+        )
         for n, i in enumerate(permutation(len(train.labels), 0, "sampling")[:count])
-    ]  # fmt: skip
+    ]
 
 
 def score(features: Tensor, guides: Tensor, labels: Sequence[int]) -> dict[str, float]:
@@ -105,8 +114,14 @@ def main() -> None:
         seen = describe_pixels(classifier, stack_pixels([sample.image for sample in samples]))
         network: Any = classifier.model
         right = network.head(seen).argmax(dim=1) == torch.tensor(labels)
-        facts.append({"sampler": name, "recognised": round(100 * float(right.float().mean()), 1), **score(seen, real, labels),
-                      "seconds": round(seconds, 4)})  # fmt: skip
+        facts.append(
+            {
+                "sampler": name,
+                "recognised": round(100 * float(right.float().mean()), 1),
+                **score(seen, real, labels),
+                "seconds": round(seconds, 4),
+            }
+        )
         print(json.dumps(facts[-1]), flush=True)
     if given.json:
         given.json.write_text(json.dumps(facts, indent=1) + "\n")

@@ -36,32 +36,48 @@ CLASSES, A_ROUND = 1000, 10_000
 
 def lines(count: int) -> Iterator[str]:
     """Yield manifest lines as a run writes them, with a chain."""
-    from actgen.data.chain import CHAIN, START, link
-    from actgen.diffuse.loading import Loading
-    from actgen.presets import PRESETS
+    from actgen.data.store.chain import CHAIN, START, link
+    from actgen.diffusion.loading import Loading
+    from actgen.generation.presets import PRESETS
 
     shared = {
-        "class_name": "ankle boot", "prompt": "a photo of an ankle boot", "seed": 2**62 + 12345, "strategy": "actgen",
-        "guides": ["image", "contrastive", "adversarial"], "guidance": asdict(PRESETS["default"]),
-        "generator": "stable-diffusion-v1-5/stable-diffusion-v1-5", "generator_hash": "b" * 64, "loading": asdict(Loading()),
-        "redrawn": "", "classifier_accuracy": 71.234, "guide_probability": 0.12345678, "probability": 0.87654321,
+        "class_name": "ankle boot",
+        "prompt": "a photo of an ankle boot",
+        "seed": 2**62 + 12345,
+        "strategy": "actgen",
+        "guides": ["image", "contrastive", "adversarial"],
+        "guidance": asdict(PRESETS["default"]),
+        "generator": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "generator_hash": "b" * 64,
+        "loading": asdict(Loading()),
+        "redrawn": "",
+        "classifier_accuracy": 71.234,
+        "guide_probability": 0.12345678,
+        "probability": 0.87654321,
         "seconds": 1.2345,
-    }  # fmt: skip
+    }
     previous = START
     for number in range(count):
         key = f"r{number // A_ROUND:03d}-{number % A_ROUND:05d}"
         source = {"split": "holdout", "index": number % 50_000, "key": f"train/n01440764/n01440764_{number % 50_000}.JPEG"}
-        row = {"key": key, "file_name": f"images/{key}.png", "sha256": f"{number:064x}", "label": number % CLASSES,
-               "round": number // A_ROUND, "source": source, **shared}  # fmt: skip
+        row = {
+            "key": key,
+            "file_name": f"images/{key}.png",
+            "sha256": f"{number:064x}",
+            "label": number % CLASSES,
+            "round": number // A_ROUND,
+            "source": source,
+            **shared,
+        }
         previous = link(previous, row)
         yield json.dumps({**row, CHAIN: previous}, ensure_ascii=False) + "\n"
 
 
 def measure(folder: Path) -> dict[str, float]:
     """Open the store in `folder` and return seconds and GiB; to be called in a process of its own."""
+    from actgen.core.memory import peak_gib
     from actgen.data.mixture import Mixture
-    from actgen.data.store import Store
-    from actgen.memory import peak_gib
+    from actgen.data.store.store import Store
 
     before, began = peak_gib(), time.perf_counter()
     store = Store(folder)
@@ -74,15 +90,20 @@ def measure(folder: Path) -> dict[str, float]:
     read = time.perf_counter()
     assert rows == [mixture.labels[number * 7919 % count] for number in range(200)]
     return {
-        "lines": count, "open": opened - began, "before": before, "memory": peak_gib(), "snapshot": taken - opened,
-        "row": (read - taken) / 200, "add": statistics.median(_add_seconds(store)),
-    }  # fmt: skip
+        "lines": count,
+        "open": opened - began,
+        "before": before,
+        "memory": peak_gib(),
+        "snapshot": taken - opened,
+        "row": (read - taken) / 200,
+        "add": statistics.median(_add_seconds(store)),
+    }
 
 
 def _no_images() -> Any:
     import numpy as np
 
-    from actgen.data.imageset import ArrayImages
+    from actgen.data.datasets.imageset import ArrayImages
 
     return ArrayImages(np.zeros((0, 64, 64), dtype=np.uint8), (), tuple(f"class {number}" for number in range(CLASSES)), ())
 
@@ -91,7 +112,7 @@ def _add_seconds(store: Any) -> list[float]:
     import numpy as np
     import torch
 
-    from actgen.records import Request, Sample
+    from actgen.core.types import Request, Sample
 
     seconds = []
     for number in range(50):
@@ -112,10 +133,14 @@ def table(rows: Sequence[dict[str, float]]) -> str:
 
 def _cells(row: dict[str, float]) -> list[str]:
     return [
-        f"{row['lines']:,.0f}", f"{row['bytes'] / 1e6:,.0f} MB", f"{row['open']:.2f} s",
-        f"{row['memory']:.2f} GiB ({row['before']:.2f})", f"{1e3 * row['snapshot']:.0f} ms", f"{1e6 * row['row']:.0f} us",
+        f"{row['lines']:,.0f}",
+        f"{row['bytes'] / 1e6:,.0f} MB",
+        f"{row['open']:.2f} s",
+        f"{row['memory']:.2f} GiB ({row['before']:.2f})",
+        f"{1e3 * row['snapshot']:.0f} ms",
+        f"{1e6 * row['row']:.0f} us",
         f"{1e3 * row['add']:.1f} ms",
-    ]  # fmt: skip
+    ]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -53,9 +53,13 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
         saved = ModelCheckpoint(out / "lightning", filename="last", enable_version_counter=False)
         trainer = pl.Trainer(
             max_epochs=active.epochs,  # the recipe's: they decide when images are drawn
-            callbacks=[DrawAfterEpochs(active), saved], default_root_dir=out, accelerator="auto", logger=False,
-            enable_progress_bar=False, enable_model_summary=False,
-        )  # fmt: skip
+            callbacks=[DrawAfterEpochs(active), saved],
+            default_root_dir=out,
+            accelerator="auto",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         data = GrowingData(active, batch_size=recipe.training.batch_size, workers=workers)
         last = out / "lightning" / "last.ckpt"
         trainer.fit(Module(classifier), datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)

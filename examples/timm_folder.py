@@ -31,10 +31,18 @@ def loader_of(folder: Path, split: str, classifier: actgen.Classifier, batch_siz
     """Return timm's loader of a split, with timm's augmentation for training; its processes list the folder as it is now."""
     dataset, size = create_dataset("", root=str(folder), split=split), classifier.image_size
     return create_loader(
-        dataset, input_size=(3, size, size), batch_size=batch_size, is_training=split == "train", num_workers=workers,
-        mean=tuple(classifier.mean.flatten().tolist()), std=tuple(classifier.std.flatten().tolist()), use_prefetcher=False,
-        pin_memory=torch.cuda.is_available(), persistent_workers=workers > 0, auto_augment="rand-m7-mstd0.5",
-    )  # fmt: skip
+        dataset,
+        input_size=(3, size, size),
+        batch_size=batch_size,
+        is_training=split == "train",
+        num_workers=workers,
+        mean=tuple(classifier.mean.flatten().tolist()),
+        std=tuple(classifier.std.flatten().tolist()),
+        use_prefetcher=False,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        auto_augment="rand-m7-mstd0.5",
+    )
 
 
 def train_one_epoch(epoch: int, model: Any, loader: Any, optimizer: Any, scheduler: Any) -> float:
@@ -53,7 +61,7 @@ def train_one_epoch(epoch: int, model: Any, loader: Any, optimizer: Any, schedul
 
 def train(
     recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, workers: int = 2, name: str = "resnet18"
-) -> None:  # fmt: skip
+) -> None:
     """Train with active generation; the same call goes on after a stop."""
     torch.manual_seed(0)
     model, config = timm.create_model(name, num_classes=classes), timm.get_pretrained_cfg(name)

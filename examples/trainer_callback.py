@@ -30,9 +30,14 @@ def network(classes: int, size: int, saved: str | None) -> ViTForImageClassifica
     if saved is not None:
         return ViTForImageClassification.from_pretrained(saved)
     config = ViTConfig(
-        image_size=size, patch_size=size // 4, num_labels=classes, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        image_size=size,
+        patch_size=size // 4,
+        num_labels=classes,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
         num_attention_heads=2,
-    )  # fmt: skip
+    )
     return ViTForImageClassification(config)
 
 
@@ -43,16 +48,28 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
     model = network(classes, size, saved)
     classifier = actgen.Classifier(model, size, mean=(0.5,) * 3, std=(0.5,) * 3)
     arguments = TrainingArguments(
-        str(out / "trainer"), num_train_epochs=recipe.training.epochs,  # the recipe's: they decide when images are drawn
-        per_device_train_batch_size=recipe.training.batch_size, learning_rate=1e-3, save_strategy="epoch", save_total_limit=2,
-        dataloader_num_workers=workers, dataloader_persistent_workers=workers > 0, remove_unused_columns=False,
-        report_to="none", disable_tqdm=True, dataloader_pin_memory=torch.cuda.is_available(), seed=recipe.seed,
-    )  # fmt: skip
+        str(out / "trainer"),
+        num_train_epochs=recipe.training.epochs,  # the recipe's: they decide when images are drawn
+        per_device_train_batch_size=recipe.training.batch_size,
+        learning_rate=1e-3,
+        save_strategy="epoch",
+        save_total_limit=2,
+        dataloader_num_workers=workers,
+        dataloader_persistent_workers=workers > 0,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=recipe.seed,
+    )
     with actgen.ActiveGeneration.from_recipe(recipe, out, classifier) as active:
         trainer = Trainer(
-            model, arguments, train_dataset=active.dataset, data_collator=PixelValues(classifier),
+            model,
+            arguments,
+            train_dataset=active.dataset,
+            data_collator=PixelValues(classifier),
             callbacks=[DrawAfterEpochs(active)],
-        )  # fmt: skip
+        )
         trainer.train(resume_from_checkpoint=saved)
         print(f"{len(active.snapshot)} images drawn")
 

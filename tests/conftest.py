@@ -18,13 +18,13 @@ from sklearn.datasets import load_digits
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
-from actgen.cli import app, main
-from actgen.data.idx import FASHION_MNIST_CLASSES
-from actgen.data.sources import load_data
+from actgen.cli.app import app, main
+from actgen.core.types import Request, Sample
+from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
+from actgen.data.datasets.sources import load_data
+from actgen.experiment.config import Recipe, build_recipe
 from actgen.finetune.scratch import from_scratch
 from actgen.finetune.tiny import build_tokenizer
-from actgen.recipe import Recipe, build_recipe
-from actgen.records import Request, Sample
 
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("same every time")
@@ -80,10 +80,32 @@ def tiny_generator(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def command(digits: Path, generator: Path, out: Path) -> list[str]:
     return [
-        "train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--model", "resnet18",
-        "--strategy", "actgen", "--epochs", "4", "--budget", "0.3", "--seed", "7", "--set", "model.image_size=32",
-        "--set", "drawing.num_inference_steps=4", "--set", "drawing.batch_size=8", "--set", "training.batch_size=32",
-    ]  # fmt: skip
+        "train",
+        "--data",
+        str(digits),
+        "--generator",
+        str(generator),
+        "--out",
+        str(out),
+        "--model",
+        "resnet18",
+        "--strategy",
+        "actgen",
+        "--epochs",
+        "4",
+        "--budget",
+        "0.3",
+        "--seed",
+        "7",
+        "--set",
+        "model.image_size=32",
+        "--set",
+        "drawing.num_inference_steps=4",
+        "--set",
+        "drawing.batch_size=8",
+        "--set",
+        "training.batch_size=32",
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +116,15 @@ def recipe(digits: Path, tiny_generator: Path) -> Recipe:
         "drawing.batch_size=8",
         "training.batch_size=32",
     ]
-    flags = {"data": str(digits), "generator": str(tiny_generator), "model.name": "resnet18", "seed": 7,
-             "training.epochs": 4, "strategy": "actgen", "generation.budget": 0.3}  # fmt: skip
+    flags = {
+        "data": str(digits),
+        "generator": str(tiny_generator),
+        "model.name": "resnet18",
+        "seed": 7,
+        "training.epochs": 4,
+        "strategy": "actgen",
+        "generation.budget": 0.3,
+    }
     return build_recipe(settings=settings, flags=flags)
 
 
@@ -120,11 +149,17 @@ def write_clip(path: Path) -> Path:
     tokenizer = build_tokenizer(FASHION_MNIST_CLASSES)
     layers = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = CLIPConfig(
-        text_config={**layers, "vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length,
-                     "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-                     "pad_token_id": tokenizer.pad_token_id},
-        vision_config={**layers, "image_size": 32, "patch_size": 8}, projection_dim=16,
-    )  # fmt: skip
+        text_config={
+            **layers,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": tokenizer.model_max_length,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={**layers, "image_size": 32, "patch_size": 8},
+        projection_dim=16,
+    )
     torch.manual_seed(0)
     CLIPModel(config).save_pretrained(path)
     size = {"height": 32, "width": 32}

@@ -21,7 +21,7 @@ def test_import_loads_no_heavy_package() -> None:
 
 def test_help_loads_no_heavy_package() -> None:
     code = (
-        "import sys; from actgen.cli import main; sys.argv = ['actgen', 'train', '--help']\n"
+        "import sys; from actgen.cli.app import main; sys.argv = ['actgen', 'train', '--help']\n"
         "try: main()\n"
         "except SystemExit as end: print('code', end.code)\n"
         "print('loaded', *(name for name in ('torch', 'diffusers', 'timm') if name in sys.modules))"

@@ -10,11 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actgen.data.store import Store
-from actgen.data.verify import verify
-from actgen.recipe import Recipe, build_recipe, fill, to_toml
-from actgen.seeding import derive, permutation
-from actgen.strategies import STRATEGIES
+from actgen.core.rng import derive, permutation
+from actgen.data.store.store import Store
+from actgen.data.store.verify import verify
+from actgen.experiment.config import Recipe, build_recipe, fill, to_toml
+from actgen.generation.strategies import STRATEGIES
 from tests.conftest import make_sample
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
@@ -46,13 +46,18 @@ def test_a_store_holds_what_was_added_and_kept_however_often_it_is_opened(steps:
 @given(
     st.fixed_dictionaries(
         {
-            "seed": st.integers(0, 2**62), "strategy": st.sampled_from(sorted(STRATEGIES)),
-            "training.epochs": st.integers(1, 10**6), "training.learning_rate": st.floats(1e-12, 1e3),
-            "training.label_smoothing": st.floats(0, 0.99), "generation.budget": st.floats(0, 100),
-            "mining.share": st.floats(0, 1), "filters.redraw": st.integers(0, 5), "data": st.text(min_size=1, max_size=40),
+            "seed": st.integers(0, 2**62),
+            "strategy": st.sampled_from(sorted(STRATEGIES)),
+            "training.epochs": st.integers(1, 10**6),
+            "training.learning_rate": st.floats(1e-12, 1e3),
+            "training.label_smoothing": st.floats(0, 0.99),
+            "generation.budget": st.floats(0, 100),
+            "mining.share": st.floats(0, 1),
+            "filters.redraw": st.integers(0, 5),
+            "data": st.text(min_size=1, max_size=40),
         }
     )
-)  # fmt: skip
+)
 def test_a_recipe_comes_back_from_its_toml(flags: dict[str, Any]) -> None:
     flags["data"] = "d" + "".join(letter for letter in flags["data"] if letter.isprintable())
     recipe = build_recipe(flags=flags)

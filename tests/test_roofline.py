@@ -44,8 +44,11 @@ def test_a_convolution_forwards_and_backwards() -> None:
 def test_kinds(shape: tuple[int, ...], kind: str) -> None:
     x = torch.empty(shape, device="meta", dtype=torch.float16)
     weight = torch.empty(7, 64, device="meta", dtype=torch.float16)
-    work = {2: lambda: F.linear(x, weight), 3: lambda: torch.bmm(x, x.transpose(1, 2)),
-            4: lambda: F.scaled_dot_product_attention(x, x, x)}[len(shape)]  # fmt: skip
+    work = {
+        2: lambda: F.linear(x, weight),
+        3: lambda: torch.bmm(x, x.transpose(1, 2)),
+        4: lambda: F.scaled_dot_product_attention(x, x, x),
+    }[len(shape)]
     works = [one for one in counted(work) if one.operations]
     assert [one.kind for one in works] == [kind]
     assert works[0].half

@@ -45,8 +45,22 @@ def broken() -> Iterator[str]:
 
 def look_up() -> str:
     """Return what pip-audit finds about the pinned versions, as JSON; "" if it cannot be found out."""
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(CONSTRAINTS), "--no-deps", "--disable-pip",
-               "--vulnerability-service", "osv", "--timeout", "10", "--format", "json", "--progress-spinner=off"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--requirement",
+        str(CONSTRAINTS),
+        "--no-deps",
+        "--disable-pip",
+        "--vulnerability-service",
+        "osv",
+        "--timeout",
+        "10",
+        "--format",
+        "json",
+        "--progress-spinner=off",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS).stdout.strip()
     except subprocess.TimeoutExpired:

@@ -1,5 +1,5 @@
 """`python -m actgen`, which is how torchrun and accelerate start it."""
 
-from .cli import main
+from .cli.app import main
 
 main()

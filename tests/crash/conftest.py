@@ -33,12 +33,24 @@ class Nursery:
         self._process = process
 
     def live(
-        self, arguments: Sequence[str], log: Path, *, after: float | None = None, number: int = signal.SIGKILL,
-        event: int | None = None, before: bool = False,
-    ) -> Ended:  # fmt: skip
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        after: float | None = None,
+        number: int = signal.SIGKILL,
+        event: int | None = None,
+        before: bool = False,
+    ) -> Ended:
         """Let `actgen ARGUMENTS` live, until it is sent signal `number` after some seconds, or dies at a file operation."""
-        life: dict[str, Any] = {"arguments": list(arguments), "log": str(log), "after": after, "signal": int(number),
-                                "event": event, "before": before}  # fmt: skip
+        life: dict[str, Any] = {
+            "arguments": list(arguments),
+            "log": str(log),
+            "after": after,
+            "signal": int(number),
+            "event": event,
+            "before": before,
+        }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(life) + "\n")
@@ -52,7 +64,7 @@ def nursery() -> Iterator[Nursery]:
     command = [sys.executable, "-m", "tests.crash.nursery"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:  # fmt: skip
+    ) as process:
         yield Nursery(process)
         assert process.stdin is not None
         process.stdin.close()

@@ -74,7 +74,7 @@ def _live(life: dict[str, Any], told: TextIO) -> None:
     sys.argv = ["actgen", *life["arguments"]]
     code = 1
     try:
-        from actgen.cli import main as command
+        from actgen.cli.app import main as command
 
         command()
         code = 0
@@ -94,7 +94,7 @@ def _live(life: dict[str, Any], told: TextIO) -> None:
 
 def _count(life: dict[str, Any]) -> Callable[[], int]:
     """Count file operations, and die at the one that `life` names; return what tells the count."""
-    from actgen.data.manifest import Manifest
+    from actgen.data.store.manifest import Manifest
 
     seen = 0
 
@@ -127,7 +127,7 @@ def _count(life: dict[str, Any]) -> Callable[[], int]:
 
 def _write_down_drawings(path: Path) -> None:
     """Append a line to `path` for every image that is drawn, whether it is kept or not."""
-    from actgen.drawing import Artist
+    from actgen.generation.sampler import Artist
 
     draw = Artist._try_batch
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from actgen.data.manifest import Manifest
-from actgen.data.store import MANIFEST
-from actgen.data.verify import verify
-from actgen.lock import LOCK
-from actgen.train.background import Background
+from actgen.core.lock import LOCK
+from actgen.data.store.manifest import Manifest
+from actgen.data.store.store import MANIFEST
+from actgen.data.store.verify import verify
+from actgen.training.parallel.background import Background
 from tests.crash.conftest import Ended, Nursery
-from tests.test_run import assert_same_run
+from tests.experiment.test_run import assert_same_run
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
@@ -30,20 +30,44 @@ CHECKPOINT_IMAGES = 8
 RUNS = {
     "guided by mistakes": ["strategy=actgen"],
     "all before the training, chosen": [
-        "strategy=selective", "mining.scout_epochs=1", "choosing.candidates=2", "choosing.levels=1", "drawing.batch_size=2",
+        "strategy=selective",
+        "mining.scout_epochs=1",
+        "choosing.candidates=2",
+        "choosing.levels=1",
+        "drawing.batch_size=2",
         "training.ema_decay=0.9",
     ],
     "in a second process": ["strategy=actgen", "generation.on=cpu", "model.name=actgen/tiny-cnn"],
     "by running losses": ["strategy=not-learned-early", "training.optimizer.name=adamw", "generation.checkpoint_images=1"],
-}  # fmt: skip
+}
 
 
 def arguments(digits: Path, generator: Path, out: Path, settings: list[str]) -> list[str]:
     """Return the command of a small run: 4 epochs of 120 digits, 36 images in batches of 4."""
-    every = ["drawing.num_inference_steps=2", "drawing.batch_size=4", "training.batch_size=32", "generation.previews=2",
-             f"generation.checkpoint_images={CHECKPOINT_IMAGES}", *settings]  # fmt: skip
-    return ["train", "--data", str(digits), "--generator", str(generator), "--out", str(out), "--epochs", "4", "--seed", "7",
-            "--budget", "0.3", *(part for one in every for part in ("--set", one))]  # fmt: skip
+    every = [
+        "drawing.num_inference_steps=2",
+        "drawing.batch_size=4",
+        "training.batch_size=32",
+        "generation.previews=2",
+        f"generation.checkpoint_images={CHECKPOINT_IMAGES}",
+        *settings,
+    ]
+    return [
+        "train",
+        "--data",
+        str(digits),
+        "--generator",
+        str(generator),
+        "--out",
+        str(out),
+        "--epochs",
+        "4",
+        "--seed",
+        "7",
+        "--budget",
+        "0.3",
+        *(part for one in every for part in ("--set", one)),
+    ]
 
 
 @dataclass
@@ -69,7 +93,7 @@ class Case:
 @pytest.fixture(scope="module")
 def cases(
     nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Case]]:  # fmt: skip
+) -> Iterator[list[Case]]:
     folders = tmp_path_factory.mktemp("kills")
     yield [Case(nursery, digits, tiny_generator, _made(folders / name), settings) for name, settings in RUNS.items()]
     shutil.rmtree(folders, ignore_errors=True)

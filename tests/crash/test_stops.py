@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from actgen.data.verify import verify
+from actgen.data.store.verify import verify
 from tests.crash.conftest import Nursery
 from tests.crash.test_kills import RUNS, Case
-from tests.test_run import assert_same_run
+from tests.experiment.test_run import assert_same_run
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 

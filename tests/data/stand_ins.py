@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from actgen.data.eurosat import CLASSES as EUROSAT
-from actgen.data.idx import encode_idx
+from actgen.data.datasets.eurosat import CLASSES as EUROSAT
+from actgen.data.datasets.idx import encode_idx
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100 = tuple(sorted(("apple", "aquarium_fish", "baby", *(f"thing_{number}" for number in range(97)))))

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.data.folder import FolderImages
-from actgen.data.sources import RealData, load_data
-from actgen.errors import UserError
+from actgen.cli.app import app
+from actgen.core.errors import UserError
+from actgen.data.datasets.folder import FolderImages
+from actgen.data.datasets.sources import RealData, load_data
 from actgen.report.html import write_report
 
 
@@ -67,8 +67,21 @@ def test_an_unknown_choice_is_refused(spoilt: Path) -> None:
 
 def test_a_run_tells_the_number_in_terminal_summary_recipe_and_page(spoilt: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["train", "--data", str(spoilt), "--out", str(out), "--strategy", "none", "--epochs", "1",
-                 "--set", "training.batch_size=4", "--on-bad-image", "skip"]  # fmt: skip
+    arguments = [
+        "train",
+        "--data",
+        str(spoilt),
+        "--out",
+        str(out),
+        "--strategy",
+        "none",
+        "--epochs",
+        "1",
+        "--set",
+        "training.batch_size=4",
+        "--on-bad-image",
+        "skip",
+    ]
     dry = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False)
     assert "# 3 image files left out; the first: " in dry.stdout
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -82,8 +95,21 @@ def test_a_run_tells_the_number_in_terminal_summary_recipe_and_page(spoilt: Path
 
 
 def test_finetune_leaves_them_out_too(spoilt: Path, tmp_path: Path) -> None:
-    arguments = ["finetune", "--from-scratch", "tiny", "--data", str(spoilt), "--out", str(tmp_path / "generator"),
-                 "--steps", "1", "--autoencoder-steps", "1", "--on-bad-image", "skip"]  # fmt: skip
+    arguments = [
+        "finetune",
+        "--from-scratch",
+        "tiny",
+        "--data",
+        str(spoilt),
+        "--out",
+        str(tmp_path / "generator"),
+        "--steps",
+        "1",
+        "--autoencoder-steps",
+        "1",
+        "--on-bad-image",
+        "skip",
+    ]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "3 image files left out" in result.stdout

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
-from actgen.data.idx import FASHION_MNIST_CLASSES
-from actgen.data.imageset import ArrayImages
-from actgen.data.sources import RealData, load_data
+from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
+from actgen.data.datasets.imageset import ArrayImages
+from actgen.data.datasets.sources import RealData, load_data
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from actgen.core.rng import generator
 from actgen.data.crop import Crop, random_box
-from actgen.seeding import generator
 
 
 @pytest.mark.parametrize("smallest", [0.08, 0.5])
@@ -36,6 +36,9 @@ def test_seed_epoch_and_place_decide() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
     crops = {
         Crop(smallest=0.1, seed=seed, epoch=epoch)(image, 16, index).tobytes()
-        for seed in (0, 1) for epoch in (0, 1) for index in (0, 1) for _ in range(2)
-    }  # fmt: skip
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for index in (0, 1)
+        for _ in range(2)
+    }
     assert len(crops) == 8

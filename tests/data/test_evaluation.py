@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actgen.data.evaluation import Evaluation, choose_images, others
-from actgen.data.imageset import ArrayImages, names_digest
-from actgen.data.sources import RealData, load_data
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.datasets.evaluation import Evaluation, choose_images, others
+from actgen.data.datasets.imageset import ArrayImages, names_digest
+from actgen.data.datasets.sources import RealData, load_data
 
 MINI = "fashion-mnist-mini"
 

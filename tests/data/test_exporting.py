@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.data.exporting import FORMATS
-from actgen.data.exporting.columns import find_columns
-from actgen.data.names import folder_name
-from actgen.data.sources import load_data
-from actgen.data.store import MANIFEST, Store
-from actgen.errors import UserError
-from actgen.exporting import export_store
-from actgen.recipe import build_recipe, to_toml
+from actgen.cli.app import app
+from actgen.core.errors import UserError
+from actgen.data.datasets.names import folder_name
+from actgen.data.datasets.sources import load_data
+from actgen.data.export import FORMATS
+from actgen.data.export.columns import find_columns
+from actgen.data.store.store import MANIFEST, Store
+from actgen.experiment.config import build_recipe, to_toml
+from actgen.experiment.export import export_store
 from tests.conftest import Refuse, make_sample, read_lines
 
 ODD = ("a/b\\c", "🦆 duck", '"quoted" <br>', "test", ".hidden", "crash test dummy", "zero", "é" * 200)
@@ -84,8 +84,10 @@ def test_class_folders_are_read_by_imagefolder_torchvision_and_actgen(store: Pat
     assert [json.loads(row["probability"]) for row in read["train"]][7:9] == [None, 8 / 7]
 
     seen = ImageFolder(out / "train")
-    again = {Path(path).stem: (pixels(image), seen.classes[label])
-             for (path, _), (image, label) in zip(seen.samples, seen, strict=True)}  # fmt: skip
+    again = {
+        Path(path).stem: (pixels(image), seen.classes[label])
+        for (path, _), (image, label) in zip(seen.samples, seen, strict=True)
+    }
     assert {key: (data, classes[folder]["label"], classes[folder]["class_name"]) for key, (data, folder) in again.items()} == (
         expected(store)
     )
@@ -280,7 +282,7 @@ def test_two_names_of_a_label_are_refused(tmp_path: Path) -> None:
 
 def test_parquet_without_datasets_names_the_extra(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = refuse("store", "export", str(store), "--format", "parquet", "--out", str(tmp_path / "out"))
     assert "pip install 'actgen[datasets]'" in message
@@ -322,8 +324,16 @@ def test_columns_hold_what_their_rows_say() -> None:
         {"a": 0.5, "b": "y", "c": None, "d": None, "e": False, "f": 1, "h": 3},
     ]
     columns = find_columns(iter(rows))
-    assert columns.kinds == {"a": "number", "b": "text", "c": "text", "d": "json", "e": "truth", "f": "json", "g": "json",
-                             "h": "whole"}  # fmt: skip
+    assert columns.kinds == {
+        "a": "number",
+        "b": "text",
+        "c": "text",
+        "d": "json",
+        "e": "truth",
+        "f": "json",
+        "g": "json",
+        "h": "whole",
+    }
     assert columns.gaps == {"c", "d", "g", "h"}
     assert columns.cells(rows[0])["a"] == 1.0
     assert columns.cells(rows[1])["h"] == 3

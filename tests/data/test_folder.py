@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from actgen.data.decoding import read_image
-from actgen.data.folder import check_images, read_folder_split
-from actgen.data.imageset import ImageSet
-from actgen.data.names import printable
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.datasets.decoding import read_image
+from actgen.data.datasets.folder import check_images, read_folder_split
+from actgen.data.datasets.imageset import ImageSet
+from actgen.data.datasets.names import printable
 
 ORIENTATION = 0x0112
 
@@ -45,9 +45,14 @@ def test_classes_files_and_keys_are_sorted_and_stable(tmp_path: Path) -> None:
     assert images.class_names == ("cat", "dog")
     assert images.labels == (0, 0, 0, 0, 1, 1, 1)
     assert images.keys == (
-        "train/cat/001.png", "train/cat/002.png", "train/cat/sub/a.webp", "train/cat/z.gif",
-        "train/dog/a.Tiff", "train/dog/b.JPG", "train/dog/c.bmp",
-    )  # fmt: skip
+        "train/cat/001.png",
+        "train/cat/002.png",
+        "train/cat/sub/a.webp",
+        "train/cat/z.gif",
+        "train/dog/a.Tiff",
+        "train/dog/b.JPG",
+        "train/dog/c.bmp",
+    )
     check_images(images)
 
 

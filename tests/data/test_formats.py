@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from actgen.class_prompts import Prompts
-from actgen.data.eurosat import CLASSES, NOTE
-from actgen.data.imagenet import class_names_by_id
-from actgen.data.imageset import ImageSet
-from actgen.data.sources import READERS, RealData, load_data
-from actgen.errors import UserError
-from actgen.prompts import class_words
+from actgen.core.class_words import class_words
+from actgen.core.errors import UserError
+from actgen.core.prompts import Prompts
+from actgen.data.datasets.eurosat import CLASSES, NOTE
+from actgen.data.datasets.imagenet import class_names_by_id
+from actgen.data.datasets.imageset import ImageSet
+from actgen.data.datasets.sources import READERS, RealData, load_data
 from tests.data.stand_ins import (
     CIFAR10,
     IMAGENET,

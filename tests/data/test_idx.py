@@ -5,8 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from actgen.data.idx import encode_idx, parse_idx, read_idx_split
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.datasets.idx import encode_idx, parse_idx, read_idx_split
 
 
 def bytes_of_shape(*shape: int) -> npt.NDArray[np.uint8]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from actgen.data.chain import CHAIN, START, link
-from actgen.data.manifest import UNLABELLED, Manifest
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.store.chain import CHAIN, START, link
+from actgen.data.store.manifest import UNLABELLED, Manifest
 from tests.conftest import read_lines
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.data.merging import Merged, merge
-from actgen.data.store import MANIFEST, Store
-from actgen.data.verify import verify
-from actgen.errors import UserError
+from actgen.cli.app import app
+from actgen.core.errors import UserError
+from actgen.data.store.merging import Merged, merge
+from actgen.data.store.store import MANIFEST, Store
+from actgen.data.store.verify import verify
 from tests.conftest import Refuse, make_sample, read_lines, tree
 
 Image = tuple[str, int]  # key, grey level
@@ -69,11 +69,14 @@ def test_a_prefix_that_no_key_can_have_is_refused(tmp_path: Path, prefix: str) -
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize(("label", "class_name", "shade", "message"), [
-    (0, "shirt", 2, "label 0 is .?coat.? in .* and .?shirt"),
-    (1, "coat", 2, "coat.? has the label 0 in .* and 1 in"),
-    (1, "shirt", 1, "k1 in .* is the same image as k0 of .*, but of another class"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("label", "class_name", "shade", "message"),
+    [
+        (0, "shirt", 2, "label 0 is .?coat.? in .* and .?shirt"),
+        (1, "coat", 2, "coat.? has the label 0 in .* and 1 in"),
+        (1, "shirt", 1, "k1 in .* is the same image as k0 of .*, but of another class"),
+    ],
+)
 def test_classes_that_contradict_each_other_are_refused(
     tmp_path: Path, label: int, class_name: str, shade: int, message: str
 ) -> None:

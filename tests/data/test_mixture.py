@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from actgen.data.folder import FolderImages
-from actgen.data.imageset import to_pixels
+from actgen.core.types import Snapshot
+from actgen.data.datasets.folder import FolderImages
+from actgen.data.datasets.imageset import to_pixels
+from actgen.data.datasets.sources import load_data
 from actgen.data.mixture import Mixture
-from actgen.data.sources import load_data
-from actgen.data.store import Store
-from actgen.records import Snapshot
+from actgen.data.store.store import Store
 from tests.conftest import CLASSES, TRAIN_IMAGES, make_sample
 
 REAL = len(CLASSES) * TRAIN_IMAGES

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actgen.data.refused import Ledger, in_order, picture_path, read_ledger
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.store.rejections import Ledger, in_order, picture_path, read_ledger
 from tests.conftest import make_sample, read_lines, tree
 
 FACTS = {"filter": "leakage", "reason": "near to the test image test/3", "score": 0.01, "guidance": {}}

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from actgen.data.rounds import Remembered, RoundFiles
-from actgen.errors import UserError
-from actgen.guides.bank import MemoryBank
-from actgen.records import Sample
-from actgen.revisit import Revisit
+from actgen.core.errors import UserError
+from actgen.core.types import Sample
+from actgen.data.store.rounds import Remembered, RoundFiles
+from actgen.diffusion.guides.bank import MemoryBank
+from actgen.experiment.revisit import Revisit
 from tests.conftest import make_sample, tree
 
 

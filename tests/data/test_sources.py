@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from actgen.data.idx import encode_idx
-from actgen.data.imageset import ImageSet, to_pixels
-from actgen.data.sources import load_data
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.datasets.idx import encode_idx
+from actgen.data.datasets.imageset import ImageSet, to_pixels
+from actgen.data.datasets.sources import load_data
 
 
 def fill(folder: Path, count: int = 2) -> Path:

@@ -3,9 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from actgen.data.imageset import ArrayImages, ImageSet
-from actgen.data.splits import balanced, hold_out
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.datasets.imageset import ArrayImages, ImageSet
+from actgen.data.datasets.splits import balanced, hold_out
 
 COUNTS = (2, 3, 10, 101)
 

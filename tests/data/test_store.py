@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from actgen.data.store import MANIFEST, Previews, Store
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.data.store.store import MANIFEST, Previews, Store
 from tests.conftest import make_sample, read_lines, tree
 
 FACTS = {"probability": 0.5, "seconds": 0.1}

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.data.chain import CHAIN
-from actgen.data.repair import repair
-from actgen.data.store import MANIFEST, Store
-from actgen.data.verify import verify
-from actgen.errors import UserError
-from actgen.lock import locked
+from actgen.cli.app import app
+from actgen.core.errors import UserError
+from actgen.core.lock import locked
+from actgen.data.store.chain import CHAIN
+from actgen.data.store.repair import repair
+from actgen.data.store.store import MANIFEST, Store
+from actgen.data.store.verify import verify
 from tests.conftest import Refuse, make_sample, read_lines, tree
 
 COUNT = 6
@@ -162,16 +162,24 @@ def linked(folder: Path) -> None:
 
 
 DAMAGES: dict[Callable[[Path], None], tuple[str, int]] = {
-    removed: ("line 3 (k3): the chain breaks", 5), first_removed: ("line 1 (k1): the chain breaks", 5),
-    moved: ("line 3 (k3): the chain breaks", 6), altered: ("line 3 (k2): the chain breaks", 6),
-    without_chain: ("line 3 (k2): the chain breaks", 6), doubled: ("line 7 (k2): an image or a file is named", 6),
-    no_json: ("line 3: not JSON", 5), no_number: ("line 3: not JSON (NaN is not a number)", 5),
-    no_digest: ("line 3: sha256 cannot be 7", 5), no_label: ("line 3: label cannot be 'three'", 5),
-    outside: ("line 3: file_name cannot be '../k2.png'", 5), deep: ("line 3: not JSON", 5),
-    missing: ("line 3 (k2): images/k2.png is missing", 5), empty: ("line 3 (k2): images/k2.png is empty", 5),
+    removed: ("line 3 (k3): the chain breaks", 5),
+    first_removed: ("line 1 (k1): the chain breaks", 5),
+    moved: ("line 3 (k3): the chain breaks", 6),
+    altered: ("line 3 (k2): the chain breaks", 6),
+    without_chain: ("line 3 (k2): the chain breaks", 6),
+    doubled: ("line 7 (k2): an image or a file is named", 6),
+    no_json: ("line 3: not JSON", 5),
+    no_number: ("line 3: not JSON (NaN is not a number)", 5),
+    no_digest: ("line 3: sha256 cannot be 7", 5),
+    no_label: ("line 3: label cannot be 'three'", 5),
+    outside: ("line 3: file_name cannot be '../k2.png'", 5),
+    deep: ("line 3: not JSON", 5),
+    missing: ("line 3 (k2): images/k2.png is missing", 5),
+    empty: ("line 3 (k2): images/k2.png is empty", 5),
     truncated: ("line 3 (k2): images/k2.png was altered or cut", 5),
-    flipped: ("line 3 (k2): images/k2.png was altered or cut", 5), linked: ("line 3 (k2): images/k2.png is a link", 5),
-}  # fmt: skip
+    flipped: ("line 3 (k2): images/k2.png was altered or cut", 5),
+    linked: ("line 3 (k2): images/k2.png is a link", 5),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import typer
 
-from actgen.bench.arms import find_arms, parse_arm, read_arms
-from actgen.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
-from actgen.cli import app
-from actgen.recipe import build_recipe
+from actgen.cli.app import app
+from actgen.experiment.config import build_recipe
+from actgen.studies.bench.arms import find_arms, parse_arm, read_arms
+from actgen.studies.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
 from tests.docs.blocks import ROOT
 
 RUN = ("actgen", "torchrun", "accelerate", "python")
@@ -41,9 +41,17 @@ def check(words: Sequence[str]) -> None:
     """Fail if a command is none that there is."""
     program, *arguments = words
     checks: dict[str, Callable[[list[str]], None]] = {
-        "actgen": _actgen, "make": _make, "pytest": _pytest, "python": _python, "torchrun": _launcher, "accelerate": _launcher,
-        "tensorboard": _tensorboard, "srun": _srun, "export": lambda _: None, "pip": _pip,
-    }  # fmt: skip
+        "actgen": _actgen,
+        "make": _make,
+        "pytest": _pytest,
+        "python": _python,
+        "torchrun": _launcher,
+        "accelerate": _launcher,
+        "tensorboard": _tensorboard,
+        "srun": _srun,
+        "export": lambda _: None,
+        "pip": _pip,
+    }
     if program.startswith("--"):
         return _actgen(["train", *words])
     assert program in checks, f"nobody knows how to check {shlex.join(words)}"

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.data.eurosat import CLASSES as EUROSAT
-from actgen.data.store import Store
-from actgen.shipped import bundled_generator
+from actgen.cli.app import app
+from actgen.core.assets import bundled_generator
+from actgen.data.datasets.eurosat import CLASSES as EUROSAT
+from actgen.data.store.store import Store
 from tests.conftest import make_sample, write_clip, write_digits
 from tests.data.stand_ins import CIFAR10, CIFAR100, IMAGENET, write_cifar, write_eurosat, write_imagenet
-from tests.diffuse import families
+from tests.diffusion import families
 from tests.docs.blocks import ROOT
 from tests.docs.commands import CHECKED, check
-from tests.processes.conftest import ENVIRONMENT
+from tests.training.processes.conftest import ENVIRONMENT
 
 SD = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STABLE = ("cifar10-resnet50", "cifar100-resnet50", "eurosat-16shot", "imagenet-resnet50", SD)  # recipes that draw with it
@@ -58,10 +58,22 @@ LAID: set[Path] = set()
 """Stand-ins that lie somewhere; a page may show later how to make what it has used."""
 
 TINY = [
-    "model.name=actgen/tiny-cnn", "model.image_size=32", "model.stem=published", "model.pretrained=false", "model.freeze=none",
-    "training.epochs=2", "training.batch_size=32", "training.test_every=9", "training.workers=0", "training.warmup_epochs=0",
-    "images=80", "drawing.num_inference_steps=2", "filters.redraw=0", "mining.scout_epochs=1", "choosing.levels=1",
-]  # fmt: skip
+    "model.name=actgen/tiny-cnn",
+    "model.image_size=32",
+    "model.stem=published",
+    "model.pretrained=false",
+    "model.freeze=none",
+    "training.epochs=2",
+    "training.batch_size=32",
+    "training.test_every=9",
+    "training.workers=0",
+    "training.warmup_epochs=0",
+    "images=80",
+    "drawing.num_inference_steps=2",
+    "filters.redraw=0",
+    "mining.scout_epochs=1",
+    "choosing.levels=1",
+]
 SETTINGS = [f"--set={one}" for one in TINY]
 SMALL: dict[str, list[str]] = {
     "train": [*SETTINGS, "--model=actgen/tiny-cnn", "--epochs=2", "--set=evaluation.on=validation"],
@@ -76,7 +88,7 @@ SMALL: dict[str, list[str]] = {
     "--lora": ["--steps=2", "--images=40", "--set=drawing.num_inference_steps=2"],
     "--full": ["--steps=2", "--images=40", "--set=drawing.num_inference_steps=2"],
     "--precision": ["--precision=no"],
-}  # fmt: skip
+}
 """What is put behind a command that has the word; of an option that is given twice, the last counts."""
 WORDS = {"r003-00012": "r000-00000"}
 """What is put in the place of a word."""
@@ -84,9 +96,15 @@ LAUNCHED = {
     "torchrun": ["--standalone", "--nproc_per_node", "2"],
     "accelerate": ["launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"],
 }
-SMALL_PYTHON = {"actgen/small-cnn": "actgen/tiny-cnn", "epochs, snapshot = 4": "epochs, snapshot = 2", "budget=20": "budget=3",
-                "fraction=0.1": "fraction=0.9", "training.epochs=30": "training.epochs=2", "num_workers=4": "num_workers=1",
-                "None, 4\n": "None, 2\n"}  # fmt: skip
+SMALL_PYTHON = {
+    "actgen/small-cnn": "actgen/tiny-cnn",
+    "epochs, snapshot = 4": "epochs, snapshot = 2",
+    "budget=20": "budget=3",
+    "fraction=0.1": "fraction=0.9",
+    "training.epochs=30": "training.epochs=2",
+    "num_workers=4": "num_workers=1",
+    "None, 4\n": "None, 2\n",
+}
 """What is put in the place of a text in Python, wherever it is found."""
 GIVEN = {
     "import actgen\n\nrecipe": """
@@ -186,6 +204,7 @@ def _python(arguments: list[str]) -> None:
 
 
 def _subprocess(command: list[str]) -> None:
-    done = subprocess.run(command, env={**ENVIRONMENT, "CUDA_VISIBLE_DEVICES": ""}, cwd=os.getcwd(), capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        command, env={**ENVIRONMENT, "CUDA_VISIBLE_DEVICES": ""}, cwd=os.getcwd(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"

@@ -50,37 +50,62 @@ def test_a_mark_holds_for_the_next_block_only() -> None:
     assert not drawing.runs
 
 
-@pytest.mark.parametrize("lines", [
-    ["    src/"], ["```", "make test", "```"], ["```fortran", "end", "```"],
-    ["<!-- parsed: no command -->", "", "    src/"],
-    ["<!-- shown: a command hides -->", "", "    make test"], ["<!-- shown: so does this -->", "", "```python", "a", "```"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["    src/"],
+        ["```", "make test", "```"],
+        ["```fortran", "end", "```"],
+        ["<!-- parsed: no command -->", "", "    src/"],
+        ["<!-- shown: a command hides -->", "", "    make test"],
+        ["<!-- shown: so does this -->", "", "```python", "a", "```"],
+    ],
+)
 def test_a_block_that_nobody_runs_and_that_does_not_say_why_is_refused(lines: list[str]) -> None:
     (block,) = read(*lines)
     with pytest.raises(AssertionError, match="line "):
         refuse_unknown(block)
 
 
-@pytest.mark.parametrize("lines", [
-    ["<!-- parsed: -->", "", "    make test"], ["<!-- skipped: why -->", "", "    make test"], ["<!-- parsed: why -->", "word"],
-    ["<!-- parsed: why -->"], ["<!-- parsed: a -->", "<!-- shown: b -->", "", "    make test"], ["```python", "a = 1"],
-    ["<!-- shown: why -->", "", "words", "", "    src/"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["<!-- parsed: -->", "", "    make test"],
+        ["<!-- skipped: why -->", "", "    make test"],
+        ["<!-- parsed: why -->", "word"],
+        ["<!-- parsed: why -->"],
+        ["<!-- parsed: a -->", "<!-- shown: b -->", "", "    make test"],
+        ["```python", "a = 1"],
+        ["<!-- shown: why -->", "", "words", "", "    src/"],
+    ],
+)
 def test_a_page_with_an_odd_mark_is_refused(lines: list[str]) -> None:
     with pytest.raises(ValueError, match=r"line|mark"):
         read(*lines)
 
 
-@pytest.mark.parametrize(("command", "reason"), [
-    ("actgen", "which command of actgen"), ("actgen trian", "there is no actgen trian"), ("ls", "nobody knows how to check ls"),
-    ("actgen train --epoch 2", "No such option: --epoch"), ("torchrun -m actgen train --epoch 2", "No such option: --epoch"),
-    ("srun bash -c 'actgen train --epoch 2'", "No such option: --epoch"), ("--set a=b", "unknown key a"),
-    ("actgen train --set training.epoch=2", "unknown key training.epoch"), ("actgen train --recipe nowhere", "no such file"),
-    ("actgen bench fashion-mnist-500 --arms none,nothing", "'nothing' is unknown"), ("make nothing", "'nothing'"),
-    ("pytest tests/nothing.py", "tests/nothing.py"), ("pytest -m nothing", "nothing"),
-    ("pytest tests/test_cli.py -k no_such_test", "no_such_test"), ("python examples/nothing.py", "examples/nothing.py"),
-    ("python benchmarks/store.py --nothing", "2"), ("pip install 'actgen[nothing]'", "nothing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("actgen", "which command of actgen"),
+        ("actgen trian", "there is no actgen trian"),
+        ("ls", "nobody knows how to check ls"),
+        ("actgen train --epoch 2", "No such option: --epoch"),
+        ("torchrun -m actgen train --epoch 2", "No such option: --epoch"),
+        ("srun bash -c 'actgen train --epoch 2'", "No such option: --epoch"),
+        ("--set a=b", "unknown key a"),
+        ("actgen train --set training.epoch=2", "unknown key training.epoch"),
+        ("actgen train --recipe nowhere", "no such file"),
+        ("actgen bench fashion-mnist-500 --arms none,nothing", "'nothing' is unknown"),
+        ("make nothing", "'nothing'"),
+        ("pytest tests/nothing.py", "tests/nothing.py"),
+        ("pytest -m nothing", "nothing"),
+        ("pytest tests/cli/test_cli.py -k no_such_test", "no_such_test"),
+        ("python examples/nothing.py", "examples/nothing.py"),
+        ("python benchmarks/store.py --nothing", "2"),
+        ("pip install 'actgen[nothing]'", "nothing"),
+    ],
+)
 def test_a_command_that_there_is_not_is_noticed(command: str, reason: str) -> None:
     (words,) = commands(command)
     with pytest.raises((Exception, SystemExit), match=re.escape(reason)):  # of typer, argparse, actgen or an assertion

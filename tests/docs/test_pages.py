@@ -14,18 +14,26 @@ from typing import Any
 import pytest
 import yaml
 
-from actgen.recipe import build_recipe
-from actgen.records import Mistake, Progress, Source
+from actgen.core.types import Mistake, Progress, Source
+from actgen.experiment.config import build_recipe
 from tests.docs.blocks import ROOT, Block, blocks, commands, mentions, pages
 from tests.docs.commands import CHECKED, RUN, check, check_mention
 from tests.docs.small import lay, run, smaller
 
 PAGES = pages()
 SLOW = {
-    "README", "docs/background", "docs/finetune", "docs/processes", "docs/strategies", "docs/tutorials/first-run",
-    "docs/tutorials/own-folder", "docs/tutorials/own-generator", "docs/tutorials/paper", "docs/tutorials/reading-a-report",
+    "README",
+    "docs/background",
+    "docs/finetune",
+    "docs/processes",
+    "docs/strategies",
+    "docs/tutorials/first-run",
+    "docs/tutorials/own-folder",
+    "docs/tutorials/own-generator",
+    "docs/tutorials/paper",
+    "docs/tutorials/reading-a-report",
     "docs/tutorials/several-gpus",
-}  # fmt: skip
+}
 """Pages of many runs, or of several processes; the others take seconds."""
 READERS: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "json": json.loads, "yaml": yaml.safe_load}
 
@@ -94,8 +102,14 @@ def test_a_strategy_of_your_own_plans() -> None:
     assert [request.class_name for request in requests] == ["one"] * 3
 
 
-EXAMPLES = [text for name in PAGES for block in read(name) if block.kind == "prose" for text in mentions(block.text)
-            if text.startswith("python examples/")]  # fmt: skip
+EXAMPLES = [
+    text
+    for name in PAGES
+    for block in read(name)
+    if block.kind == "prose"
+    for text in mentions(block.text)
+    if text.startswith("python examples/")
+]
 
 
 @pytest.mark.slow

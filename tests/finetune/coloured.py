@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from actgen.data.imageset import ArrayImages
-from actgen.prompts import class_prompt
+from actgen.core.class_words import class_prompt
+from actgen.data.datasets.imageset import ArrayImages
 
 SHADES = {"ankle boot": (210, 190, 40), "bag": (40, 180, 60), "coat": (200, 50, 50), "dress": (50, 60, 200)}
 """Class names in the order of their folders, and their mean colours."""

@@ -17,14 +17,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from actgen.cli import app
-from actgen.errors import UserError
+from actgen.cli.app import app
+from actgen.core.errors import UserError
 from actgen.finetune.adapt import Adaptation, adapt
 from actgen.finetune.lora import FILE
 from actgen.finetune.options import AdaptOptions, LoraOptions, as_flags
-from actgen.presets import Drawing
+from actgen.generation.presets import Drawing
 from tests.conftest import Refuse, read_lines
-from tests.diffuse.families import EULER_WARNING, FAMILIES, build_dit, save
+from tests.diffusion.families import EULER_WARNING, FAMILIES, build_dit, save
 from tests.finetune.coloured import PROMPTS, coloured, write_coloured
 
 pytestmark = pytest.mark.filterwarnings(EULER_WARNING)
@@ -56,13 +56,32 @@ def call(*arguments: str) -> str:
 
 
 def finetune(generator: Path, data: Path, out: Path, *more: str) -> list[str]:
-    return ["finetune", "--generator", str(generator), "--data", str(data), "--out", str(out), "--steps", "2", "--batch-size",
-            "2", *TWO_STEPS, *more]  # fmt: skip
+    return [
+        "finetune",
+        "--generator",
+        str(generator),
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--steps",
+        "2",
+        "--batch-size",
+        "2",
+        *TWO_STEPS,
+        *more,
+    ]
 
 
 def task(generator: Path, out: Path, options: AdaptOptions = FEW) -> Adaptation:
-    return Adaptation(images=coloured(3), prompts=PROMPTS, generator=str(generator), out=out, options=options,
-                      drawing=Drawing(num_inference_steps=2))  # fmt: skip
+    return Adaptation(
+        images=coloured(3),
+        prompts=PROMPTS,
+        generator=str(generator),
+        out=out,
+        options=options,
+        drawing=Drawing(num_inference_steps=2),
+    )
 
 
 def picture(pipeline: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -75,9 +94,29 @@ def test_from_pictures_to_a_classifier_in_two_commands(generators: Path, data: P
     lora, run, template = tmp_path / "lora", tmp_path / "run", ("--set", "prompts.template=a swatch of {}")
     said = call(*finetune(generators / "sd1", data, lora, "--lora", "--rank", "4", "--learning-rate", "0.01", *template))
     assert str(lora) in said
-    call("train", "--data", str(data), "--model", "resnet18", "--generator", str(generators / "sd1"), "--set",
-         f"loading.lora={lora}", "--epochs", "2", "--budget", "0.02", "--set", "model.image_size=32", *TWO_STEPS,
-         "--set", "mining.by=random", *template, "--out", str(run))  # fmt: skip
+    call(
+        "train",
+        "--data",
+        str(data),
+        "--model",
+        "resnet18",
+        "--generator",
+        str(generators / "sd1"),
+        "--set",
+        f"loading.lora={lora}",
+        "--epochs",
+        "2",
+        "--budget",
+        "0.02",
+        "--set",
+        "model.image_size=32",
+        *TWO_STEPS,
+        "--set",
+        "mining.by=random",
+        *template,
+        "--out",
+        str(run),
+    )
     rows = read_lines(run / "store" / "metadata.jsonl")
     assert len(rows) == 4
     assert {row["loading"]["lora"] for row in rows} == {str(lora)}
@@ -119,11 +158,13 @@ def test_full_gives_a_plain_pipeline_that_draws_at_the_size_it_was_trained_at(ge
     options = replace(FEW, lora=None, steps=2, resolution=48)
     list(adapt(task(generators / "sd1", tmp_path / "full", options)))
     assert picture(DiffusionPipeline.from_pretrained(tmp_path / "full")).shape == (48, 48, 3)
-    before, after = (load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
-                     for folder in (generators / "sd1", tmp_path / "full"))  # fmt: skip
+    before, after = (
+        load_file(folder / "unet" / "diffusion_pytorch_model.safetensors") for folder in (generators / "sd1", tmp_path / "full")
+    )
     assert all(not torch.equal(before[name], after[name]) for name in before)
-    vaes = [load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
-            for folder in (generators / "sd1", tmp_path / "full")]  # fmt: skip
+    vaes = [
+        load_file(folder / "vae" / "diffusion_pytorch_model.safetensors") for folder in (generators / "sd1", tmp_path / "full")
+    ]
     assert all(torch.equal(vaes[0][name], vaes[1][name]) for name in vaes[0])
 
 
@@ -244,8 +285,10 @@ def test_a_lora_of_another_generator(refuse: Refuse, generators: Path, data: Pat
     ]
     assert "was made for another" in refuse(*train, "--set", f"loading.lora={tmp_path / 'lora'}")
     layers = load_file(tmp_path / "lora" / FILE)
-    more = {"unet.down_blocks.9.to_q.lora.down.weight": torch.zeros(8, 3),
-            "unet.down_blocks.9.to_q.lora.up.weight": torch.zeros(3, 8)}  # fmt: skip
+    more = {
+        "unet.down_blocks.9.to_q.lora.down.weight": torch.zeros(8, 3),
+        "unet.down_blocks.9.to_q.lora.up.weight": torch.zeros(3, 8),
+    }
     save_file({**layers, **more}, tmp_path / "lora" / FILE)
     train[train.index("--generator") + 1] = str(generators / "sdxl")
     assert "layers, but this generator only" in refuse(*train, "--set", f"loading.lora={tmp_path / 'lora'}")

@@ -11,24 +11,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from actgen.data.imageset import ArrayImages, stack_pixels, to_pixels
-from actgen.data.sources import load_data
-from actgen.diffuse.backbone import Backbone
-from actgen.diffuse.loading import Loading
-from actgen.drawing import Artist
+from actgen.core.assets import bundled_generator
+from actgen.core.class_words import class_prompt
+from actgen.core.rng import generator
+from actgen.core.types import Progress
+from actgen.data.datasets.imageset import ArrayImages, stack_pixels, to_pixels
+from actgen.data.datasets.sources import load_data
+from actgen.diffusion.loading import Loading
+from actgen.diffusion.pipeline import Backbone
 from actgen.finetune.adapt import Adaptation, adapt
 from actgen.finetune.examples import Examples
 from actgen.finetune.lora import attach
 from actgen.finetune.objective import Objective
 from actgen.finetune.optimise import Schedule, optimise
 from actgen.finetune.options import AdaptOptions, LoraOptions
-from actgen.presets import PRESETS
-from actgen.prompts import class_prompt
-from actgen.records import Progress
-from actgen.seeding import generator
-from actgen.shipped import bundled_generator
-from actgen.strategies.text_only import TextOnly
-from tests.diffuse.families import FAMILIES
+from actgen.generation.presets import PRESETS
+from actgen.generation.sampler import Artist
+from actgen.generation.strategies.text_only import TextOnly
+from tests.diffusion.families import FAMILIES
 from tests.finetune.coloured import PROMPTS, coloured
 
 DRAWN = 32
@@ -83,13 +83,17 @@ def taken_for(generator_: Path, lora: str, means_K: Tensor) -> Tensor:
 def test_what_is_drawn_becomes_what_the_data_show(tmp_path: Path, way: str) -> None:
     """The generator draws each class as it is, the data call it by another name. By chance 8 of 32 would be right."""
     options = AdaptOptions(
-        lora=LoraOptions(rank=8) if way == "lora" else None, steps=120, batch_size=16,
-        learning_rate=1e-2 if way == "lora" else 1e-3, sample_every=0,
-    )  # fmt: skip
+        lora=LoraOptions(rank=8) if way == "lora" else None,
+        steps=120,
+        batch_size=16,
+        learning_rate=1e-2 if way == "lora" else 1e-3,
+        sample_every=0,
+    )
     base, data = bundled_generator(), look_alikes(100)
     prompts = {name: class_prompt(name) for name in NAMES}
-    task = Adaptation(images=data, prompts=prompts, generator=str(base), out=tmp_path / "out", options=options,
-                      drawing=PRESETS["tiny"])  # fmt: skip
+    task = Adaptation(
+        images=data, prompts=prompts, generator=str(base), out=tmp_path / "out", options=options, drawing=PRESETS["tiny"]
+    )
     losses = [float(progress.tick.loss or 0) for progress in adapt(task)]
     pixels, labels = to_pixels(data, 32).float(), torch.tensor(data.labels)
     means_K = torch.stack([pixels[labels == label].mean(dim=0) for label in range(len(NAMES))])

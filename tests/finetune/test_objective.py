@@ -13,15 +13,15 @@ from diffusers import DDPMScheduler, EDMEulerScheduler, UNet2DConditionModel
 from peft import LoraConfig
 from torch import Tensor
 
-from actgen.diffuse.backbone import Backbone
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.core.rng import generator
+from actgen.diffusion.pipeline import Backbone
 from actgen.finetune.examples import Examples
 from actgen.finetune.lora import FILE, TARGETS, attach, save_lora
 from actgen.finetune.objective import Objective, min_snr_weight, refuse_untrainable
 from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.finetune.texts import encode_texts
-from actgen.seeding import generator
-from tests.diffuse.families import EULER_WARNING, FAMILIES
+from tests.diffusion.families import EULER_WARNING, FAMILIES
 from tests.finetune.coloured import PROMPTS, coloured
 
 pytestmark = pytest.mark.filterwarnings(EULER_WARNING)

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from actgen.errors import UserError
+from actgen.core.errors import UserError
+from actgen.core.rng import generator
+from actgen.core.signals import Stopped, heeded
 from actgen.finetune.optimise import Schedule, optimise
-from actgen.seeding import generator
-from actgen.stopping import Stopped, heeded
 
 SCHEDULE = Schedule(steps=12, batch_size=8, learning_rate=1e-2)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from actgen.data.imageset import to_pixels
-from actgen.data.sources import load_data
+from actgen.data.datasets.imageset import to_pixels
+from actgen.data.datasets.sources import load_data
 from actgen.finetune import tiny
 from actgen.finetune.autoencoder import encode, to_unit, whiten
 from actgen.finetune.scratch import from_scratch

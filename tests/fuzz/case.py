@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from actgen.cli import main
+from actgen.cli.app import main
 
 REFUSED, SKIPPED, ACCEPTED = "refused", "skipped", "accepted"
 _ACTS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")

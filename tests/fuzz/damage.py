@@ -56,9 +56,24 @@ def damaged(data: bytes, seed: int) -> bytes:
 
 
 NASTY: tuple[Any, ...] = (
-    None, True, -1, 10**30, 1e308, -0.5, float("nan"), float("inf"), "", "../../../outside", "a\x00b", "x" * 100_000,
-    "\x1b[31m</script>\n\u202e", [], [[]], {}, {"a": {"b": [1]}},
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    10**30,
+    1e308,
+    -0.5,
+    float("nan"),
+    float("inf"),
+    "",
+    "../../../outside",
+    "a\x00b",
+    "x" * 100_000,
+    "\x1b[31m</script>\n\u202e",
+    [],
+    [[]],
+    {},
+    {"a": {"b": [1]}},
+)
 
 
 def leaves(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -19,8 +19,19 @@ Change = Callable[[Path], object]
 def _case(name: str, generator: Path, change: Change) -> Case:
     def build(folder: Path) -> list[str]:
         change(link_tree(generator, folder / "generator"))
-        return ["generate", "--classes", "zero", "--count", "1", "--generator", str(folder / "generator"), "--out",
-                str(folder / "out"), "--set", "drawing.num_inference_steps=1"]  # fmt: skip
+        return [
+            "generate",
+            "--classes",
+            "zero",
+            "--count",
+            "1",
+            "--generator",
+            str(folder / "generator"),
+            "--out",
+            str(folder / "out"),
+            "--set",
+            "drawing.num_inference_steps=1",
+        ]
 
     return Case(f"generator {name}", build)
 
@@ -89,20 +100,27 @@ def by_hand() -> dict[str, Change]:
     header = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     weights = "unet/diffusion_pytorch_model.safetensors"
     return {
-        "own pipeline": own_pipeline, "own part": own_part, "own module": own_module, "auto_map": auto_map,
+        "own pipeline": own_pipeline,
+        "own part": own_part,
+        "own module": own_module,
+        "auto_map": auto_map,
         "unet in a format that runs": unsafe_weights("unet", "diffusion_pytorch_model.bin"),
         "vae in a format that runs": unsafe_weights("vae", "diffusion_pytorch_model.bin"),
         "text encoder in a format that runs": unsafe_weights("text_encoder", "pytorch_model.bin"),
-        "another library": lambda root: _index(root, unet=["os", "system"]), "a number": lambda root: _index(root, unet=[1, 2]),
+        "another library": lambda root: _index(root, unet=["os", "system"]),
+        "a number": lambda root: _index(root, unet=[1, 2]),
         "a path": lambda root: _index(root, **{"../../outside": ["diffusers", "UNet2DConditionModel"]}),
         "another pipeline": lambda root: _index(root, _class_name="FluxPipeline"),
         "no pipeline": lambda root: _index(root, _class_name="UNet2DConditionModel"),
         "an unknown pipeline": lambda root: _index(root, _class_name="NoSuchPipeline"),
-        "index of a list": _write("model_index.json", b"[]"), "index nested": _write("model_index.json", b"[" * 100_000),
+        "index of a list": _write("model_index.json", b"[]"),
+        "index nested": _write("model_index.json", b"[" * 100_000),
         "index large": _write("model_index.json", b" " * (2**20 + 1)),
         "index of bytes": _write("model_index.json", b"\xff\xfe"),
-        "config nested": _write("unet/config.json", b'{"a":' * 50_000), "config of a list": _write("vae/config.json", b"[1]"),
-        "weights of nothing": _write(weights, b""), "weights without end": _write(weights, struct.pack("<Q", 2**62) + b"{}"),
+        "config nested": _write("unet/config.json", b'{"a":' * 50_000),
+        "config of a list": _write("vae/config.json", b"[1]"),
+        "weights of nothing": _write(weights, b""),
+        "weights without end": _write(weights, struct.pack("<Q", 2**62) + b"{}"),
         "weights too large": _write(weights, struct.pack("<Q", len(header)) + header),
         "weights of a picture": _write(weights, b"\x89PNG\r\n\x1a\n"),
-    }  # fmt: skip
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actgen.data.idx import encode_idx
+from actgen.data.datasets.idx import encode_idx
 
 from .case import Case
 from .damage import damaged
@@ -33,8 +33,20 @@ def _case(name: str, changes: dict[str, bytes | None]) -> Case:
         for file, data in {**_files(), **changes}.items():
             if data is not None:
                 (folder / "data" / file).write_bytes(data)
-        return ["train", "--data", f"idx:{folder / 'data'}", "--out", str(folder / "out"), "--strategy", "none",
-                "--epochs", "1", "--set", "training.batch_size=2", "--dry-run"]  # fmt: skip
+        return [
+            "train",
+            "--data",
+            f"idx:{folder / 'data'}",
+            "--out",
+            str(folder / "out"),
+            "--strategy",
+            "none",
+            "--epochs",
+            "1",
+            "--set",
+            "training.batch_size=2",
+            "--dry-run",
+        ]
 
     return Case(f"idx {name}", build)
 
@@ -59,21 +71,33 @@ def _shape(*sizes: int, data: bytes = b"") -> bytes:
 def by_hand() -> dict[str, dict[str, bytes | None]]:
     bomb = gzip.compress(_shape(8, 8, 8, data=bytes(2**26)), 1)
     images: dict[str, bytes] = {
-        "empty": b"", "no shape": _shape(), "floats": b"\0\0\x0d\x03" + bytes(100),
+        "empty": b"",
+        "no shape": _shape(),
+        "floats": b"\0\0\x0d\x03" + bytes(100),
         "lies": _shape(2**32 - 1, 2**32 - 1, 2**32 - 1),
-        "wraps around": _shape(2**32 - 1, 2**32 - 1, 2, 2**31), "255 dimensions": _shape(*[2] * 255), "flat": _shape(8, 0, 8),
-        "none": _shape(0, 8, 8), "one dimension": _shape(512, data=bytes(512)), "too long": _shape(8, 8, 8, data=bytes(513)),
-        "text": b"not an idx file", "more than memory": _shape(2**31, 1, 1),
-    }  # fmt: skip
+        "wraps around": _shape(2**32 - 1, 2**32 - 1, 2, 2**31),
+        "255 dimensions": _shape(*[2] * 255),
+        "flat": _shape(8, 0, 8),
+        "none": _shape(0, 8, 8),
+        "one dimension": _shape(512, data=bytes(512)),
+        "too long": _shape(8, 8, 8, data=bytes(513)),
+        "text": b"not an idx file",
+        "more than memory": _shape(2**31, 1, 1),
+    }
     names = {
-        "names in latin-1": b"caf\xe9\nth\xe9\n", "too few names": b"cat\n", "no names": b"", "the same name": b"cat\ncat\n",
-        "large names": b"x" * (2**20 + 1), "a mark and escapes": b"\xef\xbb\xbfc\x1b[31mat\n\xe2\x80\xaedog\n",
+        "names in latin-1": b"caf\xe9\nth\xe9\n",
+        "too few names": b"cat\n",
+        "no names": b"",
+        "the same name": b"cat\ncat\n",
+        "large names": b"x" * (2**20 + 1),
+        "a mark and escapes": b"\xef\xbb\xbfc\x1b[31mat\n\xe2\x80\xaedog\n",
         "markup": b"<script>alert(1)</script>\n[bold red]'\"\\{}%s\n",
-    }  # fmt: skip
+    }
     return {
         **{f"images: {name}": {IMAGES: data} for name, data in images.items()},
         **{f"labels: {name}": {LABELS: data} for name, data in images.items()},
         **{name: {NAMES: data} for name, data in names.items()},
-        "no labels": {LABELS: None}, "a bomb": {IMAGES: None, f"{IMAGES}.gz": bomb},
+        "no labels": {LABELS: None},
+        "a bomb": {IMAGES: None, f"{IMAGES}.gz": bomb},
         "label above all": {LABELS: encode_idx(np.array([0, 255] * 4, dtype=np.uint8)), NAMES: None},
-    }  # fmt: skip
+    }

@@ -34,25 +34,48 @@ def pictures() -> dict[str, bytes]:
     exif[0x0112] = 6
     frames = [rgb, rgb.rotate(90, expand=True).resize(rgb.size)]
     return {
-        "rgb.png": _encoded(rgb, "PNG"), "grey.png": _encoded(rgb.convert("L"), "PNG"),
-        "palette.png": _encoded(rgb.quantize(16), "PNG"), "alpha.png": _encoded(rgb.convert("RGBA"), "PNG"),
-        "grey-alpha.png": _encoded(rgb.convert("LA"), "PNG"), "bit.png": _encoded(rgb.convert("1"), "PNG"),
-        "grey16.png": _encoded(grey16, "PNG"), "rgb.jpg": _encoded(rgb, "JPEG"),
-        "progressive.jpg": _encoded(rgb, "JPEG", progressive=True), "cmyk.jpg": _encoded(rgb.convert("CMYK"), "JPEG"),
-        "turned.jpg": _encoded(rgb, "JPEG", exif=exif), "lossy.webp": _encoded(rgb, "WEBP"),
-        "lossless.webp": _encoded(rgb, "WEBP", lossless=True), "one.gif": _encoded(rgb, "GIF"),
+        "rgb.png": _encoded(rgb, "PNG"),
+        "grey.png": _encoded(rgb.convert("L"), "PNG"),
+        "palette.png": _encoded(rgb.quantize(16), "PNG"),
+        "alpha.png": _encoded(rgb.convert("RGBA"), "PNG"),
+        "grey-alpha.png": _encoded(rgb.convert("LA"), "PNG"),
+        "bit.png": _encoded(rgb.convert("1"), "PNG"),
+        "grey16.png": _encoded(grey16, "PNG"),
+        "rgb.jpg": _encoded(rgb, "JPEG"),
+        "progressive.jpg": _encoded(rgb, "JPEG", progressive=True),
+        "cmyk.jpg": _encoded(rgb.convert("CMYK"), "JPEG"),
+        "turned.jpg": _encoded(rgb, "JPEG", exif=exif),
+        "lossy.webp": _encoded(rgb, "WEBP"),
+        "lossless.webp": _encoded(rgb, "WEBP", lossless=True),
+        "one.gif": _encoded(rgb, "GIF"),
         "animated.gif": _encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
         "animated.png": _encoded(frames[0], "PNG", save_all=True, append_images=frames[1:]),
-        "rgb.bmp": _encoded(rgb, "BMP"), "raw.tif": _encoded(rgb, "TIFF"),
+        "rgb.bmp": _encoded(rgb, "BMP"),
+        "raw.tif": _encoded(rgb, "TIFF"),
         "lzw.tif": _encoded(rgb, "TIFF", compression="tiff_lzw"),
-        "deflate.tif": _encoded(rgb, "TIFF", compression="tiff_adobe_deflate"), "grey16.tif": _encoded(grey16, "TIFF"),
+        "deflate.tif": _encoded(rgb, "TIFF", compression="tiff_adobe_deflate"),
+        "grey16.tif": _encoded(grey16, "TIFF"),
         "jpeg.tif": _encoded(rgb, "TIFF", compression="jpeg"),
-    }  # fmt: skip
+    }
 
 
 def _command(folder: Path, choice: str, *more: str) -> list[str]:
-    return ["train", "--data", str(folder / "data"), "--out", str(folder / "out"), "--strategy", "none", "--epochs", "1",
-            "--set", "training.batch_size=2", "--on-bad-image", choice, *more]  # fmt: skip
+    return [
+        "train",
+        "--data",
+        str(folder / "data"),
+        "--out",
+        str(folder / "out"),
+        "--strategy",
+        "none",
+        "--epochs",
+        "1",
+        "--set",
+        "training.batch_size=2",
+        "--on-bad-image",
+        choice,
+        *more,
+    ]
 
 
 def _with_good_ones(folder: Path) -> Path:
@@ -112,20 +135,29 @@ def by_hand() -> dict[str, Callable[[Path], object]]:
         b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\x80\0\0" + bytes(6) + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02L\x01\0;"
     )
     return {
-        "zero bytes": _bytes("a.png", b""), "one byte": _bytes("a.jpg", b"\xff"), "text": _bytes("a.png", b"hello\n"),
-        "html": _bytes("a.jpg", b"<!doctype html><title>404</title>"), "svg": _bytes("a.png", b"<svg onload='alert(1)'/>"),
+        "zero bytes": _bytes("a.png", b""),
+        "one byte": _bytes("a.jpg", b"\xff"),
+        "text": _bytes("a.png", b"hello\n"),
+        "html": _bytes("a.jpg", b"<!doctype html><title>404</title>"),
+        "svg": _bytes("a.png", b"<svg onload='alert(1)'/>"),
         "postscript": _bytes("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
-        "pdf": _bytes("a.tif", b"%PDF-1.7\n"), "zip": _bytes("a.webp", b"PK\x03\x04" + bytes(60)),
-        "bomb.png": _bytes("a.png", _png_header(60_000, 60_000)), "bomb.gif": _bytes("a.gif", gif_bomb),
-        "huge.png": _bytes("a.png", _png_header(2**31 - 1, 2**31 - 1)), "flat.png": _bytes("a.png", _png_header(0, 5)),
+        "pdf": _bytes("a.tif", b"%PDF-1.7\n"),
+        "zip": _bytes("a.webp", b"PK\x03\x04" + bytes(60)),
+        "bomb.png": _bytes("a.png", _png_header(60_000, 60_000)),
+        "bomb.gif": _bytes("a.gif", gif_bomb),
+        "huge.png": _bytes("a.png", _png_header(2**31 - 1, 2**31 - 1)),
+        "flat.png": _bytes("a.png", _png_header(0, 5)),
         "bomb.bmp": _bytes("a.bmp", good["rgb.bmp"][:18] + struct.pack("<ii", 30_000, -30_000) + good["rgb.bmp"][26:]),
         "short.png": _bytes("a.png", _png_header(400, 400)),
         "riff": _bytes("a.webp", b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(40)),
         "float.tif": _bytes("a.tif", _encoded(Image.fromarray(np.ones((4, 4), dtype=np.float32)), "TIFF")),
-        "link out": _link("a.png", "/etc/hostname"), "link to nothing": _link("a.png", "nothing"),
+        "link out": _link("a.png", "/etc/hostname"),
+        "link to nothing": _link("a.png", "nothing"),
         "loop": _link("a.png", "a.png"),
-        "link to a folder": _link("more", "../dog"), "device": _link("a.png", "/dev/zero"),
+        "link to a folder": _link("more", "../dog"),
+        "device": _link("a.png", "/dev/zero"),
         "pipe": lambda folder: os.mkfifo(folder / "a.png"),
-        "name of escapes": _bytes("\x1b[31m\u202e\n<b>.png", b"x"), "name of bytes": _bytes(os.fsdecode(b"\xff\xfe.png"), b"x"),
+        "name of escapes": _bytes("\x1b[31m\u202e\n<b>.png", b"x"),
+        "name of bytes": _bytes(os.fsdecode(b"\xff\xfe.png"), b"x"),
         "quoted name": _bytes("a'\"`$(id);&|.png", b"x"),
-    }  # fmt: skip
+    }

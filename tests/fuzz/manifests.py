@@ -49,12 +49,21 @@ def by_hand(row: dict[str, Any]) -> dict[str, bytes]:
         "images/a.txt",
     )
     return {
-        "empty": b"", "nul": b"\0\n", "torn": text.encode(), "array": b"[]\n", "number": b"1\n", "deep": b"[" * 100_000 + b"\n",
-        "deep object": b'{"key": ' * 50_000 + b"\n", "many digits": b'{"key": ' + b"9" * 5000 + b"}\n",
+        "empty": b"",
+        "nul": b"\0\n",
+        "torn": text.encode(),
+        "array": b"[]\n",
+        "number": b"1\n",
+        "deep": b"[" * 100_000 + b"\n",
+        "deep object": b'{"key": ' * 50_000 + b"\n",
+        "many digits": b'{"key": ' + b"9" * 5000 + b"}\n",
         "twice": (text + "\n").encode() * 2,
-        "utf-16": (text + "\n").encode("utf-16"), "byte order mark": b"\xef\xbb\xbf" + text.encode() + b"\n",
-        "half a pair": text.replace('"prompt": "', '"prompt": "\\ud800').encode() + b"\n", "large": b" " * (2**20 + 1) + b"\n",
-        "same names": text[:-1].encode() + b', "label": 0, "label": "x"}\n', "blank line": b"\n" + text.encode() + b"\n",
+        "utf-16": (text + "\n").encode("utf-16"),
+        "byte order mark": b"\xef\xbb\xbf" + text.encode() + b"\n",
+        "half a pair": text.replace('"prompt": "', '"prompt": "\\ud800').encode() + b"\n",
+        "large": b" " * (2**20 + 1) + b"\n",
+        "same names": text[:-1].encode() + b', "label": 0, "label": "x"}\n',
+        "blank line": b"\n" + text.encode() + b"\n",
         **{f"file {path}": (json.dumps({**row, "file_name": path}) + "\n").encode() for path in paths},
         **{f"key {path}": (json.dumps({**row, "key": path}) + "\n").encode() for path in paths},
-    }  # fmt: skip
+    }

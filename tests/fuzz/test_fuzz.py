@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from actgen.assembling import open_run
-from actgen.cli import app
-from actgen.recipe import build_recipe
-from actgen.train.loop import fit
+from actgen.cli.app import app
+from actgen.experiment.build import open_run
+from actgen.experiment.config import build_recipe
+from actgen.training.loop import fit
 from tests.conftest import read_lines
 
 from . import generators, idx, images, manifests, recipes, runs
@@ -53,10 +53,15 @@ def corpus(digits: Path, tiny_generator: Path, finished: Path, stopped: Path, do
     manifest = finished / "store" / "metadata.jsonl"
     key = next(str(row["key"]) for row in reversed(read_lines(manifest)) if "adversarial" in row["guides"])
     return [
-        *images.cases(), *recipes.cases(), *idx.cases(), *manifests.cases(manifest.read_bytes()),
-        *generators.cases(tiny_generator), *runs.stopped_cases(stopped, train(digits)),
-        *runs.finished_cases(done, train(digits)), *runs.redrawn_cases(finished, key),
-    ]  # fmt: skip
+        *images.cases(),
+        *recipes.cases(),
+        *idx.cases(),
+        *manifests.cases(manifest.read_bytes()),
+        *generators.cases(tiny_generator),
+        *runs.stopped_cases(stopped, train(digits)),
+        *runs.finished_cases(done, train(digits)),
+        *runs.redrawn_cases(finished, key),
+    ]
 
 
 def judged(cases: Sequence[Case], root: Path) -> Counter[str]:

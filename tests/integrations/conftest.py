@@ -10,12 +10,12 @@ import pytest
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
-from actgen import checkpoint
-from actgen.assembling import open_classifier, open_data
-from actgen.classify.classifier import Classifier
-from actgen.recipe import Recipe
-from actgen.runs import run
-from actgen.train.stages import EpochStats
+from actgen.classifiers.classifier import Classifier
+from actgen.core import files
+from actgen.experiment.build import open_classifier, open_data
+from actgen.experiment.config import Recipe
+from actgen.experiment.run import run
+from actgen.training.stages import EpochStats
 from tests.conftest import read_lines, tree, without_times
 
 EPOCHS, IMAGES = 4, 12  # drawn in two rounds
@@ -39,8 +39,15 @@ class Trained:
 def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as transformers saves it: a ViT of 3 classes for 16 pixels, with its preprocessor."""
     folder = tmp_path_factory.mktemp("hub") / "vit"
-    config = ViTConfig(image_size=16, patch_size=4, num_labels=3, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-                       num_attention_heads=2)  # fmt: skip
+    config = ViTConfig(
+        image_size=16,
+        patch_size=4,
+        num_labels=3,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
     ViTForImageClassification(config).save_pretrained(folder)
     facts = {"size": {"height": 16, "width": 16}, "image_mean": MEAN, "image_std": STD}
     (folder / "preprocessor_config.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -51,8 +58,12 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(recipe: Recipe, vit: Path) -> Recipe:
     """Four epochs on the digits, six images after each of the first two, with all guides."""
     model = replace(recipe.model, name=f"hf:{vit}", image_size=0)
-    return replace(recipe, model=model, generation=replace(recipe.generation, budget=0.1, previews=0, curriculum=False),
-                   drawing=replace(recipe.drawing, num_inference_steps=3))  # fmt: skip
+    return replace(
+        recipe,
+        model=model,
+        generation=replace(recipe.generation, budget=0.1, previews=0, curriculum=False),
+        drawing=replace(recipe.drawing, num_inference_steps=3),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +72,7 @@ def trained(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     out, weights = tmp_path_factory.mktemp("trained") / "run", []
 
     def keep(stats: EpochStats) -> None:
-        state = checkpoint.load(out / "checkpoints" / f"{stats.epoch + 1:07d}-0-ready.pt")
+        state = files.load(out / "checkpoints" / f"{stats.epoch + 1:07d}-0-ready.pt")
         assert state is not None
         weights.append(state["parts"]["model"])
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from actgen import checkpoint
-from actgen.active import ActiveGeneration
-from actgen.classify.mining import Mining
-from actgen.data.store import Store
-from actgen.errors import UserError
-from actgen.recipe import Recipe, to_toml
-from actgen.redraw import redraw
-from actgen.runs import run
+from actgen.classifiers.mining import Mining
+from actgen.core import files
+from actgen.core.errors import UserError
+from actgen.data.store.store import Store
+from actgen.experiment.config import Recipe, to_toml
+from actgen.experiment.reproduce import redraw
+from actgen.experiment.run import run
+from actgen.integrations.active import ActiveGeneration
 from tests.conftest import read_lines, tree, without_times
 from tests.integrations.conftest import IMAGES, Trained, assert_same_images
 from tests.integrations.test_examples import Stopped, stop_within_the_second_round
@@ -109,7 +109,7 @@ def test_the_budget_by_class_knows_nothing_of_weights_that_a_stopped_round_was_b
     with opened(some, tmp_path / "stopped") as active:
         active.classifier.load_state_dict(some.weights[2])
         active.after_epoch(1)
-    states = [checkpoint.load(tmp_path / name / "checkpoints" / "0000002-0-ready.pt") for name in ("whole", "stopped")]
+    states = [files.load(tmp_path / name / "checkpoints" / "0000002-0-ready.pt") for name in ("whole", "stopped")]
     whole, stopped = [state["parts"]["allowance"] for state in states if state is not None]
     assert len(whole["history"]) == 1
     assert stopped == whole
@@ -138,7 +138,7 @@ def test_mining_by_cross_fitting_is_that_of_actgen_train(trained: Trained, tmp_p
     out = tmp_path / "train"
 
     def keep(stats: object) -> None:
-        state = checkpoint.load(sorted((out / "checkpoints").glob("*-0-ready.pt"))[-1])
+        state = files.load(sorted((out / "checkpoints").glob("*-0-ready.pt"))[-1])
         assert state is not None
         weights.append(state["parts"]["model"])
 

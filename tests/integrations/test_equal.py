@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from actgen.active import ActiveGeneration
-from actgen.classify.classifier import Classifier
+from actgen.classifiers.classifier import Classifier
+from actgen.integrations.active import ActiveGeneration
 from actgen.integrations.growing_folder import GrowingFolder
 from actgen.integrations.lightning import DrawAfterEpochs, GrowingData
 from actgen.integrations.trainer import DrawAfterEpochs as DrawAfterTrainerEpochs
@@ -74,10 +74,17 @@ class LightningWeights(pl.Callback):  # type: ignore[misc]
 def lightning(active: ActiveGeneration, trained: Trained, path: Path, batches: int | None = 1, workers: int = 0) -> None:
     callbacks = [LightningWeights(active.classifier, trained.weights), DrawAfterEpochs(active)]
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, callbacks=callbacks, default_root_dir=path, accelerator="cpu", logger=False,
-        limit_train_batches=batches, limit_val_batches=1,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
+        max_epochs=EPOCHS,
+        callbacks=callbacks,
+        default_root_dir=path,
+        accelerator="cpu",
+        logger=False,
+        limit_train_batches=batches,
+        limit_val_batches=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
     trainer.fit(Module(active.classifier), datamodule=GrowingData(active, batch_size=32, workers=workers))
 
 
@@ -91,13 +98,26 @@ class TrainerWeights(TrainerCallback):  # type: ignore[misc]
 
 def trainer(active: ActiveGeneration, trained: Trained, path: Path, batches: int | None = None, workers: int = 0) -> None:
     arguments = TrainingArguments(
-        str(path / "trainer"), num_train_epochs=EPOCHS, per_device_train_batch_size=64, save_strategy="no", report_to="none",
-        remove_unused_columns=False, disable_tqdm=True, dataloader_pin_memory=False, use_cpu=True,
-        dataloader_num_workers=workers, dataloader_persistent_workers=workers > 0,
-    )  # fmt: skip
+        str(path / "trainer"),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=64,
+        save_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        use_cpu=True,
+        dataloader_num_workers=workers,
+        dataloader_persistent_workers=workers > 0,
+    )
     callbacks = [TrainerWeights(active.classifier, trained.weights), DrawAfterTrainerEpochs(active)]
-    Trainer(active.classifier.model, arguments, train_dataset=active.dataset, data_collator=PixelValues(active.classifier),
-            callbacks=callbacks).train()  # fmt: skip
+    Trainer(
+        active.classifier.model,
+        arguments,
+        train_dataset=active.dataset,
+        data_collator=PixelValues(active.classifier),
+        callbacks=callbacks,
+    ).train()
 
 
 @pytest.mark.filterwarnings("ignore:.*(does not have many workers|LeafSpec).*")  # Lightning's

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from actgen.data.store import Store
-from actgen.recipe import Recipe
+from actgen.data.store.store import Store
+from actgen.experiment.config import Recipe
 from tests.conftest import CLASSES, read_lines
 from tests.integrations.conftest import IMAGES, assert_same_images
 
@@ -31,8 +31,12 @@ class Stopped(Exception):
 @pytest.fixture(scope="session")
 def brief(small: Recipe) -> Recipe:
     """The digits, six images after each of the first two of three epochs, two at a time."""
-    return replace(small, drawing=replace(small.drawing, batch_size=2), training=replace(small.training, epochs=3),
-                   generation=replace(small.generation, until=0.7))  # fmt: skip
+    return replace(
+        small,
+        drawing=replace(small.drawing, batch_size=2),
+        training=replace(small.training, epochs=3),
+        generation=replace(small.generation, until=0.7),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from actgen.core.errors import UserError
+from actgen.data.datasets.sources import load_data
+from actgen.data.datasets.splits import hold_out
 from actgen.data.mixture import Mixture
-from actgen.data.sources import load_data
-from actgen.data.splits import hold_out
-from actgen.data.store import Store
-from actgen.errors import UserError
-from actgen.train.growing import Growing
-from actgen.train.loop import epoch_order
-from actgen.train.options import TrainingOptions
+from actgen.data.store.store import Store
+from actgen.training.growing import Growing
+from actgen.training.loop import epoch_order
+from actgen.training.options import TrainingOptions
 from tests.conftest import make_sample
 
 REAL, AWAY, BATCH = 120, 12, 32

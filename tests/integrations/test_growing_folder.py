@@ -11,14 +11,14 @@ import pytest
 from timm.data import create_dataset
 from torchvision.datasets import ImageFolder
 
-from actgen.active import ActiveGeneration
-from actgen.assembling import open_data
-from actgen.classify.classifier import create_classifier
-from actgen.data.imageset import Renamed, Subset
-from actgen.data.sources import load_data
-from actgen.errors import UserError
+from actgen.classifiers.classifier import create_classifier
+from actgen.core.errors import UserError
+from actgen.data.datasets.imageset import Renamed, Subset
+from actgen.data.datasets.sources import load_data
+from actgen.experiment.build import open_data
+from actgen.experiment.config import build_recipe
+from actgen.integrations.active import ActiveGeneration
 from actgen.integrations.growing_folder import LINKS, GrowingFolder, class_folder, file_of
-from actgen.recipe import build_recipe
 from tests.conftest import CLASSES, TEST_IMAGES, TRAIN_IMAGES, tree
 from tests.integrations.conftest import IMAGES, Trained
 
@@ -67,8 +67,9 @@ def test_images_that_are_no_files_are_written(tmp_path: Path) -> None:
     recipe = build_recipe(settings=["images=20", "strategy=none"])
     data = open_data(recipe)
     data = replace(data, test=Subset(data.train, (3,)))
-    with ActiveGeneration.from_recipe(recipe, tmp_path / "run", create_classifier("actgen/tiny-cnn", 10, data_size=32),
-                                      data=data) as active:  # fmt: skip
+    with ActiveGeneration.from_recipe(
+        recipe, tmp_path / "run", create_classifier("actgen/tiny-cnn", 10, data_size=32), data=data
+    ) as active:
         GrowingFolder(active, tmp_path / "folder").begin(0)
     found = ImageFolder(tmp_path / "folder" / "train")
     assert len(found) == 20

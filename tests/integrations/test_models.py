@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from actgen.active import ActiveGeneration
-from actgen.classify.classifier import Classifier, create_classifier
-from actgen.data.store import MANIFEST
-from actgen.errors import UserError
-from actgen.recipe import Recipe
+from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.core.errors import UserError
+from actgen.data.store.store import MANIFEST
+from actgen.experiment.config import Recipe
+from actgen.integrations.active import ActiveGeneration
 from tests.conftest import CLASSES, read_lines
 from tests.integrations.conftest import IMAGES
 
@@ -27,8 +27,15 @@ def bare() -> Classifier:
 
 
 def of_transformers() -> Classifier:
-    config = ViTConfig(image_size=16, patch_size=8, num_labels=len(CLASSES), hidden_size=16, intermediate_size=16,
-                       num_hidden_layers=1, num_attention_heads=2)  # fmt: skip
+    config = ViTConfig(
+        image_size=16,
+        patch_size=8,
+        num_labels=len(CLASSES),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
     return Classifier(ViTForImageClassification(config), 16, MIDDLE, MIDDLE)
 
 
@@ -40,12 +47,11 @@ def vit_small() -> Classifier:
     return create_classifier("vit_small_patch16_224", len(CLASSES), data_size=32)
 
 
-@pytest.mark.parametrize(
-    "make", [bare, of_transformers, vit_small, pytest.param(resnet50, marks=pytest.mark.slow)]
-)  # fmt: skip
+@pytest.mark.parametrize("make", [bare, of_transformers, vit_small, pytest.param(resnet50, marks=pytest.mark.slow)])
 def test_it_goes_through_two_rounds(make: Callable[[], Classifier], small: Recipe, tmp_path: Path) -> None:
-    recipe = replace(small, generation=replace(small.generation, replay=False),
-                     drawing=replace(small.drawing, num_inference_steps=2))  # fmt: skip
+    recipe = replace(
+        small, generation=replace(small.generation, replay=False), drawing=replace(small.drawing, num_inference_steps=2)
+    )
     torch.manual_seed(0)
     classifier = make()
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.01)

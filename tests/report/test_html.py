@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actgen.errors import UserError
+from actgen.core.errors import UserError
 from actgen.report import plots
 from actgen.report.canvas import to_svg
 from actgen.report.html import write_report

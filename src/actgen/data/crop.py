@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from PIL import Image
 
-from ..seeding import generator
+from ..core.rng import generator
 
 Box = tuple[float, float, float, float]
 _SIDES = (3 / 4, 4 / 3)  # width to height

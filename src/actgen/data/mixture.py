@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..errors import UserError
-from ..records import Snapshot
+from ..core.errors import UserError
+from ..core.types import Snapshot
 from .crop import Crop
-from .decoding import read_image
-from .imageset import ImageSet, fit_square
+from .datasets.decoding import read_image
+from .datasets.imageset import ImageSet, fit_square
 
 CACHE_BYTES = 1 << 30  # real images that take no more than this are best kept in memory
 
@@ -29,9 +29,14 @@ class Mixture(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(
-        self, real: ImageSet, snapshot: Snapshot | None = None, *, size: int, cache: Tensor | None = None,
+        self,
+        real: ImageSet,
+        snapshot: Snapshot | None = None,
+        *,
+        size: int,
+        cache: Tensor | None = None,
         crop: Crop | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.real, self.size, self._count = real, size, len(real.labels)
         self.rows: Sequence[dict[str, Any]] = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)

@@ -18,18 +18,18 @@ import torch
 from accelerate import Accelerator, PartialState
 from torch import nn
 
-from .. import checkpoint
-from ..data.imageset import ImageSet, names_digest
-from ..data.store import Store
-from ..diffuse.backbone import Backbone
-from ..diffuse.loading import Loading
-from ..drawing import Artist
-from ..errors import UserError, refuse_file
-from ..lock import locked, refuse_in_use
-from ..memory import is_out_of_memory
-from ..plain import read_text
-from ..precision import open_accelerator
-from ..presets import Drawing
+from ..core import files
+from ..core.device import open_accelerator
+from ..core.errors import UserError, refuse_file
+from ..core.lock import locked, refuse_in_use
+from ..core.memory import is_out_of_memory
+from ..core.text import read_text
+from ..data.datasets.imageset import ImageSet, names_digest
+from ..data.store.store import Store
+from ..diffusion.loading import Loading
+from ..diffusion.pipeline import Backbone
+from ..generation.presets import Drawing
+from ..generation.sampler import Artist
 from .adapted_card import write_adapted_card
 from .card import draw_sheet, plot_losses
 from .claim import claim
@@ -92,15 +92,17 @@ def adapt(task: Adaptation) -> Iterator[Progress]:
     resolution = _resolution(backbone, task.options.resolution)
     with locked(task.work):
         claim(task.work, _claimed(task, backbone, resolution))
-        checkpoint.clean(task.work)
+        files.clean(task.work)
         try:
             yield from _train(task, backbone, accelerator, resolution)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise UserError(f"{task.options.batch_size} images of {resolution} pixels do not fit into memory. Add "
-                            "--gradient-checkpointing to the same command, or start again with another --out and a smaller "
-                            "--batch-size or --resolution, or --lora.") from error  # fmt: skip
+            raise UserError(
+                f"{task.options.batch_size} images of {resolution} pixels do not fit into memory. Add "
+                "--gradient-checkpointing to the same command, or start again with another --out and a smaller "
+                "--batch-size or --resolution, or --lora."
+            ) from error
 
 
 def _train(task: Adaptation, backbone: Backbone, accelerator: Accelerator, resolution: int) -> Iterator[Progress]:
@@ -114,8 +116,9 @@ def _train(task: Adaptation, backbone: Backbone, accelerator: Accelerator, resol
         drawn = PriorImages(Store(task.work / "prior").snapshot(), list(task.prompts))
         prior = Examples(drawn, prompts, resolution)
     loss_at = Objective(backbone, Examples(task.images, prompts, resolution), options, accelerator.autocast, prior)
-    for tick in optimise(trained, loss_at, options.schedule, task.work / way, scaler=accelerator.scaler,
-                         checkpoint_steps=options.sample_every):  # fmt: skip
+    for tick in optimise(
+        trained, loss_at, options.schedule, task.work / way, scaler=accelerator.scaler, checkpoint_steps=options.sample_every
+    ):
         if options.sample_every and tick.step % options.sample_every == 0 and tick.step < tick.steps:
             with tick.averaged():
                 _draw_samples(task, backbone, tick.step)
@@ -156,7 +159,7 @@ def _draw_samples(task: Adaptation, backbone: Backbone, step: int) -> None:
     artist = Artist(backbone, task.drawing)
     names = list(task.prompts)[:ROWS]
     sheet = draw_sheet(artist, names, task.options.seed, columns=COLUMNS, prompts=task.prompts)
-    with checkpoint.whole(path) as file:
+    with files.whole(path) as file:
         sheet.save(file, format="PNG")
 
 
@@ -184,8 +187,10 @@ def _resolution(backbone: Backbone, wanted: int | None) -> int:
     size = wanted or backbone.image_size
     step = backbone.vae_factor * 2 ** (len(backbone.unet.config.block_out_channels) - 1)
     if size % step:
-        raise UserError(f"--resolution {size} cannot be used with this generator: give a multiple of {step}, such as "
-                        f"{max(step, size // step * step)}; its own is {backbone.image_size}.")  # fmt: skip
+        raise UserError(
+            f"--resolution {size} cannot be used with this generator: give a multiple of {step}, such as "
+            f"{max(step, size // step * step)}; its own is {backbone.image_size}."
+        )
     return size
 
 
@@ -193,28 +198,53 @@ def _claimed(task: Adaptation, backbone: Backbone, resolution: int) -> dict[str,
     options = {key: value for key, value in asdict(task.options).items() if key not in _ANYTIME}
     options |= {"resolution": resolution, "learning_rate": task.options.schedule.learning_rate}
     drawing = asdict(task.drawing) if task.options.prior_preservation else None
-    return {**options, "generator": backbone.weights_hash, "data": names_digest(task.images), "prompts": dict(task.prompts),
-            "drawing": drawing}  # fmt: skip
+    return {
+        **options,
+        "generator": backbone.weights_hash,
+        "data": names_digest(task.images),
+        "prompts": dict(task.prompts),
+        "drawing": drawing,
+    }
 
 
 def _facts(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution: int) -> dict[str, Any]:
     options = task.options
     more = ["--images", str(task.limit)] if task.limit else []
     more += [word for setting in task.settings for word in ("--set", setting)]
-    command = ["actgen", "finetune", "--generator", backbone.name, *as_flags(options), "--data", task.data, *more,
-               "--out", str(task.out)]  # fmt: skip
+    command = [
+        "actgen",
+        "finetune",
+        "--generator",
+        backbone.name,
+        *as_flags(options),
+        "--data",
+        task.data,
+        *more,
+        "--out",
+        str(task.out),
+    ]
     device = f"CPU, {torch.get_num_threads()} threads"
     if backbone.device.type == "cuda":
         device = torch.cuda.get_device_name(backbone.device)
     return {
-        "way": options.way, "generator": backbone.name, "folder": task.generator, "generator_hash": backbone.weights_hash,
-        "out": str(task.out), "data": task.data, "settings": list(task.settings),
-        "images": len(task.images.labels), "prompts": dict(task.prompts),
-        "config": {**asdict(options), **_architecture(task)}, "resolution": resolution,
-        "learning_rate": options.schedule.learning_rate, "command": shlex.join(command),
+        "way": options.way,
+        "generator": backbone.name,
+        "folder": task.generator,
+        "generator_hash": backbone.weights_hash,
+        "out": str(task.out),
+        "data": task.data,
+        "settings": list(task.settings),
+        "images": len(task.images.labels),
+        "prompts": dict(task.prompts),
+        "config": {**asdict(options), **_architecture(task)},
+        "resolution": resolution,
+        "learning_rate": options.schedule.learning_rate,
+        "command": shlex.join(command),
         "parameters": sum(p.numel() for p in trained.parameters() if p.requires_grad),
-        "wall_seconds": round(seconds_spent(task.work / options.way), 1), "device": device, "torch": torch.__version__,
-    }  # fmt: skip
+        "wall_seconds": round(seconds_spent(task.work / options.way), 1),
+        "device": device,
+        "torch": torch.__version__,
+    }
 
 
 def _architecture(task: Adaptation) -> dict[str, str]:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ..plain import visible
+from ..core.text import visible
 from .card import listed
 
 

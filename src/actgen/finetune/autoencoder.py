@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from ..seeding import generator
+from ..core.rng import generator
 from .optimise import Schedule, Tick, maybe_compiled, optimise
 
 
@@ -23,9 +23,15 @@ def to_unit(pixels: Tensor) -> Tensor:
 
 
 def train_autoencoder(
-    vae: AutoencoderKL, pixels: Tensor, schedule: Schedule, folder: Path, *, seed: int, kl_weight: float = 2e-3,
+    vae: AutoencoderKL,
+    pixels: Tensor,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    kl_weight: float = 2e-3,
     compile: bool = False,
-) -> Iterator[Tick]:  # fmt: skip
+) -> Iterator[Tick]:
     """Train `vae` on `pixels` (uint8 [N, 3, 32, 32]), a `Tick` a step; afterwards its latents have mean 0 and std 1."""
     vae.to(memory_format=torch.channels_last).train()
     encoder, decoder = maybe_compiled(vae.encoder, compile), maybe_compiled(vae.decoder, compile)

@@ -11,10 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..class_prompts import worded
-from ..drawing import Artist
-from ..records import Progress
-from ..strategies.base import make_request
+from ..core.prompts import worded
+from ..core.types import Progress
+from ..generation.sampler import Artist
+from ..generation.strategies.base import make_request
 
 STAGES = ("autoencoder", "features", "decoder", "denoiser")
 COLUMNS = 12
@@ -56,7 +56,7 @@ def sample_sheet(folder: Path, class_names: list[str], seed: int) -> Image.Image
 
 def draw_sheet(
     artist: Artist, class_names: Sequence[str], seed: int, *, columns: int = COLUMNS, prompts: Mapping[str, str] | None = None
-) -> Image.Image:  # fmt: skip
+) -> Image.Image:
     """Draw a row of images of every class from its prompt, always from the same noise; a broken image stays black."""
     now = Progress(epoch=0, epochs=1)
     requests = [
@@ -83,8 +83,9 @@ def _text(facts: dict[str, Any]) -> str:
     config, seconds = facts["config"], facts["wall_seconds"]
     rows = "\n".join(
         f"| {stage} | {config[stage]['steps']:,} | {config[stage]['batch_size']} | {config[stage]['learning_rate']} "
-        f"| {seconds[stage] / 60:.0f} |" for stage in STAGES
-    )  # fmt: skip
+        f"| {seconds[stage] / 60:.0f} |"
+        for stage in STAGES
+    )
     return f"""# A generator of the architecture `{config["architecture"]}`
 
 A `StableDiffusionPipeline` ({facts["parameters"] / 1e6:.1f}M parameters, fp16 safetensors) trained from scratch on

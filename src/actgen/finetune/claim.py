@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint
-from ..errors import UserError
-from ..plain import read_text
+from ..core import files
+from ..core.errors import UserError
+from ..core.text import read_text
 
 
 def claim(work: Path, facts: Mapping[str, Any]) -> None:
@@ -18,9 +18,11 @@ def claim(work: Path, facts: Mapping[str, Any]) -> None:
     wanted = json.loads(json.dumps(facts))
     if path.exists() and (held := _read(path)) != wanted:
         other = sorted(key for key in held.keys() | wanted if held.get(key) != wanted.get(key))
-        raise UserError(f"{work} holds an unfinished training with other settings or data ({', '.join(other)}). Continue it "
-                        "with the same ones, choose another --out, or remove that folder.")  # fmt: skip
-    checkpoint.write_text(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+        raise UserError(
+            f"{work} holds an unfinished training with other settings or data ({', '.join(other)}). Continue it "
+            "with the same ones, choose another --out, or remove that folder."
+        )
+    files.write_text(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,15 +15,15 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..classify.small_cnn import SmallCNN
-from ..seeding import generator
+from ..classifiers.small_cnn import SmallCNN
+from ..core.rng import generator
 from .autoencoder import to_unit
 from .optimise import Schedule, Tick, optimise
 
 
 def train_features(
     network: SmallCNN, pixels: Tensor, labels: Tensor, schedule: Schedule, folder: Path, *, seed: int
-) -> Iterator[Tick]:  # fmt: skip
+) -> Iterator[Tick]:
     """Train the classifier whose features the perceptual loss compares, on uint8 `pixels` [N, 3, S, S], a `Tick` a step."""
     network.train()
 
@@ -36,9 +36,16 @@ def train_features(
 
 
 def train_decoder(
-    vae: AutoencoderKL, network: SmallCNN, pixels: Tensor, latents: tuple[Tensor, Tensor], schedule: Schedule, folder: Path,
-    *, seed: int, weight: float = 2.0,
-) -> Iterator[Tick]:  # fmt: skip
+    vae: AutoencoderKL,
+    network: SmallCNN,
+    pixels: Tensor,
+    latents: tuple[Tensor, Tensor],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    weight: float = 2.0,
+) -> Iterator[Tick]:
     """Train decoder and post_quant_conv on posterior draws (`latents`: means, standard deviations), a `Tick` a step.
 
     Loss: |x - x'|_1 + weight * perceptual(x, x').

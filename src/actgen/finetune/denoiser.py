@@ -15,17 +15,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..prompts import class_prompt
-from ..seeding import generator
+from ..core.class_words import class_prompt
+from ..core.rng import generator
 from .optimise import Schedule, Tick, maybe_compiled, optimise
 from .tiny import TEMPLATES, build_scheduler
 
 
 def train_denoiser(
-    unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, latents: tuple[Tensor, Tensor],
-    labels: Tensor, class_names: Sequence[str], schedule: Schedule, folder: Path, *, seed: int,
-    drop_prompt: float = 0.1, snr_cap: float = 5.0, compile: bool = False,
-) -> Iterator[Tick]:  # fmt: skip
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    latents: tuple[Tensor, Tensor],
+    labels: Tensor,
+    class_names: Sequence[str],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    seed: int,
+    drop_prompt: float = 0.1,
+    snr_cap: float = 5.0,
+    compile: bool = False,
+) -> Iterator[Tick]:
     """Train on `latents` (posterior means and standard deviations, [N, C, h, w]) and `labels` [N], a `Tick` a step."""
     means, deviations = latents
     prompts = [class_prompt(name, template) for name in class_names for template in TEMPLATES] + [""]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data.imageset import ImageSet, to_pixels
+from ..data.datasets.imageset import ImageSet, to_pixels
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ..diffuse.backbone import Backbone
+from ..diffusion.pipeline import Backbone
 
 
 def unfreeze(backbone: Backbone, resolution: int) -> nn.Module:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..diffuse.backbone import Backbone
-from ..errors import UserError
-from ..seeding import derive
+from ..core.errors import UserError
+from ..core.rng import derive
+from ..diffusion.pipeline import Backbone
 from .options import LoraOptions
 
 FILE = "pytorch_lora_weights.safetensors"

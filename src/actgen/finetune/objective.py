@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffuse.backbone import Backbone
-from ..diffuse.schedulers import alphas_cumprod
-from ..errors import UserError
-from ..plain import brief, visible
-from ..seeding import generator
+from ..core.errors import UserError
+from ..core.rng import generator
+from ..core.text import brief, visible
+from ..diffusion.pipeline import Backbone
+from ..diffusion.solvers import alphas_cumprod
 from .examples import Examples
 from .options import AdaptOptions
 from .texts import encode_texts
@@ -101,9 +101,13 @@ def refuse_untrainable(backbone: Backbone) -> None:
     """Raise `UserError` for a generator that was not trained by this loss, and would unlearn what it was made for."""
     config, name = backbone.pipeline.scheduler.config, visible(backbone.name)
     if backbone.is_told_the_scale:
-        raise UserError(f"--generator {name} is a latent consistency model, which this loss would undo. Adapt the generator "
-                        "that it was distilled from.")  # fmt: skip
+        raise UserError(
+            f"--generator {name} is a latent consistency model, which this loss would undo. Adapt the generator "
+            "that it was distilled from."
+        )
     if prediction(config) not in PREDICTIONS or config.get("beta_schedule") is None:
         kind = type(backbone.pipeline.scheduler).__name__
-        raise UserError(f"--generator {name} has a {kind} with prediction_type {brief(prediction(config))}; "
-                        f"allowed are schedulers with betas and {', '.join(PREDICTIONS)}.")  # fmt: skip
+        raise UserError(
+            f"--generator {name} has a {kind} with prediction_type {brief(prediction(config))}; "
+            f"allowed are schedulers with betas and {', '.join(PREDICTIONS)}."
+        )

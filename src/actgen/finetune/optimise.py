@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import checkpoint
-from ..errors import UserError
-from ..stopping import asked, deferred
+from ..core import files
+from ..core.errors import UserError
+from ..core.signals import asked, deferred
 
 SAVING = 20  # a checkpoint may take so much less time than the steps between two of them
 LINES = 1000  # of loss.jsonl, about
@@ -126,8 +126,9 @@ class _Training:
         # in float16 gradients overflow now and then: the scaler leaves such a step out and scales less
         if not math.isfinite(loss) or (self.scaler is None and not math.isfinite(norm)):
             name = "gradient" if math.isfinite(loss) else "loss"
-            raise UserError(f"the {name} is not finite at step {self.step} in {self.folder}: the data or the learning rate "
-                            "are at fault.")  # fmt: skip
+            raise UserError(
+                f"the {name} is not finite at step {self.step} in {self.folder}: the data or the learning rate are at fault."
+            )
         if self.scaler is None:
             self.optimizer.step()
         else:
@@ -148,7 +149,7 @@ class _Training:
         scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
         seconds = self.seconds + began - self._began
         state = {"step": self.step, "seconds": seconds, **held, "optimizer": self.optimizer.state_dict(), **scaler}
-        checkpoint.save(self.folder / "state.pt", state)
+        files.save(self.folder / "state.pt", state)
         with (self.folder / "loss.jsonl").open("a", encoding="utf-8") as file:
             file.writelines(self._losses)
         self._losses, self._saved = [], time.monotonic()
@@ -173,7 +174,7 @@ class _Training:
         return {"parameters": self.parameters, "average": self.average, "buffers": self.buffers}
 
     def _restore(self) -> None:
-        state = checkpoint.load(self.folder / "state.pt")
+        state = files.load(self.folder / "state.pt")
         if state is None:
             return
         for name, held in self._tensors.items():

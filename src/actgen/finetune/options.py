@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..errors import refuse_outside, refuse_unknown
+from ..core.errors import refuse_outside, refuse_unknown
 from .optimise import Schedule
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -77,10 +77,18 @@ class AdaptOptions:
 
 
 _RANGES: dict[str, tuple[float, float]] = {
-    "steps": (1, 1e9), "batch_size": (1, 1e6), "learning_rate": (1e-12, 10), "resolution": (1, 8192), "ema": (0, 0.999999),
-    "prior_preservation": (0, 1e3), "prior_images": (1, 1e7), "caption_dropout": (0, 1), "min_snr": (0, 1e6),
-    "sample_every": (0, 1e9), "seed": (0, 2**62),
-}  # fmt: skip
+    "steps": (1, 1e9),
+    "batch_size": (1, 1e6),
+    "learning_rate": (1e-12, 10),
+    "resolution": (1, 8192),
+    "ema": (0, 0.999999),
+    "prior_preservation": (0, 1e3),
+    "prior_images": (1, 1e7),
+    "caption_dropout": (0, 1),
+    "min_snr": (0, 1e6),
+    "sample_every": (0, 1e9),
+    "seed": (0, 2**62),
+}
 
 
 def as_flags(options: AdaptOptions) -> list[str]:

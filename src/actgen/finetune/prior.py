@@ -9,14 +9,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..class_prompts import worded
-from ..data.store import Store
-from ..data.stored import read_stored
-from ..drawing import Artist
-from ..errors import UserError
-from ..records import Progress, Snapshot
-from ..seeding import derive
-from ..strategies.text_only import TextOnly
+from ..core.errors import UserError
+from ..core.prompts import worded
+from ..core.rng import derive
+from ..core.types import Progress, Snapshot
+from ..data.store.store import Store
+from ..data.store.stored import read_stored
+from ..generation.sampler import Artist
+from ..generation.strategies.text_only import TextOnly
 
 
 def draw_prior(artist: Artist, prompts: Mapping[str, str], count: int, folder: Path, seed: int) -> Iterator[int]:
@@ -32,8 +32,10 @@ def draw_prior(artist: Artist, prompts: Mapping[str, str], count: int, folder: P
         yield done
     if artist.refused:
         first = artist.refused[0]
-        raise UserError(f"{len(artist.refused)} images for --prior-preservation are broken in any precision (first: "
-                        f"{first.key}, {first.reason}). Check the generator, or leave the option out.")  # fmt: skip
+        raise UserError(
+            f"{len(artist.refused)} images for --prior-preservation are broken in any precision (first: "
+            f"{first.key}, {first.reason}). Check the generator, or leave the option out."
+        )
 
 
 @dataclass(frozen=True)

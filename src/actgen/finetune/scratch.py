@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from ..classify.small_cnn import SmallCNN
-from ..data.imageset import ImageSet, to_pixels
-from ..errors import UserError, refuse_file, refuse_unknown
-from ..lock import locked
-from ..seeding import derive
+from ..classifiers.small_cnn import SmallCNN
+from ..core.errors import UserError, refuse_file, refuse_unknown
+from ..core.lock import locked
+from ..core.rng import derive
+from ..data.datasets.imageset import ImageSet, to_pixels
 from . import tiny
 from .autoencoder import encode, train_autoencoder
 from .card import STAGES, write_card
@@ -47,9 +47,16 @@ class ScratchConfig:
 
 
 def from_scratch(
-    images: ImageSet, out: Path, *, architecture: str = "tiny", steps: int | None = None,
-    autoencoder_steps: int | None = None, seed: int = 0, source: str = "DATA", compile: bool = False,
-) -> Iterator[Progress]:  # fmt: skip
+    images: ImageSet,
+    out: Path,
+    *,
+    architecture: str = "tiny",
+    steps: int | None = None,
+    autoencoder_steps: int | None = None,
+    seed: int = 0,
+    source: str = "DATA",
+    compile: bool = False,
+) -> Iterator[Progress]:
     """Check the request, then train with the default configuration and these numbers of steps (see `train_from_scratch`)."""
     refuse_unknown("--from-scratch", architecture, ARCHITECTURES)
     refuse_file(out)
@@ -63,8 +70,12 @@ def from_scratch(
         def at_most(schedule: Schedule) -> Schedule:
             return replace(schedule, steps=min(schedule.steps, autoencoder_steps))
 
-        config = replace(config, autoencoder=replace(config.autoencoder, steps=autoencoder_steps),
-                         features=at_most(config.features), decoder=at_most(config.decoder))  # fmt: skip
+        config = replace(
+            config,
+            autoencoder=replace(config.autoencoder, steps=autoencoder_steps),
+            features=at_most(config.features),
+            decoder=at_most(config.decoder),
+        )
     return train_from_scratch(images, out, config, source=source, compile=compile)
 
 
@@ -78,7 +89,7 @@ class Progress:
 
 def train_from_scratch(
     images: ImageSet, out: Path, config: ScratchConfig, *, source: str = "DATA", compile: bool = False
-) -> Iterator[Progress]:  # fmt: skip
+) -> Iterator[Progress]:
     """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `Progress` a step.
 
     The same call continues an interrupted run; with another configuration it is refused. `source` names the data in the card.
@@ -89,27 +100,37 @@ def train_from_scratch(
         yield from _stages(images, out, config, work, source, compile)
 
 
-def _stages(
-    images: ImageSet, out: Path, config: ScratchConfig, work: Path, source: str, compile: bool
-) -> Iterator[Progress]:  # fmt: skip
+def _stages(images: ImageSet, out: Path, config: ScratchConfig, work: Path, source: str, compile: bool) -> Iterator[Progress]:
     tokenizer = tiny.build_tokenizer(images.class_names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "weights"))
         vae, unet, text_encoder = tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer)
         network = SmallCNN(len(images.class_names))
     pixels = to_pixels(images, tiny.IMAGE_SIZE)
-    for tick in train_autoencoder(vae, pixels, config.autoencoder, work / "autoencoder", seed=config.seed,
-                                  kl_weight=config.kl_weight, compile=compile):  # fmt: skip
+    for tick in train_autoencoder(
+        vae, pixels, config.autoencoder, work / "autoencoder", seed=config.seed, kl_weight=config.kl_weight, compile=compile
+    ):
         yield Progress("autoencoder", tick)
     latents = encode(vae, pixels)
     labels = torch.tensor(images.labels)
     for tick in train_features(network, pixels, labels, config.features, work / "features", seed=config.seed):
         yield Progress("features", tick)
-    for tick in train_decoder(vae, network, pixels, latents, config.decoder, work / "decoder", seed=config.seed,
-                              weight=config.perceptual_weight):  # fmt: skip
+    for tick in train_decoder(
+        vae, network, pixels, latents, config.decoder, work / "decoder", seed=config.seed, weight=config.perceptual_weight
+    ):
         yield Progress("decoder", tick)
-    for tick in train_denoiser(unet, text_encoder, tokenizer, latents, labels, images.class_names, config.denoiser,
-                               work / "denoiser", seed=config.seed, compile=compile):  # fmt: skip
+    for tick in train_denoiser(
+        unet,
+        text_encoder,
+        tokenizer,
+        latents,
+        labels,
+        images.class_names,
+        config.denoiser,
+        work / "denoiser",
+        seed=config.seed,
+        compile=compile,
+    ):
         yield Progress("denoiser", tick)
     for module in (vae, unet, text_encoder):
         module.half()
@@ -123,17 +144,21 @@ def _stages(
 
 def _facts(
     pipeline: Any, images: ImageSet, config: ScratchConfig, out: Path, work: Path, source: str, compile: bool
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
     modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)
     return {
-        "images": len(images.labels), "classes": list(images.class_names), "config": asdict(config),
+        "images": len(images.labels),
+        "classes": list(images.class_names),
+        "config": asdict(config),
         "command": f"actgen finetune --from-scratch {config.architecture} --data {source} {steps} --seed {config.seed}"
-        + (" --compile" if compile else "") + f" --out {shlex.quote(str(out))}",
+        + (" --compile" if compile else "")
+        + f" --out {shlex.quote(str(out))}",
         "parameters": sum(parameter.numel() for module in modules for parameter in module.parameters()),
         "wall_seconds": {stage: round(seconds_spent(work / stage), 1) for stage in STAGES},
-        "device": f"CPU, {torch.get_num_threads()} threads", "torch": torch.__version__,
-    }  # fmt: skip
+        "device": f"CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
 
 
 def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffuse.backbone import Backbone, Conditions
+from ..diffusion.pipeline import Backbone, Conditions
 
 
 def encode_texts(backbone: Backbone, prompts: Sequence[str], dropped_B: Tensor, size: int, *, graph: bool) -> Conditions:

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..prompts import class_prompt
+from ..core.class_words import class_prompt
 
 IMAGE_SIZE = 32
 TEMPLATES = ("a photo of {}", "a picture of {}", "{}")
@@ -57,31 +57,51 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """Return an untrained two-layer CLIP text encoder of width 64."""
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-            num_attention_heads=4, max_position_embeddings=tokenizer.model_max_length, projection_dim=64,
-            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            projection_dim=64,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-    )  # fmt: skip
+    )
 
 
 def build_autoencoder() -> AutoencoderKL:
     """Return an untrained autoencoder: 3x32x32 in [-1, 1] <-> 4x8x8."""
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(16, 32, 64), layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=8, sample_size=IMAGE_SIZE, mid_block_add_attention=False, scaling_factor=1.0,
-    )  # fmt: skip
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        block_out_channels=(16, 32, 64),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=8,
+        sample_size=IMAGE_SIZE,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+    )
 
 
 def build_unet() -> UNet2DConditionModel:
     """Return an untrained UNet for 4x8x8 latents and text of width 64."""
     return UNet2DConditionModel(
-        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(64, 128), layers_per_block=1,
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128),
+        layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=64, attention_head_dim=4, norm_num_groups=8,
-    )  # fmt: skip
+        cross_attention_dim=64,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -91,9 +111,15 @@ def build_scheduler() -> DDIMScheduler:
     that is enough to reveal an image's brightness, which a run from pure noise then lacks.
     """
     return DDIMScheduler(
-        beta_schedule="linear", beta_start=1e-4, beta_end=0.02, prediction_type="v_prediction",
-        timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=1,
-    )  # fmt: skip
+        beta_schedule="linear",
+        beta_start=1e-4,
+        beta_end=0.02,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+    )
 
 
 def assemble(

@@ -22,12 +22,12 @@ from typing import Any
 
 from torch import nn
 
-from .. import checkpoint
-from ..active import ActiveGeneration
-from ..data.folder import FolderImages
-from ..data.imageset import ImageSet, Renamed, Subset
-from ..errors import UserError, refuse_file, refuse_unknown
-from ..waiting import draws_here, from_first
+from ..core import files
+from ..core.errors import UserError, refuse_file, refuse_unknown
+from ..data.datasets.folder import FolderImages
+from ..data.datasets.imageset import ImageSet, Renamed, Subset
+from .active import ActiveGeneration
+from .waiting import draws_here, from_first
 
 MARK = "growing.json"
 LINKS = ("symlink", "hardlink", "copy")
@@ -48,7 +48,7 @@ class _Wanted:
         if self.path is not None and links != "copy":
             _link(self.path, target, links)
             return
-        part = target.with_name(target.name + checkpoint.PART)
+        part = target.with_name(target.name + files.PART)
         if self.path is not None:
             shutil.copyfile(self.path, part)
         elif self.images is not None:
@@ -106,7 +106,7 @@ class GrowingFolder:
         for name in there - {one.name for one in wanted}:
             (folder / name).unlink()
         for parent in dict.fromkeys(Path(one.name).parent for one in wanted):
-            checkpoint.make_folder(folder / parent)
+            files.make_folder(folder / parent)
         new = [one for one in wanted if one.name not in there]
         for one in new:
             one.place(folder / one.name, self.links)
@@ -139,7 +139,7 @@ def _files(folder: Path) -> set[str]:
     """Return the files of ours below `folder`, as CLASS/NAME; what a stop left half-written is removed."""
     found = set()
     for path in folder.glob("*/*") if folder.is_dir() else ():
-        if path.name.endswith(checkpoint.PART):
+        if path.name.endswith(files.PART):
             path.unlink()
         elif path.name.startswith(_OURS):
             found.add(f"{path.parent.name}/{path.name}")
@@ -153,12 +153,13 @@ def _link(source: Path, target: Path, links: str) -> None:
         else:
             os.link(source, target)
     except OSError as error:
-        raise UserError(f"{target} cannot be a {links} to {source} ({error.strerror}). Give another of: "
-                        f"{', '.join(LINKS)}.") from error  # fmt: skip
+        raise UserError(
+            f"{target} cannot be a {links} to {source} ({error.strerror}). Give another of: {', '.join(LINKS)}."
+        ) from error
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
-    checkpoint.write_text(path, json.dumps(facts) + "\n")
+    files.write_text(path, json.dumps(facts) + "\n")
 
 
 def _refuse_other(folder: Path, store: Path) -> None:

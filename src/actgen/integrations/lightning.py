@@ -14,9 +14,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from ..active import ActiveGeneration
+from ..core.errors import UserError
 from ..data.mixture import Mixture
-from ..errors import UserError
+from .active import ActiveGeneration
 
 try:
     import pytorch_lightning as pl
@@ -47,8 +47,10 @@ class DrawAfterEpochs(pl.Callback):  # type: ignore[misc]
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start with the images of the first epoch, unless a checkpoint said otherwise."""
         if trainer.max_epochs != self.active.epochs:
-            raise UserError(f"the Trainer has max_epochs={trainer.max_epochs}, the recipe training.epochs = "
-                            f"{self.active.epochs}. Give the same number: it decides when images are drawn.")  # fmt: skip
+            raise UserError(
+                f"the Trainer has max_epochs={trainer.max_epochs}, the recipe training.epochs = "
+                f"{self.active.epochs}. Give the same number: it decides when images are drawn."
+            )
         if not self._restored:
             self.active.begin(0)
 

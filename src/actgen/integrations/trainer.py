@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..active import ActiveGeneration
-from ..classify.classifier import Classifier
-from ..errors import UserError
+from ..classifiers.classifier import Classifier
+from ..core.errors import UserError
+from .active import ActiveGeneration
 
 
 class PixelValues:
@@ -42,9 +42,11 @@ class DrawAfterEpochs(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start with the images of the epoch that the Trainer starts or goes on with."""
         if args.max_steps > 0 or args.num_train_epochs != self.active.epochs:
-            raise UserError(f"the Trainer has num_train_epochs={args.num_train_epochs:g} and max_steps={args.max_steps}, the "
-                            f"recipe training.epochs = {self.active.epochs}. Give the same number of epochs, which decides when"
-                            " images are drawn, and no max_steps.")  # fmt: skip
+            raise UserError(
+                f"the Trainer has num_train_epochs={args.num_train_epochs:g} and max_steps={args.max_steps}, the "
+                f"recipe training.epochs = {self.active.epochs}. Give the same number of epochs, which decides when"
+                " images are drawn, and no max_steps."
+            )
         self.active.begin(_finished(state))
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

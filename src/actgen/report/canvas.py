@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .look import Look
+from .theme import Look
 
 SIZE = 9.5
 

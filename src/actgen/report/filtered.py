@@ -26,8 +26,12 @@ def _passed(arm: RunView) -> list[Markup]:
     counts = arm.summary.filters
     drawn, kept = as_count(counts.get("drawn")) or 0, as_count(counts.get("kept")) or 0
     filters, classes = (as_object(counts.get(part)) for part in ("filters", "classes"))
-    note = tag("p", f"{arm_name(arm.name)}: {whole(kept)} of {whole(drawn)} drawn images passed the filters "
-                    f"({', '.join(filters) or 'none was on'}).", class_="note")  # fmt: skip
+    note = tag(
+        "p",
+        f"{arm_name(arm.name)}: {whole(kept)} of {whole(drawn)} drawn images passed the filters "
+        f"({', '.join(filters) or 'none was on'}).",
+        class_="note",
+    )
     if kept == drawn:
         return [note]
     by_class = tag("details", tag("summary", "By class"), _table("class", classes))
@@ -40,8 +44,11 @@ def _table(what: str, counts: Mapping[str, object]) -> Markup:
 
 def _row(each: str, counts: Mapping[str, object]) -> Markup:
     rate = as_number(counts.get("keep_rate"))
-    values = (whole(as_count(counts.get("drawn"))), whole(as_count(counts.get("kept"))),
-              percent(None if rate is None else 100 * rate))  # fmt: skip
+    values = (
+        whole(as_count(counts.get("drawn"))),
+        whole(as_count(counts.get("kept"))),
+        percent(None if rate is None else 100 * rate),
+    )
     cells = (tag("td", value, data_label=label) for label, value in zip(HEAD, values, strict=True))
     return tag("tr", tag("th", name(each), scope="row"), *cells)
 

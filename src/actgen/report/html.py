@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoint import write_text
+from ..core.files import write_text
 from . import sections
 from .filtered import filtered
 from .gallery import gallery

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..data.decoding import read_image
-from ..errors import UserError
+from ..core.errors import UserError
+from ..data.datasets.decoding import read_image
 
 LONGEST = 256
 SMALL = 96

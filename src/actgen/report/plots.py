@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .canvas import canvas, finish, label, name_bars
-from .look import LIGHT, Look
 from .reading import REAL_ONLY, RunView
+from .theme import LIGHT, Look
 from .words import arm_name, duration_unit, points, signed
 
 MOST_CLASSES = 20

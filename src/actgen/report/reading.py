@@ -11,18 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
-from .values import (
-    Record,
-    as_count,
-    as_number,
-    as_object,
-    as_percents,
-    as_text,
-    read_object,
-    read_objects,
-    read_text,
-)
+from ..core.errors import UserError
+from .values import Record, as_count, as_number, as_object, as_percents, as_text, read_object, read_objects, read_text
 
 REAL_ONLY = "none"
 """The strategy that generates nothing: the arm that others are compared with."""

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 
 from . import plots
 from .canvas import to_svg
-from .look import LOOKS, Look
 from .markup import Markup, join, name, tag
 from .pictures import uri
 from .reading import RunView, lead, real_only
+from .theme import LOOKS, Look
 from .words import MISSING, arm_name, duration, percent, points, signed, whole
 
 Percents = Mapping[str, float]

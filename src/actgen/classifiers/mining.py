@@ -1,0 +1,141 @@
+"""prediction -> mistake: which real images the classifier has most to learn of; pure functions of labels and logits."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError, refuse_unknown
+from ..core.types import Mistake, Source
+from .predictions import Predictions
+
+OWN, HOLDOUT, TRAINING, CROSS_FIT = "own", "holdout", "training", "cross-fit"
+POOLS = (OWN, HOLDOUT, TRAINING, CROSS_FIT)
+CRITERIA = (OWN, "misclassified", "loss", "margin", "entropy", "confused-pair", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mining:
+    """Which real images are looked at, and which of them are drawn anew.
+
+    `pool`: "holdout", images held out of the training for the time of the rounds (the paper); "training", the training images
+    with their running losses, so that no label is given up; "cross-fit", all training images as models see them that have
+    not trained on them. `by`: "misclassified" (the paper), or the `share` of the pool with the highest loss, smallest margin,
+    highest entropy; "confused-pair": misclassified as the class with which theirs is most often confused; "random": all of it.
+    `per_class`: at most this many of a class, the hardest (0: no limit); `balanced`: as many of every class as of the rarest.
+    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `scout_epochs`: of the short
+    training that a strategy needs which draws before the training what is hard after it. "own" and a share of 0 stand for what
+    the strategy says.
+    """
+
+    pool: str = OWN
+    by: str = OWN
+    share: float = 0.0
+    per_class: int = 0
+    balanced: bool = False
+    folds: int = 5
+    fold_epochs: int = 10
+    scout_epochs: int = 25
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("pool", POOLS), ("by", CRITERIA)):
+            refuse_unknown(f"mining.{name} =", getattr(self, name), allowed)
+        if not 0 <= self.share <= 1:
+            raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
+        if self.per_class < 0:
+            raise UserError(f"mining.per_class = {self.per_class}: allowed is 0 (no limit) and more.")
+        if self.folds < 2 or self.fold_epochs < 1 or self.scout_epochs < 1:
+            raise UserError(
+                f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}, mining.scout_epochs = "
+                f"{self.scout_epochs}: allowed are 2 and more folds, 1 and more epochs."
+            )
+
+    def over(self, own: Mining) -> Mining:
+        """Return these settings with what a strategy says, `own`, where they leave it to the strategy."""
+        return replace(
+            self,
+            pool=own.pool if self.pool == OWN else self.pool,
+            by=own.by if self.by == OWN else self.by,
+            share=self.share or own.share,
+        )
+
+
+MISCLASSIFIED = Mining(pool=HOLDOUT, by="misclassified", share=0.25)  # the paper
+
+
+def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[Mistake]:
+    """Return the mistakes among the predictions, in the order of the set; `mining` leaves nothing to a strategy."""
+    losses = predictions.losses_N
+    hardness = _hardness(predictions, losses, mining.by)
+    rows = _chosen(predictions, hardness, mining)
+    rows = _thinned(rows, predictions.labels_N, hardness, mining)
+    predicted, probabilities = predictions.predicted_N, predictions.logits_NK.softmax(dim=1)
+    return [
+        Mistake(
+            source=Source(split=mining.pool, index=i, key=keys[i]),
+            label=(label := int(predictions.labels_N[i])),
+            predicted=int(predicted[i]),
+            loss=float(losses[i]),
+            probability=float(probabilities[i, label]),
+        )
+        for i in rows
+    ]
+
+
+def misclassified(predictions: Predictions, keys: Sequence[str]) -> list[Mistake]:
+    """Return every held-out image whose top-1 class is not its label (the paper's prototypes)."""
+    return mine(predictions, keys, MISCLASSIFIED)
+
+
+def _hardness(predictions: Predictions, losses: Tensor, by: str) -> Tensor:
+    """Return what the images are ranked by, [N], more is harder."""
+    logits = predictions.logits_NK
+    if by == "margin":
+        others = logits.scatter(1, predictions.labels_N[:, None], -torch.inf)
+        gap: Tensor = others.amax(dim=1) - logits.gather(1, predictions.labels_N[:, None])[:, 0]
+        return gap
+    if by == "entropy":
+        entropy: Tensor = torch.special.entr(logits.softmax(dim=1)).sum(dim=1)
+        return entropy
+    return losses
+
+
+def _chosen(predictions: Predictions, hardness: Tensor, mining: Mining) -> list[int]:
+    wrong = (predictions.predicted_N != predictions.labels_N).nonzero()[:, 0].tolist()
+    if mining.by == "misclassified":
+        return list(wrong)
+    if mining.by == "confused-pair":
+        return _most_confused(wrong, predictions)
+    if mining.by == "random":
+        return list(range(len(hardness)))
+    count = math.ceil(mining.share * len(hardness))
+    return sorted(hardness.argsort(descending=True, stable=True)[:count].tolist())
+
+
+def _most_confused(wrong: Sequence[int], predictions: Predictions) -> list[int]:
+    """Keep of every class the images that are taken for the class it is most often taken for (ties: the lower class)."""
+    labels, predicted = predictions.labels_N.tolist(), predictions.predicted_N.tolist()
+    counts = Counter((labels[i], predicted[i]) for i in wrong)
+    partner = {label: min((-n, guess) for (own, guess), n in counts.items() if own == label)[1] for label, _ in counts}
+    return [i for i in wrong if predicted[i] == partner[labels[i]]]
+
+
+def _thinned(rows: Sequence[int], labels: Tensor, hardness: Tensor, mining: Mining) -> list[int]:
+    counts = Counter(int(labels[i]) for i in rows)
+    most = min(counts.values(), default=0) if mining.balanced else mining.per_class
+    most = min(most, mining.per_class or most)
+    if not most:
+        return list(rows)
+    taken: Counter[int] = Counter()
+    kept = []
+    for i in sorted(rows, key=lambda i: (-float(hardness[i]), i)):
+        label = int(labels[i])
+        taken[label] += 1
+        if taken[label] <= most:
+            kept.append(i)
+    return sorted(kept)

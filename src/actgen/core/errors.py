@@ -1,0 +1,40 @@
+"""The one error that is meant for people: what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from .text import brief
+
+
+class UserError(ValueError):
+    """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
+
+
+def refuse_unknown(given: str, value: str, allowed: Collection[str]) -> None:
+    """Raise `UserError` if `value` is none of the `allowed`; `given` is what stands before it: "a.b =" or "--flag"."""
+    if value not in allowed:
+        raise UserError(f"{given} {brief(value)} is unknown; allowed: {', '.join(allowed)}.")
+
+
+def refuse_outside(given: str, value: float | None, low: float, high: float) -> None:
+    """Raise `UserError` for a number that is not in [low, high]; None was not given."""
+    if value is not None and not low <= value <= high:
+        raise UserError(f"{given} {brief(value)}: allowed is {low:g} to {high:g}.")
+
+
+def refuse_file(out: Path) -> None:
+    """Raise `UserError` if the folder `out` cannot be made because it, or a part of its path, is a file."""
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--out {out}: {path} is a file. Give a folder.")
+
+
+def system_refusal(error: OSError) -> str:
+    """Return what the system refused, in words."""
+    reason = error.strerror or str(error).partition("\n")[0]
+    return (
+        f"{error.filename or 'a file could not be read or written'}: {reason}. Check the path, its permissions and the "
+        "room on the disk; then the same command continues."
+    )

@@ -1,0 +1,1 @@
+"""Generated images on disk: PNG files and an append-only manifest."""

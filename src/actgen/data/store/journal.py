@@ -1,0 +1,119 @@
+"""What has been drawn of the round under way, so that a stopped round goes on where it was.
+
+    FOLDER/NNNNNN.pt    a whole number of batches: the keys that are done, the latents that the bank is owed, the refusals
+
+The images themselves are in the store. Files are added every so many images and removed with the round. They name the plan
+that they belong to; those of another one are of no use and removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...core import files
+from ...core.errors import UserError
+from ...core.types import Sample
+from .rounds import Remembered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One batch of drawings: those `kept`, the keys that filters have `turned_down`, the requests that gave no picture."""
+
+    kept: Sequence[Sample]
+    turned_down: Sequence[str] = ()
+    refused: Sequence[dict[str, str]] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """All of its requests."""
+        return [sample.request.key for sample in self.kept] + [*self.turned_down] + [one["key"] for one in self.refused]
+
+
+@dataclass
+class Drawn:
+    """What has been drawn: the requests that are `done` by key, in the order of drawing, drawn or refused.
+
+    `remembered` is for the bank; `refused` are requests that gave no picture; `images` and `chain` say how far the store was.
+    `facts`: what else the drawing has to know to go on.
+    """
+
+    done: list[str] = field(default_factory=list)
+    remembered: list[Remembered] = field(default_factory=list)
+    refused: list[dict[str, str]] = field(default_factory=list)
+    images: int = 0
+    chain: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """Take in a batch."""
+        self.done += batch.keys
+        self.remembered += [Remembered.of(sample) for sample in batch.kept if sample.request.guides]
+        self.refused += batch.refused
+
+
+class Journal:
+    """The folder of a round under way. `every`: at most that many images are not in it, and would be drawn again."""
+
+    def __init__(self, folder: str | Path, every: int) -> None:
+        self.folder, self.every = Path(folder), every
+        self._plan, self._pending, self._files = "", Drawn(), 0
+
+    def open(self, plan: str) -> Drawn:
+        """Return what has been drawn of the plan with this digest, and go on from there."""
+        drawn, self._plan, self._pending, self._files = Drawn(), plan, Drawn(), 0
+        for path in sorted(self.folder.glob("*.pt")):
+            part = _read(path, plan) if path == self._path(self._files) else None
+            if part is None:
+                path.unlink()
+            else:
+                _extend(drawn, part)
+                self._files += 1
+        return drawn
+
+    def add(self, batch: Batch, *, images: int, chain: str, batch_size: int, together: int, **facts: Any) -> None:
+        """Take in a batch, and write if another one, of `together` requests at most, would be too much to be drawn again."""
+        pending = self._pending
+        pending.add(batch)
+        pending.images, pending.chain, pending.facts = images, chain, {"batch_size": batch_size, **facts}
+        if len(pending.done) + together > self.every:
+            self.write()
+
+    def write(self) -> None:
+        """Have all that was taken in on the disk."""
+        pending, self._pending = self._pending, Drawn()
+        if not pending.done:
+            return
+        state = {**vars(pending), "remembered": [vars(one) for one in pending.remembered], "plan": self._plan}
+        files.save(self._path(self._files), state)
+        self._files += 1
+
+    def clear(self) -> None:
+        """The round is over, or nothing of it counts."""
+        self._pending, self._files = Drawn(), 0
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.pt"
+
+
+def _read(path: Path, plan: str) -> Drawn | None:
+    """Return what is in a file; None if it is damaged or of another plan."""
+    try:
+        state = dict(files.load(path) or {})
+        if state.pop("plan") != plan:
+            return None
+        return Drawn(**{**state, "remembered": [Remembered(**one) for one in state["remembered"]]})
+    except (UserError, KeyError, TypeError):
+        return None
+
+
+def _extend(drawn: Drawn, part: Drawn) -> None:
+    drawn.done += part.done
+    drawn.remembered += part.remembered
+    drawn.refused += part.refused
+    drawn.images, drawn.chain, drawn.facts = part.images, part.chain, part.facts

@@ -1,0 +1,131 @@
+"""The one loop in which a picture comes into being, and the protocol of what may bend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .attention import map_layers, recording
+from .pipeline import Backbone, Conditions
+from .solver import Walk
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loop starts from, for B images.
+
+    `latents_BCHW`: unit noise; `noise_at(i)`: the unit noise of step i, [B, C, H, W], asked for in order. Image-to-image starts
+    at step `first` from the clean latents `source_BCHW`, noised.
+    """
+
+    conditions: Conditions
+    latents_BCHW: Tensor
+    noise_at: Callable[[int], Tensor]
+    source_BCHW: Tensor | None = None
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One denoising step while it is being bent.
+
+    `latents` entered the step; `x0` is the clean latent predicted from them (with a graph back to `text` if a guide asked
+    for one); `proposed` enters the next step, as does `next_text`. `attention` [2, B, R, R, L] (or [1, ...] without
+    classifier-free guidance) is there when a guide asked for it.
+    """
+
+    index: int
+    steps: int
+    latents: Tensor
+    text: Tensor
+    output: Tensor
+    x0: Tensor
+    noise: Tensor
+    attention: Tensor | None
+    proposed: Tensor
+    next_text: Tensor
+
+    def with_proposed(self, latents: Tensor) -> Step:
+        """Return this step with other latents for the next one."""
+        return replace(self, proposed=latents)
+
+    def with_next_text(self, text: Tensor) -> Step:
+        """Return this step with another text embedding for the next one."""
+        return replace(self, next_text=text)
+
+
+class Guide(Protocol):
+    """A force on the trajectory, bound to the images of one batch."""
+
+    def reads_attention(self, index: int) -> bool:
+        """Whether step `index` must record attention maps."""
+        ...
+
+    def gradient_halves(self, index: int) -> int:
+        """How many halves of the text `x0` of step `index` must carry a graph back to: 0, 1 (the prompts') or 2."""
+        ...
+
+    def bend(self, step: Step) -> Step:
+        """Return the step with other latents or text."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeGuidance:
+    """Classifier-free guidance (Ho & Salimans 2022) of `scale`, in steps from `start` to `stop`, fractions of the schedule.
+
+    Outside of them the prompts' prediction stands alone, at half the cost (limited interval: Kynkaanniemi et al. 2024).
+    """
+
+    scale: float = 7.5
+    start: float = 0.0
+    stop: float = 1.0
+
+    def at(self, index: int, steps: int) -> float:
+        """Return the scale of step `index` of `steps`."""
+        return self.scale if self.start <= index / steps < self.stop else min(self.scale, 1.0)
+
+
+def denoise(
+    backbone: Backbone,
+    walk: Walk,
+    batch: Batch,
+    *,
+    free_guidance: FreeGuidance,
+    guides: Sequence[Guide] = (),
+    attention_resolution: int | None = None,
+) -> Iterator[Step]:
+    """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `proposed` is the result.
+
+    With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
+    found, also when the caller stops in the middle or a guide raises.
+    """
+    x, text, last = walk.enter(batch.latents_BCHW, batch.source_BCHW, batch.first), batch.conditions.text_2BLD, None
+    size = attention_resolution or 0
+    layers = map_layers(backbone.unet, x.shape[-1], size) if size else []
+    timesteps = walk.timesteps.to(x.device)
+    for index in range(batch.first, len(walk)):
+        graph = max((guide.gradient_halves(index) for guide in guides), default=0)
+        listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
+        with recording(layers, size) if listen or (layers and backbone.loading.compile) else nullcontext() as recorder:
+            with torch.set_grad_enabled(graph > 0):
+                text = text.detach().requires_grad_(graph > 0)
+                told = replace(batch.conditions, text_2BLD=text)
+                scale = free_guidance.scale if backbone.is_told_the_scale else free_guidance.at(index, len(walk))
+                output = backbone.predict(x, timesteps[index], told, scale, graph=graph, plain=True)
+                x0 = walk.x0(x, output, index)
+            maps = None if recorder is None else recorder.take(len(x))  # a compiled network writes them in every step:
+            attention = maps if listen else None  # one graph for all
+            noise = batch.noise_at(index)
+            proposed = walk.advance(x, x0.detach(), noise, index, last)
+            step = Step(index, len(walk), x, text, output.detach(), x0, noise, attention, proposed, text.detach())
+            for guide in guides:
+                step = guide.bend(step)
+        x, text, last = step.proposed.detach(), step.next_text.detach(), x0.detach()
+        step, x0, output = replace(step, x0=last), last, step.output  # let go of the graph before the next one is built
+        yield step

@@ -1,0 +1,67 @@
+"""Entropy guidance: pull the predicted clean image to where the learner is unsure (Deliberate Practice, arXiv 2502.15588).
+
+    x0' = x0 + w sqrt(1 - abar) g,    g = d H(p(y | D(x0))) / d x0, of root mean square 1 an image                        (1)
+
+H is the entropy of the classifier's prediction on the decoded image. They go through the denoiser too and weigh by its score;
+here the gradient stops at x0 and has unit size, so the cost is one decoder graph and w means the same for every classifier.
+x_{t-1} follows from x0' by the walk, which is linear in x0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...core.errors import UserError
+from ..denoising import Step
+from ..solver import Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyGuidance:
+    """`scale` is w of (1), 0 switches it off; it acts in steps below the fraction `until` of the schedule."""
+
+    scale: float = 0.1
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale <= 100 or not 0 <= self.until <= 1:
+            raise UserError(f"drawing.entropy = {self}: allowed are scale 0 to 100 and until 0 to 1.")
+
+
+class BoundEntropy:
+    """`EntropyGuidance` for the images of one batch; `view`: clean latents -> logits [B, K], `together` images in one graph."""
+
+    def __init__(self, options: EntropyGuidance, walk: Walk, view: Callable[[Tensor], Tensor], together: int = 64) -> None:
+        self.options, self.walk, self.view, self.together = options, walk, view, together
+        self.entropy: Tensor | None = None
+
+    def reads_attention(self, index: int) -> bool:
+        """Never."""
+        return False
+
+    def gradient_halves(self, index: int) -> int:
+        """None: the gradient stops at x0."""
+        return 0
+
+    def bend(self, step: Step) -> Step:
+        """Move x0 by (1), and with it what enters the next step."""
+        if step.index >= self.options.until * len(self.walk) or not self.options.scale:
+            return step
+        moved, noisy = step.x0.detach(), (1.0 - float(self.walk.alpha_bar[step.index])) ** 0.5
+        direction = torch.cat([self._direction(some) for some in moved.split(self.together)])
+        weight = float(self.walk.x0_weight[step.index]) * self.options.scale * noisy
+        return step.with_proposed(step.proposed + weight * direction)
+
+    def _direction(self, x0: Tensor) -> Tensor:
+        """Return the gradient of the entropy with root mean square 1 an image; zeros where it has none."""
+        leaf = x0.clone().requires_grad_()
+        with torch.enable_grad():
+            entropy = torch.special.entr(self.view(leaf).softmax(dim=1)).sum(dim=1)
+            (gradient,) = torch.autograd.grad(entropy.sum(), leaf)
+        gradient = torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
+        size = gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return gradient / size.clamp(min=1e-12)

@@ -1,0 +1,130 @@
+"""Attentive image guidance: pull the attended region towards the noised guide image (ActGen, eq. for x~_{t-1}).
+
+    x~_{t-1} = x_{t-1} + m_t gamma_t (x^(g)_{t-1} - x_{t-1})                                                    (1)
+
+The guide's trajectory x^(g) starts from noise of its own and walks with the sample's step noise towards its known clean
+latent g (`diffusion/solver.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...core.errors import UserError, refuse_unknown
+from ..denoising import Step
+from ..solver import Walk
+
+MASKS = ("unit", "cumulative", "none")
+LARGEST_OFFSET = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGuidance:
+    """Hyper-parameters of (1).
+
+    gamma falls as sigmoid(offset - position), position counted in steps of a schedule of `reference_steps`, so that another
+    number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does.
+    A large `offset` (1e9) keeps gamma at `strength`. `mask`: "unit" is the running mean of the class words' attention, scaled
+    to [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the
+    steps; "none" guides the whole image.
+    `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
+    attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
+    mask stands still, and attention is not recorded either.
+    """
+
+    strength: float = 1.0
+    offset: float = 12.5
+    reference_steps: int = 40
+    mask: str = "unit"
+    softness: float = 1.0
+    both_halves: bool = False
+    token: int = -1
+    negligible: float = 1e-5
+    mask_stop: float = 1.0
+
+    def __post_init__(self) -> None:
+        refuse_unknown("drawing.image.mask =", self.mask, MASKS)
+        if not self.softness > 0:
+            raise UserError(f"drawing.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
+        for name in ("reference_steps", "negligible"):
+            if not (value := getattr(self, name)) >= 0:
+                raise UserError(f"drawing.image.{name} = {value}: allowed is 0 and more.")
+        if not abs(self.offset) <= LARGEST_OFFSET:
+            raise UserError(f"drawing.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
+
+    def gamma(self, index: int, steps: int) -> float:
+        """Return the strength of the pull at step `index` of `steps`."""
+        position = index * self.reference_steps / steps if self.reference_steps else float(index)
+        return self.strength * float(torch.sigmoid(torch.tensor(self.offset - position, dtype=torch.float64)))
+
+
+class BoundImage:
+    """`ImageGuidance` for the images of one batch: the guide trajectory, which starts at step `first`, and the mask so far."""
+
+    def __init__(
+        self,
+        options: ImageGuidance,
+        walk: Walk,
+        guide_BCHW: Tensor,
+        noise_BCHW: Tensor,
+        tokens: Sequence[Sequence[int]],
+        first: int = 0,
+    ) -> None:
+        self.options, self.walk, self.guide = options, walk, guide_BCHW
+        self.trajectory = walk.enter(noise_BCHW, guide_BCHW if first else None, first)
+        self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
+        self.attention_sum: Tensor | None = None
+        self.mask: Tensor | None = None
+
+    def _gamma(self, index: int) -> float:
+        return self.options.gamma(index, len(self.walk))
+
+    def reads_attention(self, index: int) -> bool:
+        """While the pull matters and is masked."""
+        moves = self.mask is None or index < self.options.mask_stop * len(self.walk)
+        return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
+
+    def gradient_halves(self, index: int) -> int:
+        """None."""
+        return 0
+
+    def bend(self, step: Step) -> Step:
+        """Advance the guide by its own step and pull the proposed latents towards it by (1)."""
+        last_step = step.index + 1 == len(self.walk)  # some schedulers stop a little before abar = 1; the guide is known
+        moved = self.walk.advance(self.trajectory, self.guide, step.noise, step.index, self.guide)
+        self.trajectory = self.guide if last_step else moved
+        gamma = self._gamma(step.index)
+        if gamma <= self.options.negligible:
+            return step
+        weight = gamma * self._update_mask(step)
+        return step.with_proposed(step.proposed - weight * (step.proposed - self.trajectory))
+
+    def _update_mask(self, step: Step) -> Tensor | float:
+        if self.options.mask == "none" or step.attention is None:
+            return 1.0 if self.mask is None else self.mask
+        attention = self._class_attention(step.attention)
+        self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention
+        total = self.attention_sum.unsqueeze(1)
+        size = step.latents.shape[-2:]
+        if self.options.mask == "cumulative":
+            self.mask = F.interpolate(1.0 + total, size, mode="bilinear")
+        else:
+            self.mask = unit_range(F.interpolate(total, size, mode="bilinear")) ** self.options.softness
+        return self.mask
+
+    def _class_attention(self, attention: Tensor) -> Tensor:
+        """[halves, B, R, R, L] -> [B, R, R]: mean over the halves that count, sum over the tokens of the class words."""
+        halves = attention.mean(dim=0) if self.options.both_halves else attention[-1]
+        return torch.stack([image[..., tokens].sum(dim=-1) for image, tokens in zip(halves, self.tokens, strict=True)])
+
+
+def unit_range(maps_B1HW: Tensor) -> Tensor:
+    """Scale every map to [0, 1]; a flat map becomes all ones (the whole image is guided)."""
+    low, high = maps_B1HW.amin(dim=(2, 3), keepdim=True), maps_B1HW.amax(dim=(2, 3), keepdim=True)
+    span = high - low
+    return torch.where(span > 1e-8, (maps_B1HW - low) / span.clamp(min=1e-8), torch.ones_like(maps_B1HW))

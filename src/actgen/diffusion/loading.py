@@ -1,0 +1,171 @@
+"""A path or an id -> a diffusers pipeline that can be guided, or a refusal that says what works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import CRITICAL
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..core.errors import UserError
+from ..core.text import brief, first_line, visible
+from .contents import check_contents
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
+_DOWN = (".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # names of a LoRA layer's first matrix
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How a generator is loaded. `dtype`: "auto" is float16 on a GPU and float32 elsewhere, or one of `DTYPES`.
+
+    `lora`: folder, file or id of LoRA weights. `offload` keeps networks in main memory until they are used (needs a GPU).
+    `compile`: torch.compile for the UNet calls that need no gradient (`compiling.py`). The last three save memory for time:
+    `vae_slicing` decodes image by image; `gradient_checkpointing` computes activations again in the backward pass.
+    """
+
+    dtype: str = "auto"
+    lora: str = ""
+    compile: bool = False
+    offload: bool = False
+    vae_slicing: bool = False
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("auto", *DTYPES):
+            raise UserError(f"loading.dtype = {brief(self.dtype)} is unknown; allowed: auto, {', '.join(DTYPES)}.")
+
+    def torch_dtype(self, device: str) -> torch.dtype:
+        """Return what the networks compute in on `device`."""
+        if self.dtype == "auto":
+            return torch.float16 if device.startswith("cuda") else torch.float32
+        return DTYPES[self.dtype]
+
+
+def load_pipeline(path_or_id: str, device: str, loading: Loading) -> Any:
+    """Load a pipeline folder or hub id onto `device`; `UserError` if it is neither, or cannot be guided."""
+    folder = Path(path_or_id)
+    if folder.exists() and not (folder / "model_index.json").is_file():
+        raise UserError(
+            f"--generator {visible(path_or_id)}: no model_index.json in it. Give a diffusers pipeline folder, "
+            "a hub id, or make one with `actgen finetune --from-scratch tiny`."
+        )
+    if folder.exists():
+        check_contents(folder)
+    pipeline = _load(path_or_id, loading.torch_dtype(device))
+    refuse_unguidable(pipeline, path_or_id)
+    _refuse_missing_weights(pipeline, path_or_id)
+    if loading.lora:
+        _load_lora(pipeline, loading.lora)
+    pipeline.set_progress_bar_config(disable=True)
+    if not loading.offload:
+        return pipeline.to(device)
+    if device == "cpu":
+        raise UserError("loading.offload = true needs a GPU to bring the networks to; there is none. Leave it out.")
+    pipeline.enable_model_cpu_offload(device=device)
+    return pipeline
+
+
+def refuse_unguidable(pipeline: Any, name: str) -> None:
+    """Raise `UserError` for a pipeline without a UNet that reads text through cross-attention."""
+    missing = [part for part in _PARTS if getattr(pipeline, part, None) is None]
+    if missing:
+        raise UserError(
+            f"--generator {name} is a {type(pipeline).__name__} without {' and '.join(missing)}: attentive guidance reads "
+            "a UNet's cross-attention maps, which transformers with joint attention (SD 3, Flux, DiT) do not have. "
+            "What works: Stable Diffusion 1.x, 2.x and XL, their Turbo and LCM versions, and any of them with LoRA."
+        )
+    reads, draws = int(pipeline.unet.config.in_channels), int(pipeline.vae.config.latent_channels)
+    if reads != draws:
+        raise UserError(
+            f"--generator {name} is a {type(pipeline).__name__} whose UNet reads {reads} channels, not the {draws} "
+            "of its latents: made for inpainting or editing. Give the text-to-image pipeline."
+        )
+
+
+def _refuse_missing_weights(pipeline: Any, name: str) -> None:
+    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    if any(parameter.is_meta for network in networks for parameter in network.parameters()):
+        raise UserError(
+            f"--generator {name} lacks weights that its configuration names. If it was saved with a LoRA in it, "
+            "save it again after fuse_lora() and unload_lora_weights()."
+        )
+
+
+def local_generators(root: Path = Path()) -> list[str]:
+    """Return the names of generators that need no network: pipeline folders here (two levels deep) and downloaded ids."""
+    here = [path.parent.as_posix() for pattern in ("*", "*/*") for path in sorted(root.glob(f"{pattern}/model_index.json"))]
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        cached = [repo.repo_id for repo in scan_cache_dir().repos if any(_is_pipeline(r.snapshot_path) for r in repo.revisions)]
+    except (CacheNotFound, OSError):
+        cached = []
+    return here + sorted(cached)
+
+
+def _is_pipeline(folder: Path) -> bool:
+    return (folder / "model_index.json").is_file()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Have diffusers and transformers say nothing inside: what is wrong is in the exception."""
+    from diffusers.utils import logging
+    from transformers.utils import logging as text_logging
+
+    logging.disable_progress_bar()
+    text_logging.disable_progress_bar()
+    told = logging.get_verbosity(), text_logging.get_verbosity()
+    logging.set_verbosity(CRITICAL)
+    text_logging.set_verbosity(CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(told[0])
+        text_logging.set_verbosity(told[1])
+
+
+def _load(path_or_id: str, dtype: torch.dtype) -> Any:
+    from diffusers import DiffusionPipeline
+
+    try:
+        with _quiet():
+            return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
+    except Exception as error:  # what damaged configurations and weights raise has no end
+        here = ", ".join(["bundled", *local_generators()][:6])
+        raise UserError(
+            f"cannot load the generator {brief(path_or_id)}: {first_line(error)}\n"
+            f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
+            "(needs the network once)."
+        ) from error
+
+
+def _load_lora(pipeline: Any, lora: str) -> None:
+    try:
+        with _quiet():  # safetensors, else formats that run code would be tried
+            told = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
+            pipeline.load_lora_weights(lora, use_safetensors=True)
+    except Exception as error:
+        reason = first_line(error)
+        if "size mismatch" in str(error):
+            reason = "its matrices have other sizes than the layers of this generator, so it was made for another."
+        raise UserError(
+            f"loading.lora = {brief(lora)} cannot be loaded: {reason} Give a folder or "
+            ".safetensors file of LoRA weights for this generator, or a hub id."
+        ) from error
+    layers = sum(any(mark in name for mark in _DOWN) for name in told[0])
+    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    loaded = sum(".lora_A." in name for network in networks for name, _ in network.named_parameters())
+    if loaded < layers:  # diffusers leaves such layers out and goes on
+        raise UserError(
+            f"loading.lora = {brief(lora)} has {layers} layers, but this generator only {loaded} of them, so it "
+            "was made for another. Give LoRA weights for this generator."
+        )

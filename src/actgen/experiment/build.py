@@ -1,0 +1,221 @@
+"""A recipe becomes the parts of a run: data, classifier, generator, round, training. Nothing is written yet."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from ..classifiers.classifier import Classifier, create_classifier
+from ..classifiers.mining import HOLDOUT
+from ..classifiers.zero_shot import ZeroShot
+from ..core.assets import BUNDLED, bundled_generator
+from ..core.class_words import class_prompt
+from ..core.device import EXACT
+from ..core.errors import UserError, refuse_file
+from ..core.lock import is_unused
+from ..core.parallel import ranks
+from ..core.rng import derive
+from ..core.text import brief, visible
+from ..data.datasets.evaluation import choose_images
+from ..data.datasets.idx import FASHION_MNIST_CLASSES
+from ..data.datasets.imageset import ImageSet, Renamed
+from ..data.datasets.sources import RealData, load_data
+from ..data.datasets.splits import balanced, hold_out
+from ..data.store.journal import Journal
+from ..data.store.rejections import Ledger
+from ..data.store.rounds import RoundFiles
+from ..data.store.store import Previews, Store
+from ..diffusion.loading import Loading
+from ..diffusion.pipeline import Backbone
+from ..generation.best_of_n import Chooser
+from ..generation.copy_sampler import Copyist
+from ..generation.filters import open_chain
+from ..generation.round import Round
+from ..generation.sampler import Artist, Draws
+from ..generation.spread import Spread
+from ..generation.strategies import STRATEGIES, create_strategy
+from ..generation.strategies.oversample import Oversample
+from ..training.parallel.background import Background
+from ..training.state import Training
+from .compatibility import refuse_unfit
+from .config import Recipe, to_toml
+
+Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
+
+
+def open_generator(name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None) -> Backbone:
+    """Load a generator by recipe name; `bundled` is refused for classes it has never seen, unless a LoRA tells it of them."""
+    if name != BUNDLED:
+        return Backbone.from_pretrained(name, device=device, loading=loading)
+    unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
+    if unknown and not (loading and loading.lora):
+        raise UserError(
+            f"the bundled generator knows Fashion-MNIST only, not {brief(unknown[0])}. Give --generator a "
+            "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out "
+            "FOLDER."
+        )
+    backbone = Backbone.from_pretrained(str(bundled_generator()), device=device, loading=loading)
+    backbone.name = BUNDLED
+    return backbone
+
+
+def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
+    """Return the classifier of a run on `real`, as it is before the training."""
+    classifier = create_classifier(
+        recipe.model,
+        len(real.class_names),
+        data_size=_typical_size(real),
+        seed=derive(recipe.seed, "classifier"),
+    )
+    return classifier.double() if recipe.training.precision == EXACT else classifier
+
+
+def open_artist(
+    recipe: Recipe,
+    class_names: Sequence[str],
+    classifier: Classifier,
+    prompts: Mapping[str, str],
+    generators: Generators,
+    device: str,
+) -> Draws:
+    """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
+    if recipe.strategy == Oversample.name:
+        return Copyist(classifier.image_size)
+    artist = Artist(generators(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
+    if STRATEGIES[recipe.strategy].mining is not None:
+        artist.check_guides(class_names, prompts)
+    choosing = recipe.choosing.over(create_strategy(recipe.strategy).candidates)
+    if choosing.candidates == 1:
+        return artist
+    clip = ZeroShot(choosing.clip, class_names, device, prompts=prompts, given="choosing.clip =") if choosing.clip else None
+    return Chooser(artist, choosing, [prompts.get(name, class_prompt(name)) for name in class_names], clip)
+
+
+def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
+    """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
+    data = load(recipe.data, recipe.on_bad_image)
+    names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
+    train = balanced(data.train, recipe.images) if recipe.images else data.train
+    data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
+
+    def named(images: ImageSet) -> ImageSet:
+        return images if names == tuple(images.class_names) else Renamed(images, names)
+
+    return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
+
+
+def open_run(
+    recipe: Recipe,
+    out: Path,
+    data: RealData | None = None,
+    generators: Generators = open_generator,
+    classifier: Classifier | None = None,
+) -> Training:
+    """Open all parts of a run; nothing is written yet. `UserError` if `out` holds another run.
+
+    `data` is what `open_data` returned and `generators` opens a generator, if the caller keeps these for many runs. A
+    `classifier` is one that another loop trains; without, it is the recipe's and `fit` does.
+    """
+    refuse_other_run(recipe, out)
+    refuse_unfit(recipe, torch.cuda.device_count())
+    data = open_data(recipe) if data is None else data
+    real = data.train
+    learns, classifier = classifier is None, open_classifier(recipe, real) if classifier is None else classifier
+    generation = recipe.generation
+    held_out = held_out_images(recipe, real)
+    round_ = background = None
+    if recipe.strategy != "none":
+        device = open_device(recipe)
+        round_ = open_round(recipe, out, data, classifier, generators, device)
+        background = Background(out, device, to_toml(recipe)) if generation.on else None
+    return Training(
+        classifier=classifier,
+        options=recipe.training,
+        real=real,
+        folder=out,
+        held_out=held_out,
+        test=data.test,
+        evaluated_on=recipe.evaluation.on,
+        round=round_,
+        budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
+        until=generation.until,
+        every=generation.every,
+        shift_budget=generation.shift_budget,
+        seed=recipe.seed,
+        data_note=data.note,
+        left_out=data.left_out,
+        background=background,
+        learns=learns,
+    )
+
+
+def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier, generators: Generators, device: str) -> Round:
+    """Return the round of a run in folder `out` on `data`, as `open_data` returned it, drawing on `device`."""
+    strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
+    held_out = held_out_images(recipe, data.train)
+    artist = open_artist(recipe, data.train.class_names, classifier, data.prompts, generators, device)
+    judges = ranks.is_first()  # and writes
+    return Round(
+        artist=artist if ranks.size() == 1 else Spread(artist),
+        strategy=strategy,
+        store=Store(out / "store"),
+        pool=data.train if held_out is None else held_out,
+        mining=recipe.mining,
+        seed=recipe.seed,
+        prompts=data.prompts,
+        previews=Previews(out / "previews", generation.previews),
+        files=RoundFiles(out / "rounds") if generation.replay else None,
+        filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else None,
+        ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
+        journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
+    )
+
+
+def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
+    """Return the images of `real` that are away from the training until the last round; None if the rounds need none."""
+    own = create_strategy(recipe.strategy).mining
+    if own is None or recipe.mining.over(own).pool != HOLDOUT:
+        return None
+    return hold_out(real, recipe.generation.holdout, recipe.seed)[1]
+
+
+def open_device(recipe: Recipe) -> str:
+    """Return the device that rounds are drawn on: that of the training, or `generation.on`; `UserError` if it cannot be."""
+    if not (on := recipe.generation.on):
+        return str(PartialState().device)
+    if (count := PartialState().num_processes) > 1:
+        raise UserError(f"generation.on = {on!r} cannot go with a training in {count} processes yet. Leave out --generate-on.")
+    return on
+
+
+def _typical_size(images: ImageSet) -> int:
+    step = max(1, len(images.labels) // 32)
+    return int(statistics.median(min(images.image(i).size) for i in range(0, len(images.labels), step)))
+
+
+def refuse_other_run(recipe: Recipe, out: Path) -> None:
+    """Raise `UserError` if `out` holds another run, or something else."""
+    refuse_file(out)
+    held = out / "recipe.toml"
+    if held.exists() and (text := held.read_text(encoding="utf-8", errors="replace")) != to_toml(recipe):
+        _refuse_missing_generator(recipe, out, text)
+        raise UserError(
+            f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
+            "the same settings to continue it."
+        )
+    if not held.exists() and not is_unused(out):
+        raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
+
+
+def _refuse_missing_generator(recipe: Recipe, out: Path, held: str) -> None:
+    """Raise `UserError` if a run's generator folder is gone: the preset that follows from it then makes another recipe."""
+    name = recipe.generator
+    is_path = name.startswith(("/", ".", "~")) or name.count("/") != 1  # an id of the hub has one
+    if name != BUNDLED and is_path and f"generator = {json.dumps(name)}\n" in held and not Path(name).exists():
+        raise UserError(f"the generator {visible(name)} of the run in {out} is not there any more. Put it back to continue.")

@@ -1,0 +1,70 @@
+"""Settings of a recipe that cannot go together: told from the recipe alone, before anything is opened."""
+
+from __future__ import annotations
+
+from ..classifiers.mining import TRAINING
+from ..core.errors import UserError
+from ..generation.strategies import create_strategy
+from ..generation.strategies.base import BEFORE
+from ..generation.strategies.none import RealOnly
+from ..generation.strategies.oversample import Oversample
+from ..training.parallel.background import CPU
+from ..training.schedule import generating_epochs
+from .config import Recipe
+
+
+def refuse_unfit(recipe: Recipe, gpus: int) -> None:
+    """Raise `UserError` if no run can be done by a recipe where there are so many GPUs."""
+    if recipe.strategy == RealOnly.name:
+        return
+    _refuse_no_rounds(recipe)
+    _refuse_choice(recipe)
+    _refuse_device(recipe, gpus)
+
+
+def _refuse_no_rounds(recipe: Recipe) -> None:
+    epochs, generation = recipe.training.epochs, recipe.generation
+    later = bool(generation.on)
+    if generation.budget > 0 and generating_epochs(epochs, generation.until, later) == 0:
+        never = "never after the last two: images of generation.on come an epoch later" if later else "never after the last"
+        raise UserError(
+            f"training.epochs = {epochs} with generation.until = {generation.until:g} leaves no epoch after which "
+            f"images are drawn ({never}). Give more epochs, a larger generation.until, or --budget 0."
+        )
+
+
+def _refuse_choice(recipe: Recipe) -> None:
+    """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
+    strategy = create_strategy(recipe.strategy)
+    if recipe.choosing.over(strategy.candidates).candidates == 1:
+        if recipe.choosing.clip:
+            raise UserError(
+                f"choosing.clip: {strategy.name} takes the first drawing of a request, so CLIP would not be asked. "
+                "Give choosing.candidates=8, for example, or --strategy selective; filters.clip refuses what "
+                "CLIP does not confirm."
+            )
+        return
+    if strategy.name == Oversample.name:
+        raise UserError(f"choosing.candidates: {strategy.name} draws nothing to choose from. Leave it out.")
+    mining = recipe.mining.over(strategy.mining) if strategy.mining else None
+    if strategy.when == BEFORE and (mining is None or mining.pool != TRAINING):
+        pool = f", with mining.pool = {mining.pool}," if mining else ""
+        raise UserError(
+            f"choosing.candidates: {strategy.name}{pool} draws before the training, when no classifier can be "
+            "asked. Give choosing.candidates=1, or mining.pool=training to a strategy that mines."
+        )
+
+
+def _refuse_device(recipe: Recipe, gpus: int) -> None:
+    """Raise `UserError` if rounds cannot be drawn on `generation.on` while the next epoch trains."""
+    if not (on := recipe.generation.on):
+        return
+    strategy = create_strategy(recipe.strategy)
+    if strategy.when == BEFORE or strategy.name == Oversample.name:
+        why = "draws before the training" if strategy.when == BEFORE else "draws nothing new"
+        raise UserError(
+            f"generation.on = {on!r}: {strategy.name} {why}, so there is nothing to draw while it trains. Leave "
+            "out generation.on (--generate-on)."
+        )
+    if on != CPU and int(on.partition(":")[2]) >= gpus:
+        raise UserError(f"generation.on = {on!r}: a run here sees {gpus} GPUs (cuda:0 is the first). Give another, or cpu.")

@@ -1,0 +1,92 @@
+"""`actgen generate`: class names -> a store of images drawn from text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from ..core.errors import UserError
+from ..core.lock import locked, refuse_in_use
+from ..core.prompts import worded
+from ..core.text import brief, is_storable, visible
+from ..core.types import Progress, Request
+from ..data.store.store import Store, refuse_other_folder
+from ..generation.sampler import Artist
+from ..generation.strategies.text_only import TextOnly
+from .build import open_generator
+from .config import Recipe
+
+
+def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, out: Path) -> Iterator[int]:
+    """Draw `count` images balanced over `class_names` into the store `out`, yielding how many are there.
+
+    What is already in the store is not drawn again.
+    """
+    if not class_names:
+        raise UserError("--classes is empty: give class names separated by commas, for example --classes 'coat,ankle boot'.")
+    if odd := [name for name in class_names if not is_storable(name)]:
+        raise UserError(f"--classes names {brief(odd[0])}, which is not UTF-8 text. Give class names in UTF-8.")
+    if twice := sorted({name for name in class_names if list(class_names).count(name) > 1}):
+        raise UserError(
+            f"--classes names {', '.join(map(visible, twice))} more than once. Give each once; --count says how many images."
+        )
+    refuse_other_folder(out)
+    device = str(PartialState().device)
+    names = recipe.prompts.names(class_names)
+    artist = Artist(open_generator(recipe.generator, names, device, recipe.loading), recipe.drawing)
+    refuse_in_use(out)
+    requests = worded(
+        TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.of(class_names)
+    )
+    with locked(out):
+        yield from draw_missing(artist, requests, Store(out))
+    if refused := artist.refused:
+        raise UserError(
+            f"{len(refused)} of {len(requests)} images are broken in any precision and were not kept (first: "
+            f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
+            "same command tries them again."
+        )
+
+
+def draw_missing(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator[int]:
+    """Draw what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+
+    `UserError` if some of them were drawn in another way.
+    """
+    facts = {
+        "guidance": asdict(artist.drawing),
+        **artist.backbone.facts,
+        "classifier_accuracy": None,
+        "guide_probability": None,
+        "probability": None,
+    }
+    missing = _missing(store, requests, facts)
+    done = len(requests) - len(missing)
+    for sample in artist.draw(missing):
+        store.add(sample, {**facts, "redrawn": sample.redrawn, "seconds": round(sample.seconds, 4)})
+        done += 1
+        yield done
+
+
+def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
+    """Return the requests that are not drawn yet; `UserError` if one was drawn in another way."""
+    for request in requests:
+        if (row := store.manifest.row(request.key)) is None:
+            continue
+        wanted = {
+            "seed": request.seed,
+            "prompt": request.prompt,
+            "guidance": facts["guidance"],
+            "generator_hash": facts["generator_hash"],
+            "loading": facts["loading"],
+        }
+        if other := [key for key, value in wanted.items() if row.get(key) != value]:
+            raise UserError(
+                f"--out {store.folder} holds images drawn with another {', '.join(other)}. Choose another "
+                "--out, or give the same settings to continue it."
+            )
+    return [request for request in requests if request.key not in store]

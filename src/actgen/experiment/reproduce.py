@@ -1,0 +1,224 @@
+"""`actgen generate --from-manifest`: images of a store once more, from their manifest lines and what their guides looked at.
+
+An image is drawn in the batch in which it was first drawn. Alone it is the same picture up to rounding (1e-6 in its latents),
+which moves a grey level in one image of some dozens. So it is for an image that was chosen from several (`best_of_n.py`): its
+batch held candidates of which nothing is kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from PIL import Image
+
+from ..core.errors import UserError
+from ..core.frozen import frozen
+from ..core.lock import locked
+from ..core.types import Request, Sample, Source
+from ..data.datasets.decoding import read_image
+from ..data.store.chain import CHAIN
+from ..data.store.manifest import Manifest
+from ..data.store.rejections import in_order, read_ledger
+from ..data.store.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
+from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.loading import Loading
+from ..diffusion.pipeline import Backbone
+from ..generation.batching import Kind, Opener
+from ..generation.presets import Drawing
+from ..generation.round import look_at_classifier
+from ..generation.sampler import Artist
+from ..generation.strategies.retry import attempt_of
+from .build import open_generator
+from .config import fill
+from .revisit import Revisit
+
+Row = Mapping[str, Any]
+_LATER = ("strength",)  # not in lines of earlier versions
+_LINE = ("key", "file_name", "sha256", "label", "class_name", "prompt", "seed", "strategy", "round", "guides", "source")
+_FACTS = ("guidance", "generator", "generator_hash")
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """An image drawn again: by how many grey levels it differs at most from the stored one, in how many of its pixels.
+
+    (0, 0) if it is identical; None if it is not and the stored image is gone.
+    """
+
+    key: str
+    differs: tuple[int, int] | None
+
+
+def redraw(
+    folder: Path, keys: Sequence[str], out: Path, *, data: str | None = None, generator: str | None = None
+) -> Iterator[Redrawn]:
+    """Draw the images `keys` of the store `folder` again into the store `out`, each with its manifest line.
+
+    `data` and `generator` say where the run's data and the generator are now, if they have moved. What is missing is found
+    before the first image is drawn.
+    """
+    manifest = _open(folder)
+    rows, wanted = manifest.rows(), _choose(manifest, keys, folder)
+    refuse_other_folder(out)
+    if out.resolve() == folder.resolve():
+        raise UserError(f"--out {out} is the store itself. Give another folder for the images drawn again.")
+    backbone = _open_generator(generator, list(wanted.values()))
+    run = Revisit(folder.parent, rows, data)
+    batches = _batches(backbone, run, in_order(rows, read_ledger(folder.parent)), wanted)
+    for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
+        run.check(request_of(row), drawing_of(row))
+    with locked(out):
+        store = Store(out)
+        for batch in batches:
+            for sample in _draw(backbone, batch, run):
+                if sample.request.key in wanted:
+                    yield _keep(store, sample, wanted[sample.request.key], folder)
+
+
+def request_of(row: Row) -> Request:
+    """Return the request that a manifest line was drawn from."""
+    try:
+        source = None if row["source"] is None else Source(**row["source"])
+    except TypeError as error:
+        raise UserError(
+            f"{row['key']}: its source is {row['source']!r}, not an object with split, index and key. Restore the "
+            "line in the manifest."
+        ) from error
+    named = ("key", "label", "class_name", "prompt", "seed", "strategy", "round")
+    return Request(
+        **{name: row[name] for name in named},
+        source=source,
+        guides=tuple(row["guides"]),
+        strength=float(row.get("strength", 1.0)),
+    )
+
+
+def drawing_of(row: Row) -> Drawing:
+    """Return the settings that a manifest line was drawn with; those that it does not name have their defaults."""
+    try:
+        drawing: Drawing = fill(Drawing(), row["guidance"], "guidance.")
+    except UserError as error:
+        raise UserError(
+            f"the settings of {row['key']} cannot be used: {error} Another version of actgen may have drawn it; use that one."
+        ) from error
+    return drawing
+
+
+def _open(folder: Path) -> Manifest:
+    refuse_no_store(folder, "--from-manifest")
+    path = folder / MANIFEST
+    manifest = Manifest(path)
+    if not len(manifest):
+        raise UserError(f"--from-manifest {folder} holds no images. Give a store that does.")
+    for row in manifest.rows():
+        if missing := [name for name in (*_LINE, *_FACTS) if name not in row]:
+            raise UserError(f"{path}: the line of {row['key']} has no {', '.join(missing)}. Restore it or remove it.")
+    return manifest
+
+
+def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, Row]:
+    if not keys:
+        first = next(iter(manifest.keys()))
+        raise UserError(
+            f"--from-manifest needs the key of an image in {folder}, for example --key {first}; --key may be repeated."
+        )
+    wanted: dict[str, Row] = {}
+    for key in keys:
+        if (row := manifest.row(key)) is None:
+            near = difflib.get_close_matches(key, manifest.keys(), 3) or list(manifest.keys())[:3]
+            raise UserError(
+                f"{folder} holds no image {key!r}. Near that: {', '.join(near)}; {folder / MANIFEST} names all {len(manifest)}."
+            )
+        wanted[key] = row
+    return wanted
+
+
+def _batches(backbone: Backbone, run: Revisit, drawn: Iterable[Row], wanted: Mapping[str, Row]) -> list[Sequence[Row]]:
+    """Return the batches in which the wanted images were drawn: all that was `drawn`, in that order, refused or not.
+
+    Every attempt at what the filters refused had batches of its own.
+    """
+
+    def shared(row: Row) -> str:
+        return repr((row["round"], attempt_of(row["key"]), row["guidance"]))
+
+    alike: dict[str, list[Row]] = {shared(row): [] for row in wanted.values()}
+    for row in drawn:
+        if (members := alike.get(shared(row))) is not None:
+            members.append(row)
+    batches: list[Sequence[Row]] = []
+    for members in alike.values():
+        batches += [batch for batch in _split(backbone, run, members) if any(row["key"] in wanted for row in batch)]
+    return batches
+
+
+def _split(backbone: Backbone, run: Revisit, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Split the lines of a round into batches as `Artist.draw` does: by the guides that act, which the bank decides too."""
+    bank, drawing = MemoryBank(), drawing_of(rows[0])
+    for label in run.labels_before(rows[0]["round"]):
+        bank.add(label, torch.zeros(1))  # here it only counts that something is there
+    opener = Opener(backbone, drawing, bank)
+    groups: dict[Kind, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(opener.kind(request_of(row)), []).append(row)
+    for group in groups.values():
+        for start in range(0, len(group), drawing.batch_size):
+            yield group[start : start + drawing.batch_size]
+
+
+def _open_generator(given: str | None, rows: Sequence[Row]) -> Backbone:
+    """Open the generator that drew the images; `UserError` if its weights are others now."""
+    name = given or rows[0]["generator"]
+    try:
+        classes, device = sorted({row["class_name"] for row in rows}), str(PartialState().device)
+        backbone = open_generator(name, classes, device, fill(Loading(), rows[0].get("loading", {}), "loading."))
+    except UserError as error:
+        raise UserError(
+            f"{error} {rows[0]['key']} was drawn by {rows[0]['generator']}; if that has moved, give --generator."
+        ) from error
+    for row in rows:
+        if row["generator_hash"] != backbone.weights_hash:
+            raise UserError(
+                f"the generator {name} has other weights than the one that drew {row['key']}: "
+                f"{backbone.weights_hash[:12]} instead of {row['generator_hash'][:12]} (generator_hash). Give that "
+                "one with --generator."
+            )
+    return backbone
+
+
+def _draw(backbone: Backbone, batch: Sequence[Row], run: Revisit) -> Iterator[Sample]:
+    requests, drawing = [request_of(row) for row in batch], drawing_of(batch[0])
+    number = requests[0].round
+    remembers = any("contrastive" in request.guides for request in requests)
+    artist = Artist(backbone, drawing, run.bank(number) if remembers else None)
+    if not any(look_at_classifier(request.guides, drawing) for request in requests):
+        yield from artist.draw(requests, guide_image=run.guide_image)
+        return
+    classifier = run.classifier(number)
+    with frozen(classifier):
+        yield from artist.draw(requests, guide_image=run.guide_image, classifier=classifier)
+
+
+def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
+    again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER, CHAIN)})
+    same = again["sha256"] == row["sha256"]
+    return Redrawn(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
+
+
+def _difference(image: Image.Image, path: Path) -> tuple[int, int] | None:
+    """Return the largest difference in grey levels and the number of pixels that differ; None if `path` cannot be read."""
+    try:
+        stored = read_image(path)
+    except UserError:
+        return None
+    if stored.size != image.size:
+        return None
+    apart = np.abs(np.asarray(stored, dtype=np.int16) - np.asarray(image, dtype=np.int16))
+    return int(apart.max()), int((apart.max(axis=2) > 0).sum())

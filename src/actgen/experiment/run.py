@@ -1,0 +1,159 @@
+"""A recipe becomes a run: open its parts (`build.py`), train, write the summary and the page.
+
+    OUT/recipe.toml  stats.jsonl  summary.json  store/  refused.jsonl  previews/  rounds/  checkpoints/  report.html
+
+Everything that can be wrong with the input is found before the folder is made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+
+from ..classifiers.mining import CROSS_FIT
+from ..core import files
+from ..core.errors import UserError
+from ..core.lock import locked, refuse_in_use
+from ..core.memory import peak_gib
+from ..core.parallel import agreeing, ranks
+from ..core.signals import deferred
+from ..core.text import read_text
+from ..data.datasets.imageset import names_digest
+from ..data.datasets.sources import RealData
+from ..generation.filters.tally import keep_rates
+from ..report.html import write_report
+from ..training.crossfit import cross_fit
+from ..training.loop import fit
+from ..training.proxy_model import scout
+from ..training.stages import EpochStats
+from ..training.state import Training
+from .build import Generators, open_generator, open_run, refuse_other_run
+from .config import Recipe, flat, to_toml
+from .tracking import parse_trackers, tracking
+
+Told = Callable[[int, int], None]
+Tell = Callable[[Mapping[str, Any] | None], None]
+SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
+"""What is shown of every finished run."""
+
+
+def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: RealData | None = None,
+    on_epoch: Callable[[EpochStats], None] | None = None,
+    on_batch: Told | None = None,
+    on_sample: Told | None = None,
+    generators: Generators = open_generator,
+    page: bool = True,
+    track: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
+
+    `data` and `generators`: see `assembling.open_run` (a second process, `generation.on`, opens its own); without `page` no
+    report.html is written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder. `track` names
+    trackers that are told what the run writes (`tracking.py`); it changes nothing else.
+    """
+    with agreeing.agreed():
+        trackers = parse_trackers(track)
+    agreeing.refuse_different({"recipe": to_toml(recipe)})
+    if (summary := agreeing.of_first(lambda: _finished(recipe, out, page, trackers))) is not None:
+        return summary
+    with ExitStack() as held:
+        with agreeing.agreed():
+            home = held.enter_context(agreeing.home(out))
+            refuse_in_use(home)  # before a minute goes by with opening
+            training = open_run(recipe, home, data, generators)
+        with agreeing.agreed():  # nothing is written before all have opened it
+            held.enter_context(locked(home))
+            files.write_text(home / "recipe.toml", to_toml(recipe))
+            tell = held.enter_context(tracking(home, trackers, flat(recipe)))
+        if ranks.size() > 1:  # a signal is answered where all can answer it
+            held.enter_context(deferred())
+        if training.mining is not None and training.mining.pool == CROSS_FIT:
+            training.cross_fitted = cross_fit(training, training.mining)
+        if training.needs_scout and training.mining is not None:
+            training.scouted = scout(training, training.mining)
+        with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
+            for stats in epochs:
+                tell(None)
+                if on_epoch is not None:
+                    on_epoch(stats)
+        return agreeing.of_first(lambda: _finish(recipe, training, page, tell))
+
+
+def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the summary of a run that is finished; None if it is not."""
+    if not (out / "summary.json").exists():
+        return None
+    refuse_other_run(recipe, out)
+    if page and not (out / "report.html").exists():
+        write_report(out)
+    summary = _read_summary(out / "summary.json")
+    if trackers:
+        with locked(out), tracking(out, trackers, flat(recipe)) as tell:
+            tell(summary)
+    return summary
+
+
+def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> dict[str, Any]:
+    """Write what a run comes to; return the summary."""
+    out, summary = training.folder, summarise(recipe, training)
+    weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
+    files.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
+    files.write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    tell(summary)
+    if page:
+        write_report(out)
+    return summary
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    try:
+        summary = json.loads(read_text(path))
+        if summary.keys() >= {"strategy", *SHOWN}:
+            return dict(summary)
+        reason = "lacks what a finished run measured"
+    except (ValueError, RecursionError, AttributeError):
+        reason = "is not the JSON object that a finished run wrote"
+    raise UserError(f"{path} {reason}. Put it back, or remove it: the same command writes it again.")
+
+
+def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
+    """Return what a finished run measured; accuracies in percent, times in seconds."""
+    last = training.stats[-1]
+    facts = training.round.artist.facts if training.round is not None else {}
+    chain = training.round.filters if training.round is not None else None
+    return {
+        "strategy": recipe.strategy,
+        "model": recipe.model.name,
+        "data": recipe.data,
+        "seed": recipe.seed,
+        "data_note": training.data_note,
+        "left_out_images": len(training.left_out),
+        "left_out_first": training.left_out[0] if training.left_out else None,
+        "generator": facts.get("generator") or None,
+        "generator_hash": facts.get("generator_hash") or None,
+        "epochs": recipe.training.epochs,
+        "test_accuracy": last["test_accuracy"],
+        "validation_accuracy": last["validation_accuracy"],
+        "per_class": last["per_class"],
+        "real_images": training.total_real,
+        "synthetic_images": len(training.snapshot),
+        "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
+        "optimizer_steps": last["optimizer_steps"],
+        "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
+        "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
+        "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "waited_seconds": round(sum(row["waited_seconds"] for row in training.stats), 2),
+        "initial_weights": training.initial_weights,
+        "real_images_digest": names_digest(training.real),
+        "test_digest": None if training.test is None else names_digest(training.test),
+        "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
+    }

@@ -1,0 +1,1 @@
+"""Hard examples -> requests -> samples -> the store: the round and its parts."""

@@ -1,0 +1,247 @@
+"""Candidates -> sample: draw for a request again until the picture teaches something and is what was asked for.
+
+What the classifier doubts teaches most, but a drawing that it doubts is often not of its class at all. So somebody else is
+asked, too. By default the generator: a candidate is taken if it denoises better with the words of its class than with those of
+the class that the classifier takes it for (`diffusion/class_margin.py`). Or, if one is given, a CLIP model (`classifiers/zero_shot.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from ..classifiers.classifier import Classifier
+from ..classifiers.predictions import predict_pixels
+from ..classifiers.zero_shot import ZeroShot
+from ..core import signals
+from ..core.errors import UserError, refuse_outside
+from ..core.memory import is_out_of_memory
+from ..core.rng import derive
+from ..core.types import Request, Sample
+from ..data.datasets.imageset import fit_square, stack_pixels
+from ..diffusion.class_margin import believe
+from .batching import GuideImage
+from .sampler import Artist, OutOfMemory, Refusal
+from .wrapping import Wrapped
+
+BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """When a drawing is taken. `candidates`: at most so many drawings a request; 1 takes the first, 0 is as the strategy says.
+
+    A candidate is in doubt if the classifier gives its class less than `doubt` but at least `plausible`. It is taken if the
+    generator believes in it at least `belief`, in [-1, 1], by `levels` noise levels: two evaluations of the UNet each. With
+    `clip`, the folder or id of a CLIP model or "bundled", that model is asked instead: it must give the class, among the
+    prompts of all, at least `clip_probability`.
+    """
+
+    candidates: int = 0
+    doubt: float = 0.6
+    plausible: float = 0.1
+    belief: float = 0.02
+    levels: int = 6
+    clip: str = ""
+    clip_probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "candidates": (0, 1000),
+            "doubt": (0, 1),
+            "plausible": (0, 1),
+            "belief": (-1, 1),
+            "levels": (1, 1000),
+            "clip_probability": (0, 1),
+        }
+        for key, (low, high) in ranges.items():
+            refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
+        if self.plausible >= self.doubt:
+            raise UserError(
+                f"choosing.plausible = {self.plausible} is not below choosing.doubt = {self.doubt}: nothing would "
+                "ever be in doubt. Give a lower one."
+            )
+
+    def over(self, own: int) -> Choosing:
+        """Return these settings with a strategy's `own` number of candidates where they leave it to the strategy."""
+        return self if self.candidates else replace(self, candidates=own)
+
+    def takes(self, candidate: Candidate) -> bool:
+        """Whether no further candidate is needed."""
+        enough = self.clip_probability if self.clip else self.belief
+        return candidate.belief is not None and candidate.belief >= enough
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A drawing, how probable its class is to the classifier, and how much the generator, or CLIP, believes in it.
+
+    `belief` None: not asked.
+    """
+
+    sample: Sample
+    probability: float
+    belief: float | None
+
+
+@dataclass
+class _Open:
+    """A request under way: its best candidate, how many were drawn in how many seconds, why one was broken."""
+
+    best: Candidate | None = None
+    drawn: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+class Chooser(Wrapped[Artist]):
+    """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
+
+    It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
+    candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request is refused if none of
+    its candidates is whole.
+    """
+
+    def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str], clip: ZeroShot | None = None) -> None:
+        """`prompts`: those of all classes, in the order of the labels; `clip`: the model that `options` name, if they do."""
+        super().__init__(artist)
+        self.options, self.prompts, self.clip = options, prompts, clip
+
+    @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return BATCHES * self.drawing.batch_size
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return all requests as one group."""
+        return [list(requests)]
+
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Yield the chosen samples of some batches' requests at a time; `done`: see `Artist.draw_batches`."""
+        assert classifier is not None, "a choice needs a classifier"
+        waiting = [request for request in requests if request.key not in done]
+        for start in range(0, len(waiting), self.together):
+            batch = waiting[start : start + self.together]
+            drawn = self._candidates(batch, guide_image, classifier)
+            self.refused += [Refusal(key, one.reason) for key, one in drawn.items() if one.best is None]
+            yield [_chosen(request, one, one.best) for request in batch if (one := drawn[request.key]).best is not None]
+
+    def _candidates(
+        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
+    ) -> dict[str, _Open]:
+        """Draw a candidate for every request, another for those whose last one was not taken, and so on.
+
+        A signal is answered between these; what is under way is then drawn again when the run goes on.
+        """
+        drawn = {request.key: _Open() for request in requests}
+        waiting = list(requests)
+        for number in range(self.options.candidates):
+            signals.check()
+            asked, known = {candidate(request, number).key: drawn[request.key] for request in waiting}, len(self.artist.refused)
+            samples = list(
+                self.artist.draw(
+                    [candidate(request, number) for request in waiting], guide_image=guide_image, classifier=classifier
+                )
+            )
+            for one in self._judged(samples, classifier):
+                of = asked[one.sample.request.key]
+                of.best = one if of.best is None else choose([of.best, one], self.options)
+                of.seconds += one.sample.seconds
+            for refusal in self.artist.refused[known:]:
+                asked[refusal.key].reason = refusal.reason
+            for of in asked.values():
+                of.drawn += 1
+            waiting = [one for one in waiting if (best := drawn[one.key].best) is None or not self.options.takes(best)]
+        return drawn
+
+    def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
+        """Ask the classifier about all, and the generator, or CLIP, about those that it doubts."""
+        if not samples:
+            return []
+        began = time.perf_counter()
+        pixels = stack_pixels([fit_square(sample.image, classifier.image_size) for sample in samples])
+        likely = predict_pixels(classifier, pixels).softmax(dim=1)
+        labels = torch.tensor([sample.request.label for sample in samples])
+        own = likely.gather(1, labels[:, None])[:, 0]
+        rivals = likely.scatter(1, labels[:, None], -1.0).argmax(dim=1)
+        doubted = ((own < self.options.doubt) & (own >= self.options.plausible)).nonzero()[:, 0].tolist()
+        beliefs: dict[int, float | None] = {}
+        for few in (doubted[start : start + self.batch_size] for start in range(0, len(doubted), self.batch_size)):
+            beliefs |= zip(few, self._beliefs([samples[i] for i in few], rivals[few].tolist()), strict=True)
+        seconds = (time.perf_counter() - began) / len(samples)
+        return [
+            Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), beliefs.get(i))
+            for i, sample in enumerate(samples)
+        ]
+
+    def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
+        """Return what is believed; None where numbers end (float16). What does not fit is asked in halves."""
+        try:
+            return [float(one) if isfinite(one) else None for one in self._asked(samples, rivals)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(samples) == 1:
+                other = "a smaller choosing.clip" if self.clip else "--set loading.dtype=float16, loading.offload=true"
+                raise OutOfMemory(
+                    f"asking about one image does not fit into memory. Try {other}, or choosing.candidates=1."
+                ) from error
+        half = len(samples) // 2
+        return self._beliefs(samples[:half], rivals[:half]) + self._beliefs(samples[half:], rivals[half:])
+
+    def _asked(self, samples: Sequence[Sample], rivals: Sequence[int]) -> Tensor:
+        """Return what CLIP gives to the classes of B samples, or by how much the generator prefers them to `rivals`, [B]."""
+        requests = [sample.request for sample in samples]
+        if self.clip is not None:
+            likely = self.clip.probabilities([sample.image for sample in samples])
+            return likely[torch.arange(len(requests)), torch.tensor([request.label for request in requests])]
+        latents = torch.stack([sample.latents for sample in samples])
+        return believe(
+            self.artist.backbone,
+            latents,
+            [request.prompt for request in requests],
+            [self.prompts[rival] for rival in rivals],
+            [request.seed for request in requests],
+            self.options.levels,
+        )
+
+
+def _chosen(request: Request, drawn: _Open, best: Candidate) -> Sample:
+    return replace(
+        best.sample,
+        request=replace(request, seed=best.sample.request.seed),
+        belief=best.belief,
+        candidates=drawn.drawn,
+        seconds=drawn.seconds,
+    )
+
+
+def candidate(request: Request, number: int) -> Request:
+    """Return the request for candidate `number`; the first has the seed of the request itself."""
+    seed = derive(request.seed, "candidate", number) if number else request.seed
+    return replace(request, key=f"{request.key}.{number}", seed=seed)
+
+
+def choose(candidates: Sequence[Candidate], options: Choosing) -> Candidate:
+    """Return the one that is taken; if there is none, the least sure of those beyond doubt, whose class is likely
+    right; if there is none either, the one that the classifier gives most.
+    """
+    for one in candidates:
+        if options.takes(one):
+            return one
+    sure = [one for one in candidates if one.probability >= options.doubt]
+    if sure:
+        return min(sure, key=lambda one: one.probability)
+    return max(candidates, key=lambda one: one.probability)

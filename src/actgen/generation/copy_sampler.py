@@ -1,0 +1,50 @@
+"""The artist of the controls without a generator: every drawing is its source image, as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from ..classifiers.classifier import Classifier
+from ..core.types import Request, Sample
+from ..data.datasets.imageset import fit_square
+from ..diffusion.guides.bank import MemoryBank
+from .batching import GuideImage
+from .presets import Drawing
+from .sampler import Draws, Refusal
+
+
+class Copyist(Draws):
+    """Copies the real images that requests name, fitted to `image_size` pixels."""
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size, self.drawing, self.bank = image_size, Drawing(), MemoryBank()
+        self.batch_size = self.drawing.batch_size
+        self.refused: list[Refusal] = []
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """No generator."""
+        return {"generator": "", "generator_hash": "", "loading": {}}
+
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Yield the copies a batch at a time, but for those whose keys are `done`."""
+        assert guide_image is not None, "a copy needs a resolver for its source"
+        waiting = [request for request in requests if request.key not in done]
+        for start in range(0, len(waiting), self.batch_size):
+            yield [self._copy(request, guide_image) for request in waiting[start : start + self.batch_size]]
+
+    def _copy(self, request: Request, guide_image: GuideImage) -> Sample:
+        began = time.perf_counter()
+        image = fit_square(guide_image(request), self.image_size)
+        return Sample(request=request, image=image, latents=torch.empty(0), mask=None, seconds=time.perf_counter() - began)

@@ -1,0 +1,250 @@
+"""Requests -> samples: group them by the guides that act, draw batch by batch, and let nothing broken through."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..classifiers.classifier import Classifier
+from ..core.class_words import class_prompt, class_words
+from ..core.errors import UserError
+from ..core.memory import is_out_of_memory
+from ..core.types import Request, Sample
+from ..diffusion.denoising import denoise
+from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.guides.image import unit_range
+from ..diffusion.loading import Loading
+from ..diffusion.pipeline import Backbone
+from .batching import GuideImage, Kind, Opener, make_own_walk, map_resolution
+from .presets import PRESETS, Drawing
+
+BLACK = 2  # grey levels of 255: at most this everywhere is no picture
+_HIGHER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that gave no picture, twice."""
+
+    key: str
+    reason: str
+
+
+class OutOfMemory(UserError):
+    """A single image does not fit."""
+
+
+class Draws(Protocol):
+    """What a round asks of whoever draws: `Artist`, `Copyist` for the control that draws nothing new, or one around these.
+
+    `drawing` are the settings of its drawings, `bank` what it remembers of earlier ones; `batch_size` are drawn at a time.
+    """
+
+    drawing: Drawing
+    bank: MemoryBank
+    batch_size: int
+    refused: list[Refusal]
+
+    @property
+    def together(self) -> int:
+        """How many requests come with one yield of `draw_batches`, at most."""
+        return self.batch_size
+
+    @property
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What a picture depends on beside its request and the drawing: the generator's columns of the manifest."""
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests in the order of drawing; those of one group may share a batch."""
+        return [list(requests)]
+
+    def draw(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
+    ) -> Iterator[Sample]:
+        """Yield a sample for every request but the refused ones.
+
+        `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
+        """
+        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+            yield from batch
+
+    @abstractmethod
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Yield the samples of one batch after the other; `done` are the keys of batches that were drawn already."""
+
+
+class Artist(Draws):
+    """Draws requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
+
+    `batch_size` starts as the drawing's and is halved when memory does not suffice; `refused` are requests that gave no
+    picture in any precision.
+    """
+
+    def __init__(self, backbone: Backbone, drawing: Drawing | None = None, bank: MemoryBank | None = None) -> None:
+        self.backbone = backbone
+        self.drawing = PRESETS["default"] if drawing is None else drawing
+        self.bank = MemoryBank() if bank is None else bank
+        self.batch_size = self.drawing.batch_size
+        self.refused: list[Refusal] = []
+        make_own_walk(backbone, self.drawing)  # steps that this generator cannot take are found before anything is drawn
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_id: str, *, preset: str = "default", device: str = "cpu", loading: Loading | None = None
+    ) -> Artist:
+        """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
+        return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.backbone.facts
+
+    def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
+        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
+
+        `prompts`: those of classes with another than the usual, by name.
+        """
+        image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
+        if image.mask != "none":
+            if image.token >= length:
+                raise UserError(
+                    f"drawing.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
+                    f"0 to {length - 1}, or -1 to find the class words."
+                )
+            map_resolution(self.backbone, self.drawing)
+            for name in class_names:
+                self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests by the guides that act on them."""
+        return list(_by_kind(Opener(self.backbone, self.drawing, self.bank), requests).values())
+
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Yield what `draw` yields, a batch at a time; refused ones are in `refused` when their batch comes.
+
+        `done` are the keys of the first batches, drawn before a stop: the others are the same batches as without it.
+        """
+        opener = Opener(self.backbone, self.drawing, self.bank, guide_image, classifier)
+        for kind, members in _by_kind(opener, requests).items():
+            waiting = [request for request in members if request.key not in done]
+            while waiting:
+                drawn = self._draw_batch(opener, waiting[: self.batch_size], kind)
+                waiting = waiting[len(drawn) :]
+                yield list(self._whole(opener, drawn, kind))
+
+    def _whole(self, opener: Opener, drawn: list[Sample], kind: Kind) -> Iterator[Sample]:
+        """Yield the pictures; broken ones are drawn again once in higher precision, and refused if that does not help."""
+        for sample in drawn:
+            reason, higher = flaw(sample), _HIGHER.get(self.backbone.dtype)
+            if reason and higher is not None:
+                sample, reason = self._once_more(opener, sample, kind, reason, higher)
+            if reason:
+                self.refused.append(Refusal(sample.request.key, reason))
+            else:
+                yield sample
+
+    def _once_more(self, opener: Opener, broken: Sample, kind: Kind, reason: str, dtype: torch.dtype) -> tuple[Sample, str]:
+        """Return the picture drawn again in `dtype`, and what is still wrong with it."""
+        name = str(dtype).removeprefix("torch.")
+        try:
+            (again,) = self._draw_batch(opener, [broken.request], kind, dtype)
+        except OutOfMemory:
+            return broken, f"{reason}; does not fit into memory in {name}"
+        still = flaw(again)
+        return replace(again, redrawn=reason), f"{reason}; {still} in {name}" if still else ""
+
+    def _draw_batch(
+        self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None = None
+    ) -> list[Sample]:
+        """Draw requests, or as many of the first as memory allows."""
+        while True:
+            try:
+                return self._try_batch(opener, requests, kind, dtype)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if len(requests) == 1:
+                    raise OutOfMemory(
+                        f"one image of {self.backbone.image_size} pixels does not fit into memory with the guides "
+                        f"{', '.join(kind.forces) or 'none'}. Try --set loading.gradient_checkpointing=true, "
+                        'loading.dtype=float16, loading.offload=true, or drawing.text.decoder="half".'
+                    ) from error
+            requests = requests[: len(requests) // 2]  # outside of the except block, which keeps the failed batch alive
+            self.batch_size = len(requests)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _try_batch(self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None) -> list[Sample]:
+        began = time.perf_counter()
+        drawing = self.drawing
+        with self.backbone.borrowed(dtype):
+            opened = opener.open(requests, kind)
+            latents = opened.batch.latents_BCHW
+            for step in denoise(
+                self.backbone,
+                opened.walk,
+                opened.batch,
+                free_guidance=drawing.free_guidance,
+                guides=opened.guides,
+                attention_resolution=opened.attention_resolution,
+            ):
+                latents = step.proposed
+            with torch.no_grad():
+                decoded = torch.cat([self.backbone.decode(some) for some in latents.split(opener.together)])
+        pictures = _to_images(decoded)
+        latents = torch.where(_finite(decoded), latents, torch.full_like(latents, torch.nan))  # what does not decode is broken
+        seconds = (time.perf_counter() - began) / len(requests)
+        mask = None if opened.image is None else opened.image.mask
+        masks = [None] * len(requests) if mask is None else list(unit_range(mask)[:, 0].float().cpu())
+        return [
+            Sample(request=request, image=pictures[k], latents=latents[k].float().cpu(), mask=masks[k], seconds=seconds)
+            for k, request in enumerate(requests)
+        ]
+
+
+def _by_kind(opener: Opener, requests: Sequence[Request]) -> dict[Kind, list[Request]]:
+    groups: dict[Kind, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(opener.kind(request), []).append(request)
+    return groups
+
+
+def flaw(sample: Sample) -> str:
+    """Return what is wrong with a picture: "not finite", "all black", or "" if nothing is."""
+    if not bool(torch.isfinite(sample.latents).all()):
+        return "not finite"
+    return "all black" if int(np.asarray(sample.image).max()) <= BLACK else ""
+
+
+def _finite(images_B3SS: Tensor) -> Tensor:
+    """Return [B, 1, 1, 1]: whether every pixel is a number."""
+    return torch.isfinite(images_B3SS).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+
+
+def _to_images(images_B3SS: Tensor) -> list[Image.Image]:
+    levels = (torch.nan_to_num(images_B3SS) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(array) for array in levels]

@@ -1,0 +1,140 @@
+"""An artist on several processes: each draws some of the batches, and rank 0 gets them all in the order of one process.
+
+Rank 0 does the round with it as with any artist; the others `follow`, and do what rank 0 says until its round is over. A batch
+is drawn whole by one rank, so every picture is what it would have been with one process and the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..classifiers.classifier import Classifier
+from ..core import signals
+from ..core.errors import UserError
+from ..core.parallel import agreeing, ranks
+from ..core.types import Request, Sample
+from .batching import GuideImage
+from .sampler import Draws, Refusal
+from .wrapping import Wrapped
+
+
+class Spread(Wrapped[Draws]):
+    """The artists of all ranks as one; `artist` is this rank's.
+
+    `batch_size` is what fits into the memory of every rank; `leading` and `follow` keep the memories (`bank`) of all equal.
+    """
+
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Yield the samples of one batch after the other, drawn a batch a rank at a time; for rank 0, within `leading`."""
+        waiting = [[one for one in group if one.key not in done] for group in self.groups(requests)]
+        size, many = self.together, ranks.size()
+        batches = [group[start : start + size] for group in waiting for start in range(0, len(group), size)]
+        for start in range(0, len(batches), many):
+            wave = batches[start : start + many]
+            ranks.broadcast({"wave": [[asdict(one) for one in batch] for batch in wave], "batch_size": self.batch_size})
+            results = ranks.collect(self._drawn(wave[0], guide_image, classifier))
+            self._heed(results)
+            for batch, result in zip(wave, results, strict=False):
+                self.refused += [Refusal(**one) for one in result["refused"]]
+                asked = {one.key: one for one in batch}
+                yield [_sample(one, asked[one["key"]]) for one in result["samples"]]
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Tell the other ranks, when rank 0's block ends, that and how it ended: its bank, an error, or a signal."""
+        news: list[tuple[int, Tensor]] = []
+        self.bank.news = news
+        try:
+            yield
+        except ranks.Lost:
+            raise
+        except (UserError, OSError) as error:
+            ranks.broadcast({"error": agreeing.told_of(error)})
+            raise ranks.Shared(agreeing.told_of(error)) from error
+        except signals.Stopped as stop:
+            ranks.broadcast({"signal": stop.number})
+            raise
+        finally:
+            self.bank.news = None
+        ranks.broadcast({"added": news})
+
+    def follow(self, guide_image: GuideImage, classifier: Classifier) -> None:
+        """Draw what rank 0 says until its block ends, then have the same bank, or end as it did."""
+        while "wave" in (said := ranks.broadcast(dict[str, Any]())):
+            self.batch_size = said["batch_size"]
+            own = said["wave"][ranks.rank() : ranks.rank() + 1]
+            ranks.collect(self._drawn([Request.from_data(one) for batch in own for one in batch], guide_image, classifier))
+        if "error" in said:
+            raise ranks.Shared(said["error"])
+        if "signal" in said:
+            raise signals.Stopped(said["signal"])
+        for label, latents in said["added"]:
+            self.bank.add(label, latents)
+
+    def _drawn(
+        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier | None
+    ) -> dict[str, Any]:
+        """Return what came of a batch on this rank, as plain data."""
+        known, samples, told = len(self.artist.refused), list[Sample](), dict[str, Any]()
+        try:
+            samples = list(self.artist.draw(requests, guide_image=guide_image, classifier=classifier))
+        except signals.Stopped as stop:
+            told = {"left": stop.number}
+        except (UserError, OSError) as error:
+            told = {"error": agreeing.told_of(error)}
+        refused = [vars(one) for one in self.artist.refused[known:]]
+        return {
+            "samples": [_plain(sample) for sample in samples],
+            "refused": refused,
+            "batch_size": self.batch_size,
+            "signal": signals.signal_asked(),
+            "error": "",
+            "left": 0,
+            **told,
+        }
+
+    def _heed(self, results: Sequence[dict[str, Any]]) -> None:
+        """End as a rank did that could not go on; draw no more at a time than fits everywhere."""
+        self.batch_size = min(result["batch_size"] for result in results)
+        for number, result in enumerate(results):
+            if result["error"]:
+                raise UserError(f"process {number}: {result['error']}" if number else result["error"])
+        signals.ask(max(max(result["signal"], result["left"]) for result in results))
+        if any(result["left"] for result in results):
+            signals.check()  # else when the batches are stored
+
+
+def _plain(sample: Sample) -> dict[str, Any]:
+    return {
+        "key": sample.request.key,
+        "seed": sample.request.seed,
+        "image": torch.from_numpy(np.array(sample.image)),
+        "latents": sample.latents,
+        "mask": sample.mask,
+        "seconds": sample.seconds,
+        "redrawn": sample.redrawn,
+        "candidates": sample.candidates,
+        "belief": sample.belief,
+    }
+
+
+def _sample(plain: dict[str, Any], request: Request) -> Sample:
+    """Return the sample that `_plain` wrote; a choice has given its request another seed."""
+    facts = {name: value for name, value in plain.items() if name not in ("key", "seed")}
+    facts["image"] = Image.fromarray(plain["image"].numpy())
+    return Sample(**facts, request=replace(request, seed=plain["seed"]))

@@ -1,0 +1,23 @@
+"""`none`: real images only; the control that everything is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.types import Mistake, Progress, Request
+from .base import EVERY_EPOCH
+
+
+class RealOnly:
+    """Draws nothing."""
+
+    name = "none"
+    mining = None
+    when = EVERY_EPOCH
+    candidates = 1
+
+    def plan(
+        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+    ) -> list[Request]:
+        """Return no requests."""
+        return []

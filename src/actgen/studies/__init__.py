@@ -1,0 +1,1 @@
+"""Many runs or many generators compared: `bench` and `probe`."""

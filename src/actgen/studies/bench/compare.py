@@ -1,0 +1,100 @@
+"""Rows -> comparisons: what every arm gained over real images only, on the same seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from .arms import BASE, control_of
+from .rows import Row, accuracy, order
+from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """An arm at a budget. `accuracies` of its seeds in percent; `differences` to real only, in points, of the seeds that both
+    have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds. `control`
+    is what the arm draws on top of, if it does, and `beyond` its differences to that.
+    """
+
+    recipe: str
+    arm: str
+    budget: float
+    accuracies: tuple[float, ...]
+    differences: tuple[float, ...] | None
+    images: float
+    train_seconds: float
+    generation_seconds: float
+    control: str | None = None
+    beyond: tuple[float, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy in percent."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def gain(self) -> float | None:
+        """Mean paired difference in points."""
+        return statistics.fmean(self.differences) if self.differences else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """Interval of Student's t around the gain."""
+        return t_interval(self.differences or ())
+
+    @property
+    def bootstrap(self) -> Interval | None:
+        """Bootstrap interval around the gain."""
+        return bootstrap_interval(self.differences or ())
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Seeds that it takes to see half a point."""
+        return seeds_needed(self.differences or ())
+
+    @property
+    def per_thousand(self) -> float | None:
+        """Gain in points per 1,000 generated images."""
+        return None if self.gain is None or not self.images else 1000 * self.gain / self.images
+
+    @property
+    def per_second(self) -> float | None:
+        """Gain in points per second of generation."""
+        return (
+            None if self.gain is None or not self.images or not self.generation_seconds else self.gain / self.generation_seconds
+        )
+
+
+def compare(rows: Sequence[Row]) -> list[Comparison]:
+    """Return a comparison for every recipe, arm and budget, in the order of the rows."""
+    real_only = {(row["recipe"], row["arm"], row["seed"]): accuracy(row) for row in rows if not row["budget"]}
+    groups = groupby(sorted(rows, key=order), key=lambda row: (row["recipe"], row["arm"], row["budget"]))
+    return [_compared(list(group), real_only) for _, group in groups]
+
+
+def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int], float]) -> Comparison:
+    first = group[0]
+    control = control_of(first["arm"])
+
+    def differences(other: str) -> tuple[float, ...]:
+        pairs = [(accuracy(row), real_only.get((row["recipe"], other, row["seed"]))) for row in group]
+        return tuple(own - real for own, real in pairs if real is not None)
+
+    def mean(value: Callable[[Row], float]) -> float:
+        return statistics.fmean(value(row) for row in group)
+
+    return Comparison(
+        recipe=first["recipe"],
+        arm=first["arm"],
+        budget=first["budget"],
+        accuracies=tuple(map(accuracy, group)),
+        differences=differences(BASE) if first["arm"] != BASE else None,
+        control=control,
+        beyond=differences(control) if control else (),
+        images=mean(lambda row: row["synthetic_images"]),
+        train_seconds=mean(lambda row: row["train_seconds"]),
+        generation_seconds=mean(lambda row: row["generation_seconds"]),
+    )

@@ -1,0 +1,137 @@
+"""A bench -> one self-contained page, and its figures as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...core.files import write_bytes
+from ...report.canvas import to_png
+from ...report.html import document
+from ...report.markup import Markup, join, name, tag
+from ...report.pictures import uri
+from ...report.sections import section, table
+from ...report.theme import LIGHT, LOOKS, Look
+from .compare import Comparison, compare
+from .figures import arms_figure, cost_figure, epochs_figure, gain_figure
+from .rows import Row, kind
+from .table import cells, heads, interval_words, notes, points
+from .words import caption, headline, lead, remarks
+
+Draw = Callable[[Look], Figure]
+PARTS = {
+    "arms": ("Gain by arm", "Bars: mean paired difference to real only. Lines: 95% intervals (Student's t). Dots: seeds."),
+    "gain": ("Gain against number of images", "95% intervals. In small panels, the other arms are grey."),
+    "cost": ("Gain against cost", "Time of a run, training and generation; 95% intervals."),
+    "epochs": (
+        "Accuracy by epoch",
+        "Mean over the seeds with its 95% interval, at the largest budget; dashed: real only. The "
+        "axis does not start at zero, and early epochs are cut off.",
+    ),
+}
+"""The figures: title, and what is to be known of it."""
+
+
+def write_figures(out: Path, rows: Sequence[Row]) -> None:
+    """Write the figures of every recipe as PNG: OUT/arms.png or, of several recipes, OUT/RECIPE-arms.png, and so on."""
+    for recipe, part in by_recipe(rows).items():
+        prefix = "" if len(by_recipe(rows)) == 1 else f"{recipe}-"
+        for figure, draw in drawings(part).items():
+            write_bytes(out / f"{prefix}{figure}.png", to_png(draw(LIGHT), LIGHT))
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Return the page about all recipes in `rows`."""
+    parts = by_recipe(rows)
+    title = headline(compare(rows)) if len(parts) == 1 else f"{len(parts)} recipes compared"
+    return document(title, *(_recipe(recipe, part) for recipe, part in parts.items()))
+
+
+def by_recipe(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of every recipe."""
+    return {recipe: [row for row in rows if row["recipe"] == recipe] for recipe in dict.fromkeys(row["recipe"] for row in rows)}
+
+
+def drawings(rows: Sequence[Row]) -> dict[str, Draw]:
+    """Return what draws the figures of one recipe; those that would be empty are left out."""
+    compared = compare(rows)
+    paired = [one for one in compared if one.gain is not None]
+    found: dict[str, Draw] = {}
+    if paired:
+        found["arms"] = lambda look: arms_figure(compared, look)
+    if len({one.images for one in paired if one.images}) > 1:
+        found["gain"] = lambda look: gain_figure(compared, look)
+    if paired:
+        found["cost"] = lambda look: cost_figure(compared, look)
+    if any(value is not None for row in rows for value in row.get("by_epoch") or ()):
+        found["epochs"] = lambda look: epochs_figure(rows, compared, look)
+    return found
+
+
+def _recipe(recipe: str, rows: Sequence[Row]) -> Markup:
+    compared = compare(rows)
+    seeds = len({row["seed"] for row in rows})
+    origin = f"actgen bench · {recipe} · {seeds} seed{'s' if seeds > 1 else ''} · measured on {kind(rows[0])} images"
+    said = tag("ul", *(tag("li", remark) for remark in remarks(compared, rows)), class_="remarks")
+    figures = (_figure(figure, draw, compared) for figure, draw in drawings(rows).items())
+    return join(
+        tag("header", tag("p", origin, class_="eyebrow"), tag("h1", headline(compared)), said),
+        section("Result", _results(compared, kind(rows[0]))),
+        *figures,
+        _numbers(compared),
+        _settings(rows),
+    )
+
+
+def _results(compared: Sequence[Comparison], measured: str) -> Markup:
+    titles, first = heads(measured), lead(compared)
+    rows = [tag("tr", *_cells(titles, cells(one)), class_="lead" if one is first else "") for one in compared]
+    return join(table(titles, rows, "long"), *(tag("p", note.replace("`", ""), class_="note") for note in notes(compared)))
+
+
+def _cells(titles: Sequence[str], values: Sequence[str]) -> list[Markup]:
+    head = tag("th", name(values[0]), scope="row")
+    return [head, *(tag("td", value, data_label=title) for title, value in zip(titles[1:], values[1:], strict=True))]
+
+
+def _figure(figure: str, draw: Draw, compared: Sequence[Comparison]) -> Markup:
+    """Return one picture in four looks: the browser takes the one for its width and its light."""
+    title, note = PARTS[figure]
+    drawn = [(look, uri("image/png", to_png(draw(look), look))) for look in LOOKS]
+    sources = [tag("source", media=look.media, srcset=data) for look, data in drawn[:-1]]
+    shown = tag("picture", *sources, tag("img", class_="plot", alt=caption(title, compared), src=drawn[-1][1]))
+    return section(title, shown, tag("p", note, class_="note"))
+
+
+def _numbers(compared: Sequence[Comparison]) -> Markup:
+    titles = ("arm", "budget", "accuracy of every seed, %", "difference of every seed", "bootstrap interval")
+    rows = [tag("tr", *_cells(titles, _all(one))) for one in compared]
+    note = "The bootstrap (bias-corrected and accelerated) knows these seeds only; of few seeds its interval is too narrow."
+    return section(
+        "All numbers", tag("details", tag("summary", "Every seed"), table(titles, rows), tag("p", note, class_="note"))
+    )
+
+
+def _all(one: Comparison) -> tuple[str, ...]:
+    return (
+        one.arm,
+        f"{one.budget:g}",
+        ", ".join(f"{value:.2f}" for value in one.accuracies),
+        ", ".join(points(value) for value in one.differences or ()),
+        interval_words(one.bootstrap),
+    )
+
+
+def _settings(rows: Sequence[Row]) -> Markup:
+    """Return what the arms share, and what each changes."""
+    first = rows[0]
+    declared = {row["arm"]: ", ".join(row.get("declared", ())) for row in rows}
+    shared = "\n".join(f"{key} = {value!r}" for key, value in first.get("options", {}).items())
+    changes = "\n".join(f"{arm}: {keys}" for arm, keys in declared.items())
+    return section(
+        "What was run",
+        tag("details", tag("summary", f"Settings of {first['arm']}"), tag("pre", shared, dir="ltr")),
+        tag("details", tag("summary", "Settings that an arm changes"), tag("pre", changes, dir="ltr")),
+    )

@@ -1,0 +1,105 @@
+"""A finished run -> one row; rows on disk, one line of JSON a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core import files
+from ...core.errors import UserError
+from ...data.datasets.evaluation import KINDS
+from ...experiment.config import Recipe, flat
+from .arms import ARMS
+from .plan import Job
+
+Row = Mapping[str, Any]
+"""A run as in results.jsonl; accuracies in percent, times in seconds, `budget` as a fraction of the real training images."""
+
+RESULT, RESULTS = "result.json", "results.jsonl"
+NEEDED = ("recipe", "arm", "seed", "budget", "synthetic_images", "optimizer_steps", "train_seconds", "generation_seconds")
+_MEASURED = (
+    "synthetic_images",
+    "optimizer_steps",
+    "train_seconds",
+    "generation_seconds",
+    "peak_memory_gib",
+    "real_images",
+    "epochs",
+    "generator_hash",
+    "initial_weights",
+    "real_images_digest",
+    "test_digest",
+    "per_class",
+)
+
+
+def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> Row:
+    """Return the row of a run from its summary and epochs; `facts` say where and with what it ran."""
+    accuracy = f"{job.recipe.evaluation.on}_accuracy"
+    return {
+        "recipe": job.name,
+        "arm": job.arm,
+        "seed": job.seed,
+        "budget": job.budget,
+        accuracy: summary[accuracy],
+        **{key: summary[key] for key in _MEASURED},
+        "waited_seconds": summary.get("waited_seconds", 0.0),
+        "by_epoch": [row[accuracy] for row in stats],
+        **facts,
+        "options": options(job.recipe),
+        "declared": list(job.declared),
+    }
+
+
+def options(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that the arms of a comparison must share, by dotted key, unless an arm declares to change them."""
+    shared: dict[str, Any] = {"data": recipe.data, "generator": recipe.generator}
+    for name in ("model", "training", "evaluation"):
+        shared |= flat(getattr(recipe, name), name + ".")
+    return shared
+
+
+def kind(row: Row) -> str:
+    """Return what a row's accuracy was measured on: "test" or "validation"."""
+    return next(name for name in KINDS if f"{name}_accuracy" in row)
+
+
+def accuracy(row: Row) -> float:
+    """Return a row's accuracy in percent."""
+    return float(row[f"{kind(row)}_accuracy"])
+
+
+def order(row: Row) -> tuple[Any, ...]:
+    """Return the place of a row in results.jsonl."""
+    names = list(ARMS)
+    arm = row["arm"]
+    return row["recipe"], names.index(arm) if arm in names else len(names), arm, row["budget"], row["seed"]
+
+
+def gather(out: Path) -> list[Row]:
+    """Return the rows of all finished runs in a bench's folder."""
+    paths = (out / "runs").glob(f"*/*/*/*/{RESULT}")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows as JSON lines in their order, whole or not at all; a file that says the same already is left as it is."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in sorted(rows, key=order))
+    if not path.exists() or path.read_text(encoding="utf-8", errors="replace") != text:
+        files.write_text(path, text)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of a results.jsonl; `UserError` if it is none."""
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise UserError(f"{path}: {error}. Give a {RESULTS} that `actgen bench` wrote.") from error
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or any(key not in row for key in NEEDED) or not any(f"{k}_accuracy" in row for k in KINDS):
+            raise UserError(f"{path}, line {number}: not a run; it needs {', '.join(NEEDED)} and test_accuracy.")
+    if not rows:
+        raise UserError(f"{path} is empty. Give a {RESULTS} that `actgen bench` wrote.")
+    return rows

@@ -1,0 +1,104 @@
+"""A probe's folder: draws and measures what is missing, and writes what follows from it.
+
+OUT/probe.json  table.md  samples.png  probe.html   what was measured, for programs and people
+OUT/CANDIDATE/store/                  the drawings: a store like any other
+OUT/CANDIDATE/measures.json           its numbers, and what they were measured with
+OUT/CANDIDATE/trained-*/              the classifier trained on its drawings alone (--train)
+OUT/real/                             the same of real images
+OUT/classifier-*/                     the run of the classifier, unless one was given
+
+Test images are dropped where the data are opened; nothing after that can look at them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core import files
+from ...core.errors import UserError, refuse_file
+from ...core.lock import is_unused, locked, refuse_in_use
+from ...report.html import write_page
+from ...report.values import read_object
+from .config import Probe
+from .judge import refuse_unfinished
+from .measures import Measures
+from .page import png, render
+from .parts import REAL
+from .session import DAMAGED, MARK, Told, Work
+from .sheet import draw_sheet
+from .table import EXPLAINED, markdown
+from .words import Advice, advise, remarks
+
+RESULT, TABLE, SHEET, PAGE = "probe.json", "table.md", "samples.png", "probe.html"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a probe found: the measures by name, real images first; what to try; what to know beside it."""
+
+    measures: dict[str, Measures]
+    advice: Advice
+    remarks: tuple[str, ...]
+
+
+def probe(asked: Probe, out: Path, told: Told) -> Found:
+    """Probe in folder `out`, or go on there; a finished probe is only read. `told` hears of progress: what, done, of how many.
+
+    `UserError` for whatever cannot be used, before anything is written.
+    """
+    refuse_file(out)
+    if asked.classifier is not None:
+        refuse_unfinished(asked.classifier)
+    if (finished := read_finished(asked, out)) is not None:
+        return finished
+    if not (out / MARK).is_file() and not is_unused(out):
+        raise UserError(f"--out {out} is not empty and holds no probe. Give a new or empty folder.")
+    refuse_in_use(out)
+    work = Work(asked, out, told)
+    work.check()
+    with locked(out):
+        files.write_text(out / MARK, json.dumps(work.data_facts, indent=1, ensure_ascii=False) + "\n")
+        measured = {REAL: work.real(), **{one.name: work.candidate(one) for one in asked.candidates}}
+        return _write(asked, out, measured, work)
+
+
+def read_finished(asked: Probe, out: Path) -> Found | None:
+    """Return what a finished probe found, None if `out` holds no such one that was asked the same."""
+    known = read_object(out / RESULT)
+    whole = all((out / name).is_file() for name in (TABLE, SHEET, PAGE))
+    if not whole or known.get("asked") != json.loads(json.dumps(asked.facts)):
+        return None
+    facts: Any = known
+    try:
+        measured = {one["name"]: Measures.from_data(one["measures"]) for one in facts["measured"]}
+        return Found(measured, Advice(**facts["advice"]), tuple(facts["remarks"]))
+    except DAMAGED:
+        return None
+
+
+def _write(asked: Probe, out: Path, measured: dict[str, Measures], work: Work) -> Found:
+    """Write what people look at, then the result, which says that all is there."""
+    candidates = {name: one for name, one in measured.items() if name != REAL}
+    advice = advise(candidates)
+    said = tuple(remarks(candidates, measured[REAL], given=asked.classifier is not None, left_out=work.left_out))
+    drawn = {one.name: work.drawn(one) for one in asked.candidates}
+    sheet = draw_sheet({REAL: work.parts.control, **drawn})
+    files.write_bytes(out / SHEET, png(sheet))
+    origin = f"actgen probe · {asked.data} · {asked.count} drawings each · seed {asked.seed}"
+    write_page(out / PAGE, render(origin, measured, advice, said, sheet, asked.facts["candidates"]))
+    lines = [markdown(measured), f"Try `{advice.name}`: {advice.reason}", *said, EXPLAINED]
+    files.write_text(out / TABLE, "\n\n".join(line.strip() for line in lines) + "\n")
+    rows = [{"name": name, "folder": folder.name, "measures": asdict(measured[name])} for name, folder in _folders(asked, out)]
+    facts = {"asked": asked.facts, "advice": asdict(advice), "remarks": said, "searched": len(work.album), "measured": rows}
+    files.write_text(out / RESULT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return Found(measured, advice, said)
+
+
+def _folders(asked: Probe, out: Path) -> Iterator[tuple[str, Path]]:
+    yield REAL, out / "real"
+    for candidate in asked.candidates:
+        yield candidate.name, candidate.folder(out)

@@ -1,0 +1,101 @@
+"""A dataset that grows between epochs, also in data-loading processes that live longer than an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..core.errors import UserError
+from ..data.crop import Crop
+from ..data.datasets.imageset import ImageSet, Subset
+from ..data.mixture import Mixture
+from ..data.store.store import MANIFEST, Store
+from .loop import epoch_order, steps_per_epoch
+from .options import TrainingOptions
+
+Transform = Callable[[Tensor], Any]
+
+
+class Growing(Dataset[tuple[Any, int]]):
+    """The images of one epoch in their order: items are (uint8 [3, S, S], label), or what `transform` makes of the pixels.
+
+    An epoch is that of `actgen train`: the real images that are not `away` (keys; they come with epoch `until`), and the first
+    so many images of the store; as many items as its steps take, shuffled by seed and epoch. With `training.epoch_length` =
+    "real" the length never changes, which trainers rely on.
+
+    `at` says which epoch it is, in shared memory: a data-loading process that holds a copy of this dataset sees it with its
+    next item, and reads the new lines of the store from its folder. To be called between epochs only.
+    """
+
+    def __init__(
+        self,
+        real: ImageSet,
+        store: Path,
+        *,
+        size: int,
+        options: TrainingOptions,
+        seed: int,
+        away: Collection[str] = (),
+        until: int = 0,
+        transform: Transform | None = None,
+    ) -> None:
+        self.real, self.store, self.size, self.options, self.seed = real, store, size, options, seed
+        self.until, self.transform = until, transform
+        self._there = tuple(row for row, key in enumerate(real.keys) if key not in away)
+        self._now = torch.zeros(2, dtype=torch.int64).share_memory_()
+        self._opened: tuple[tuple[int, int], Mixture, list[int]] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of which these are the images."""
+        return self.now[0]
+
+    @property
+    def now(self) -> tuple[int, int]:
+        """The epoch, and how many images of the store belong to it."""
+        epoch, drawn = self._now.tolist()
+        return epoch, drawn
+
+    def at(self, epoch: int, drawn: int) -> None:
+        """Be the images of `epoch`, the first `drawn` ones of the store among them."""
+        self._now.copy_(torch.tensor([epoch, drawn]))
+
+    def rows(self, epoch: int) -> tuple[int, ...]:
+        """Return the real images of an epoch, as indices."""
+        return self._there if epoch < self.until else tuple(range(len(self.real.labels)))
+
+    def __len__(self) -> int:
+        epoch, drawn = self.now
+        images = len(self.rows(epoch)) + drawn
+        return steps_per_epoch(self.options, len(self.real.labels), images) * self.options.batch_size
+
+    def __getitem__(self, place: int) -> tuple[Any, int]:
+        mixture, order = self.open()
+        pixels, label = mixture[order[place]]
+        return pixels if self.transform is None else self.transform(pixels), label
+
+    def open(self) -> tuple[Mixture, list[int]]:
+        """Return what the epoch is made of: its images, and which of them comes at which place."""
+        now = self.now
+        if self._opened is None or self._opened[0] != now:
+            mixture = self._mixture(*now)
+            self._opened = now, mixture, epoch_order(len(mixture), len(self), self.seed, now[0])
+        return self._opened[1:]
+
+    def _mixture(self, epoch: int, drawn: int) -> Mixture:
+        snapshot, smallest = Store(self.store).snapshot(drawn) if drawn else None, self.options.augment.crop
+        if snapshot is not None and len(snapshot) < drawn:
+            raise UserError(
+                f"{self.store / MANIFEST} has {len(snapshot)} lines, but {drawn} images were drawn. Put the file "
+                "back as it was."
+            )
+        crop = Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None
+        return Mixture(Subset(self.real, self.rows(epoch)), snapshot, size=self.size, crop=crop)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}  # a process that is spawned opens it itself

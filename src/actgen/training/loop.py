@@ -1,0 +1,300 @@
+"""`fit`: the training loop, a generator that yields a line of statistics an epoch.
+
+for every epoch: train on real images + snapshot; look at the test images (for the curves only); a round of generation in
+the first part of the training; checkpoint. Running it again on the same folder goes on from the last checkpoint (`resume.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..classifiers.predictions import Predictions, predict, predict_together
+from ..core.parallel import ranks
+from ..core.rng import derive, generator, permutation
+from ..core.signals import Stopped, check, deferred
+from ..core.types import Progress
+from ..data.datasets.evaluation import VALIDATION
+from ..data.mixture import Mixture
+from ..diffusion.weights import hash_networks
+from ..generation.round import Round
+from ..generation.strategies.base import BEFORE
+from ..generation.strategies.class_budgets import class_losses
+from .loading import batches
+from .optim.finite import gradient_norm, refuse_not_finite
+from .options import TrainingOptions
+from .parallel.batchnorm import shared_statistics
+from .parallel.exchange import agree_on_weights, begin_together, draw_together
+from .parallel.overlapped import away, beside, drawn_away, join, leave
+from .parallel.part import own_part
+from .random_states import get_random, set_random
+from .resume import restore, save
+from .schedule import learning_rate, schedule_position
+from .stages import Begun, EpochStats, Within
+from .state import Training
+
+
+def fit(
+    training: Training,
+    *,
+    on_batch: Callable[[int, int], None] | None = None,
+    on_sample: Callable[[int, int], None] | None = None,
+) -> Generator[EpochStats]:
+    """Train to the end, yielding the statistics of every epoch; state is kept in `training.folder/checkpoints`."""
+    if training.background is not None:
+        training.background.succeed()
+    restore(training)
+    draw_before(training, on_sample)
+    with drawn_away(training):
+        yield from _epochs(training, on_batch, on_sample)
+
+
+def _epochs(
+    training: Training, on_batch: Callable[[int, int], None] | None, on_sample: Callable[[int, int], None] | None
+) -> Iterator[EpochStats]:
+    for epoch in range(training.start, training.options.epochs):
+        with deferred():
+            if training.trained is None:
+                training.trained = _train(training, epoch, on_batch)
+            if training.background is not None:
+                drawn = _exchange(training, epoch, on_sample)
+            else:
+                drawn = draw_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_DRAWN
+            if epoch == 0 and training.before:
+                drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
+            stats = EpochStats(
+                epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot), filters=training.tallied()
+            )
+            training.stats.append(ranks.broadcast(asdict(stats)))
+            training.trained = training.begun = None
+            save(training)
+            ranks.total(0.0)  # what a signal asks of one, it asks of all
+            if ranks.heard():
+                check()
+            leave(training)
+        yield stats
+
+
+NOTHING_DRAWN: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
+
+
+def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Train an epoch and test; return its part of the statistics. A signal stops it between two steps, with a checkpoint."""
+    began, mixture = time.perf_counter(), training.mixture(epoch)
+    earlier = 0.0 if training.within is None else training.within.seconds
+    try:
+        with beside(training, on_batch) as told:
+            loss, rate, steps = train_epoch(training, epoch, mixture, told)
+    except Stopped:
+        if training.within is not None:
+            training.within.seconds = earlier + time.perf_counter() - began
+            save(training)
+        raise
+    seconds = earlier + time.perf_counter() - began
+    training.within = None
+    last, validated = epoch + 1 == training.options.epochs, training.evaluated_on == VALIDATION
+    accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
+    return {
+        "train_loss": round(loss, 6),
+        "learning_rate": rate,
+        "test_accuracy": None if validated else accuracy,
+        "validation_accuracy": accuracy if validated else None,
+        "per_class": per_class,
+        "real_images": len(mixture.real.labels),
+        "synthetic_images": len(mixture.rows),
+        "optimizer_steps": steps,
+        "train_seconds": round(seconds, 3),
+    }
+
+
+def train_epoch(
+    training: Training, epoch: int, mixture: Mixture, on_batch: Callable[[int, int], None] | None
+) -> tuple[float, float, int]:
+    """Train one epoch; return mean loss, last learning rate and optimiser steps since the start."""
+    options, seed, device = training.options, training.seed, training.accelerator.device
+    steps = steps_per_epoch(options, training.total_real, len(mixture))
+    nominal = steps_per_epoch(options, training.total_real, training.total_real)
+    done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
+    order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
+    within = training.within or Within()
+    part = own_part(options.batch_size, mixed=options.mixing.acts)
+    loader = batches(
+        mixture,
+        part.of(order[within.steps * options.batch_size :]),
+        len(part.rows),
+        options.workers,
+        generator(seed, "loader", epoch),
+    )
+    classes = len(mixture.real.class_names)
+    training.model.train()
+    losses, rate = within.losses, within.rate
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
+        set_random(within.random, device)
+        for number, (pixels, labels) in enumerate(loader, start=within.steps):
+            position = schedule_position(epoch, number, steps, nominal)
+            rate = learning_rate(
+                position, nominal * options.epochs, options.learning_rate, options.warmup_fraction, options.min_learning_rate
+            )
+            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number), part)
+            images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
+            if ranks.size() > 1:  # what the model draws itself is the rank's own
+                torch.manual_seed(derive(seed, "epoch", epoch, number, ranks.rank()))
+            loss, logits = _step(training, images[part.guests :], targets[part.guests :], rate, (epoch, number), part.share)
+            losses += loss
+            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets[part.guests :])
+            if training.average is not None:
+                training.average.update(training.classifier, step=done + number + 1)
+            if on_batch is not None:
+                on_batch(number + 1, steps)
+            if ranks.heard():
+                training.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
+                check()
+    return losses / steps, rate, done + steps
+
+
+def _step(
+    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int], own: float
+) -> tuple[float, Tensor]:
+    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it.
+
+    `own`: how much of the whole batch the images are, in (0, 1]; the loss is that of the whole batch.
+    """
+    options, accelerator = training.options, training.accelerator
+    for group in training.optimizer.param_groups:
+        group["lr"] = rate
+
+    def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
+        with accelerator.autocast(), shared_statistics():
+            logits = training.model(images)
+            loss = options.loss(logits, targets, options.label_smoothing) * (share * own)
+        accelerator.backward(loss)
+        return float(loss.detach()), logits.detach()
+
+    parts = training.micro_batches.run(part, images, targets, training.optimizer.zero_grad)
+    loss = ranks.total(sum(loss for loss, _ in parts))
+    refuse_not_finite(training, "loss", loss, at)
+    ranks.add_up([p.grad for p in training.model.parameters() if p.grad is not None])
+    if accelerator.scaler is None:  # which leaves out a step whose gradient overflowed
+        refuse_not_finite(training, "gradient", gradient_norm(training.model), at)
+    if options.clip_norm:
+        accelerator.clip_grad_norm_(training.model.parameters(), options.clip_norm)
+    training.optimizer.step()
+    return loss, torch.cat([logits for _, logits in parts])
+
+
+def _watch(training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, targets: Tensor) -> None:
+    """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
+    if training.running is None:
+        return
+    logits, targets = ranks.joined(logits), ranks.joined(targets)
+    rows, count = training.real_rows(epoch), len(mixture.real.labels)
+    real = [(place, rows[index]) for place, index in enumerate(order[: len(logits)]) if index < count]
+    places = torch.tensor([place for place, _ in real], dtype=torch.long)
+    losses = F.cross_entropy(logits.float().cpu()[places], targets.cpu()[places], reduction="none")
+    training.running.update([row for _, row in real], losses)
+
+
+def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
+    """Return the optimiser steps of an epoch: by the real images alone ("real"), or by all there are ("grow")."""
+    return max(1, math.ceil((images if options.epoch_length == "grow" else real) / options.batch_size))
+
+
+def epoch_order(images: int, wanted: int, seed: int, epoch: int) -> list[int]:
+    """Return `wanted` indices: shuffled passes over all images, the last one cut short."""
+    passes = [permutation(images, seed, "order", epoch, number) for number in range(-(-wanted // images))]
+    return [index for one in passes for index in one][:wanted]
+
+
+def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
+    if training.test is None:
+        return None, None
+    pixels = training.cached("test", training.test)
+    if pixels is None:
+        seen = predict(training.tested, training.test)
+    else:
+        seen = Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
+    classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
+    return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
+
+
+def draw_round(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Do the round of an epoch, or the rest of it; return its part of the statistics. Epoch -1 is before the first."""
+    assert training.round is not None
+    round_, began = training.round, time.perf_counter()
+    earlier = sum(float(row["seconds"]) for row in round_.store.snapshot().rows[len(training.snapshot) :])
+    if training.begun is None:
+        training.begun = _begin(training, round_, epoch)
+        began = time.perf_counter()  # what came before is counted below, also when the round goes on after a stop
+        if training.begun.plan.requests:
+            save(training)  # a stop in the round repeats neither the training nor the plan
+    refusals = len(round_.artist.refused)
+    training.snapshot = draw_together(training, on_sample)
+    seconds = training.begun.seconds + earlier + time.perf_counter() - began
+    return {
+        "holdout_accuracy": training.begun.holdout_accuracy,
+        "generation_seconds": round(seconds, 3),
+        "refused": [vars(one) for one in round_.artist.refused[refusals:]],
+    }
+
+
+def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Take in the round that was drawn while this epoch trained, and plan the next; return its part of the statistics."""
+    assert training.round is not None
+    drawn = {**NOTHING_DRAWN, **join(training, on_sample)}
+    if not training.has_round(epoch):
+        return drawn
+    begun = _begin(training, training.round, epoch)
+    if begun.plan.requests:
+        training.away = away(training, begun)
+    else:
+        drawn["generation_seconds"] = round(drawn["generation_seconds"] + begun.seconds, 3)
+    return {**drawn, "holdout_accuracy": begun.holdout_accuracy}
+
+
+def _begin(training: Training, round_: Round, epoch: int) -> Begun:
+    """Look at the real images and plan what to draw."""
+    began = time.perf_counter()
+    agree_on_weights(training)
+    seen = training.look()
+    accuracy = None if seen is None else round(100 * seen.accuracy, 4)
+
+    def begun() -> Begun:
+        now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
+        plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
+        scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
+        weights = "" if training.learns else hash_networks([training.asked])
+        return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting, weights=weights)
+
+    return begin_together(begun)
+
+
+def _shares(training: Training, seen: Predictions | None) -> list[float] | None:
+    """Return each class's share of the budget by what the rounds before came to; None while all have the same."""
+    if training.allowance is None:
+        return None
+    classes = len(training.real.class_names)
+    losses: Sequence[float] = [math.nan] * classes
+    if seen is not None and training.cross_fitted is None:  # which never change, and so measure no round
+        each = F.cross_entropy(seen.logits_NK, seen.labels_N, reduction="none")
+        losses = class_losses(each, seen.labels_N, classes)
+    training.allowance.note(losses, *training.counts())
+    return training.allowance.shares
+
+
+def draw_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:
+    """Do the round that comes before the training, if there is one and it is not done."""
+    due = training.round is not None and training.round.strategy.when == BEFORE
+    if not due or training.before is not None or training.start > 0:
+        return
+    with deferred():
+        training.before = float(draw_round(training, -1, on_sample)["generation_seconds"])
+        training.begun = None
+        save(training)

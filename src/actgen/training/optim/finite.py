@@ -1,0 +1,28 @@
+"""Losses and gradients that are no numbers: told before they get into the weights."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from ...core.parallel.ranks import Shared
+from ..state import Training
+
+
+def refuse_not_finite(training: Training, name: str, value: float, at: tuple[int, int]) -> None:
+    """Raise `UserError` before a loss or a gradient that is not a number gets into the weights; `at`: (epoch, step) from 0."""
+    if math.isfinite(value):
+        return
+    epoch, step = at
+    there = f"The state after epoch {epoch} is in {training.folder / 'checkpoints'}." if epoch else "No epoch was finished."
+    raise Shared(
+        f"the training {name} is {value} in step {step + 1} of epoch {epoch + 1}, at a learning rate of "
+        f"{training.optimizer.param_groups[0]['lr']:.3g}. {there}\nStart again with a smaller "
+        f"training.learning_rate (now {training.options.learning_rate:g}) and another --out."
+    )
+
+
+def gradient_norm(model: nn.Module) -> float:
+    """Return the L2 norm over all gradients; not finite if one of them is not."""
+    return float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))

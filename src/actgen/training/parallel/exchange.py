@@ -1,0 +1,99 @@
+"""What the processes of a training tell each other beside the gradients: weights, plans, and the pictures that were drawn.
+
+Rank 0 has the store. The other ranks read its files where they see them (one machine, a shared disk), and else get copies into
+a folder of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...core.files import make_folder
+from ...core.frozen import frozen
+from ...core.parallel import agreeing, ranks
+from ...core.types import Snapshot
+from ...generation.spread import Spread
+from ..stages import Begun
+from ..state import Training
+
+TOGETHER = 64  # pictures in a message
+
+
+def agree_on_weights(training: Training) -> None:
+    """Have rank 0's weights everywhere, to the last bit."""
+    if ranks.size() == 1:
+        return
+    for module in {id(one): one for one in (training.classifier, training.tested, training.asked)}.values():
+        state = ranks.broadcast(module.state_dict())
+        if not ranks.is_first():
+            module.load_state_dict(state)
+
+
+def begin_together(plan: Callable[[], Begun]) -> Begun:
+    """Return what rank 0 plans."""
+    if ranks.size() == 1:
+        return plan()
+    return Begun.from_data(agreeing.of_first(lambda: asdict(plan())))
+
+
+def draw_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
+    """Draw what the round that has begun has planned, or the rest of it; return what there is to train on."""
+    assert training.round is not None
+    assert training.begun is not None
+    round_, artist = training.round, training.round.artist
+    if ranks.size() == 1:
+        return round_.draw(training.begun.plan, training.asked, on_sample)
+    assert isinstance(artist, Spread)
+    if ranks.is_first():
+        with artist.leading():
+            snapshot = round_.draw(training.begun.plan, training.asked, on_sample)
+        return _handed_on(training.snapshot, snapshot)
+    with frozen(training.asked):
+        artist.follow(round_.guide_image, training.asked)
+    return _handed_on(training.snapshot, training.snapshot)
+
+
+def open_pictures(training: Training) -> None:
+    """Give every rank what rank 0 has drawn so far, after a start or a restart."""
+    if training.round is None:
+        return
+    there = ranks.broadcast(str(training.folder.resolve()))
+    folder = there if agreeing.sees_folder(Path(there)) else str(training.folder)
+    nothing = Snapshot(folder=str(Path(folder) / "store"), rows=(), labels=())
+    training.snapshot = _handed_on(nothing, training.snapshot if ranks.is_first() else nothing)
+
+
+def _handed_on(before: Snapshot, now: Snapshot) -> Snapshot:
+    """Return what is there `now` on rank 0, as this rank can read it; the first of them were there `before` everywhere."""
+    there, count = ranks.broadcast((str(Path(now.folder).resolve()), len(now)))
+    copies = not ranks.is_first() and before.folder != there
+    with_files = any(ranks.exchange(copies))
+    rows, labels = list(before.rows), list(before.labels)
+    for start in range(len(before), count, TOGETHER):
+        part = ranks.broadcast(_part(now, start, with_files) if ranks.is_first() else dict[str, Any]())
+        if copies:
+            _write(Path(before.folder), part)
+        rows += [{"file_name": name} for name in part["names"]]
+        labels += part["labels"]
+    return now if ranks.is_first() else Snapshot(folder=before.folder, rows=rows, labels=labels)
+
+
+def _part(snapshot: Snapshot, start: int, with_files: bool) -> dict[str, Any]:
+    names = [str(row["file_name"]) for row in snapshot.rows[start : start + TOGETHER]]
+    files = [(Path(snapshot.folder) / name).read_bytes() for name in names] if with_files else []
+    return {
+        "names": names,
+        "labels": list(snapshot.labels[start : start + TOGETHER]),
+        "files": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files],
+    }
+
+
+def _write(folder: Path, part: dict[str, Any]) -> None:
+    for name, data in zip(part["names"], part["files"], strict=True):
+        make_folder((folder / name).parent)
+        (folder / name).write_bytes(data.numpy().tobytes())

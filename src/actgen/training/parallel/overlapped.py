@@ -1,0 +1,162 @@
+"""A round that is drawn in a second process while the next epoch trains: it leaves after one epoch, it joins after the next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from ...classifiers.classifier import Classifier
+from ...core.memory import give_back_memory
+from ...core.types import Request, Sample
+from ...data.store.rejections import Ledger
+from ...data.store.store import Store
+from ...diffusion.guides.bank import MemoryBank
+from ...generation.batching import GuideImage
+from ...generation.presets import Drawing
+from ...generation.sampler import Draws, Refusal
+from ..resume import save
+from ..stages import Away, Begun
+from ..state import Training
+from .background import Told
+
+STALENESS = 1
+"""Epochs between the classifier that a round is drawn for and the first that trains on it, beyond those of the same process.
+
+Drawn for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is the first that trains on it: (e+2) - e - 1.
+"""
+
+
+@dataclass
+class Elsewhere:
+    """What a training has to know of an artist in another process: all but how to draw."""
+
+    facts: dict[str, Any]
+    drawing: Drawing
+    bank: MemoryBank
+    together: int
+    batch_size: int
+    refused: list[Refusal] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, artist: Draws) -> Elsewhere:
+        """Return what is to be known of an artist, without its networks."""
+        return cls(dict(artist.facts), artist.drawing, artist.bank, artist.together, artist.batch_size)
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Nobody asks for it: rounds go to the other process whole."""
+        raise AssertionError("the artist is in another process")
+
+    def draw(
+        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
+    ) -> Iterator[Sample]:
+        """Nobody asks for it: rounds go to the other process whole."""
+        raise AssertionError("the artist is in another process")
+
+    def draw_batches(
+        self,
+        requests: Sequence[Request],
+        *,
+        guide_image: GuideImage | None = None,
+        classifier: Classifier | None = None,
+        done: Collection[str] = (),
+    ) -> Iterator[list[Sample]]:
+        """Nobody asks for it: rounds go to the other process whole."""
+        raise AssertionError("the artist is in another process")
+
+
+@contextmanager
+def drawn_away(training: Training) -> Iterator[None]:
+    """Have the rounds of a training drawn in its second process, if it has one, until the block ends."""
+    if training.background is None or training.round is None:
+        yield
+        return
+    if not _is_needed(training):
+        training.background.close()  # what a life that was killed at the end of its rounds has left
+        yield
+        return
+    training.round = replace(training.round, artist=Elsewhere.of(training.round.artist))
+    give_back_memory()  # the generator's: the second process needs it now
+    try:
+        training.background.start()
+        leave(training)
+        yield
+    finally:
+        training.background.close()
+
+
+@contextmanager
+def beside(training: Training, on_batch: Told | None) -> Iterator[Told | None]:
+    """Train beside the second process until the block ends, with its share of the cores if a round is away; yield what is to be
+    told of every batch.
+    """
+    if training.background is None:
+        yield on_batch
+        return
+    with training.background.sharing() if training.away is not None else nullcontext():
+        yield training.background.told(on_batch)
+
+
+def leave(training: Training) -> None:
+    """Give the second process the round that is to be drawn while the next epoch trains; without one it ends after the last."""
+    if training.background is None or training.round is None:
+        return
+    if training.away is None:
+        if not _is_needed(training):
+            training.background.close()
+        return
+    round_ = training.round
+    training.background.draw(
+        {
+            "inputs": training.inputs,
+            "plan": asdict(training.away.begun.plan),
+            "weights": training.away.weights,
+            "bank": round_.artist.bank.state_dict(),
+            "filters": {} if round_.filters is None else round_.filters.state_dict(),
+        }
+    )
+
+
+def _is_needed(training: Training) -> bool:
+    """Whether a round is away, or one may come."""
+    return training.away is not None or (training.start < training.generating and training.budget > 0)
+
+
+def join(training: Training, on_sample: Told | None) -> dict[str, Any]:
+    """Take in the round that is away, waiting for it; return its part of the statistics."""
+    if training.away is None or training.background is None:
+        return {"generation_seconds": 0.0, "refused": []}
+    save(training)  # a stop while it waits repeats nothing of the epoch
+    began = perf_counter()
+    answer = training.background.wait(on_sample)
+    seconds = training.away.begun.seconds + float(answer["seconds"])
+    _take_in(training, answer)
+    return {
+        "generation_seconds": round(seconds, 3),
+        "waited_seconds": round(perf_counter() - began, 3),
+        "staleness": STALENESS,
+        "refused": answer["refused"],
+    }
+
+
+def _take_in(training: Training, answer: dict[str, Any]) -> None:
+    """Read again what the second process has written, and remember what it remembers."""
+    assert training.round is not None
+    round_, ledger = training.round, training.round.ledger
+    round_.artist.bank.load_state_dict(answer["bank"])
+    if round_.filters is not None:
+        round_.filters.load_state_dict(answer["filters"])
+    training.round = replace(
+        round_,
+        store=Store(round_.store.folder),
+        ledger=None if ledger is None else Ledger(ledger.folder, pictures=ledger.pictures),
+    )
+    training.snapshot = training.round.store.snapshot()
+    training.away = None
+
+
+def away(training: Training, begun: Begun) -> Away:
+    """Return a round that leaves: with the weights as they are now, since the training goes on."""
+    return Away(begun, {name: value.detach().cpu().clone() for name, value in training.tested.state_dict().items()})

@@ -1,0 +1,84 @@
+"""A scout: a short training on the real images alone, before the training, for strategies that draw before it.
+
+What it still gets wrong when it is done is what the images do not teach, which is what should be drawn. Its seconds are counted
+as generation time.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ..classifiers.mining import Mining
+from ..classifiers.predictions import Predictions, predict
+from ..core import files
+from ..core.parallel import agreeing, ranks
+from ..core.rng import derive
+from .augment.mixing import Mixing
+from .loop import train_epoch
+from .running_losses import RunningLosses
+from .stages import Scouted
+from .state import Training
+
+
+def scout(training: Training, mining: Mining) -> Scouted:
+    """Return the scout of a training; it is kept in the run's folder and read again from there."""
+    path = training.folder / "checkpoints" / "scout.safetensors"
+    try:
+        return _scouted(agreeing.of_first(partial(_held, path)), training)
+    except (LookupError, TypeError, ValueError, RuntimeError):
+        pass  # not there, or not whole: made again, the same
+    began = time.perf_counter()
+    short = _trained(training, mining.scout_epochs)
+    assert short.running is not None
+    seen, running = predict(short.tested, training.real), short.running.losses_N
+    seconds = time.perf_counter() - began
+    weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
+    held = {**weights, "logits": seen.logits_NK, "running": running}
+    if ranks.is_first():
+        files.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
+    return Scouted(short.tested, replace(seen, running_N=running), seconds)
+
+
+def _trained(training: Training, epochs: int) -> Training:
+    """Return a short training on the real images, done; it starts from the weights of the real one."""
+    warmup = training.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
+    unmixed = Mixing()  # what it doubts is read from its probabilities, which mixing would flatten
+    options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0, mixing=unmixed)
+    short = Training(
+        classifier=copy.deepcopy(training.classifier),
+        options=options,
+        real=training.real,
+        folder=training.folder,
+        seed=derive(training.seed, "scout"),
+    )
+    short.running = RunningLosses(len(training.real.labels))
+    for epoch in range(epochs):
+        train_epoch(short, epoch, short.mixture(epoch), None)
+    return short
+
+
+def _held(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors that were kept and the seconds they took; nothing if the file cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            seconds = str(file.metadata()["seconds"])
+        return load_file(path), seconds
+    except (OSError, SafetensorError, LookupError, TypeError):
+        return {}, ""
+
+
+def _scouted(kept: tuple[dict[str, Tensor], str], training: Training) -> Scouted:
+    held, seconds = kept
+    labels = torch.tensor(list(training.real.labels))
+    classifier = copy.deepcopy(training.classifier)
+    classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
+    return Scouted(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))

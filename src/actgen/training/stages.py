@@ -1,0 +1,89 @@
+"""The stages of a training, as values: before it, within an epoch, a round that has begun or is away, an epoch that is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..classifiers.classifier import Classifier
+from ..classifiers.predictions import Predictions
+from ..core.types import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochStats:
+    """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start. In the lines of
+    a loop of others (`active.py`), which `fit` does not yield, what only that loop knows is None.
+
+    `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
+    gave no picture in any precision, with the reason.
+    `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
+    drawn in a second process and joined after this epoch, how long the training waited for it, and how stale it is (`away.py`).
+    """
+
+    epoch: int
+    train_loss: float
+    learning_rate: float
+    test_accuracy: float | None
+    validation_accuracy: float | None
+    holdout_accuracy: float | None
+    per_class: dict[str, float] | None
+    real_images: int
+    synthetic_images: int
+    drawn_so_far: int
+    optimizer_steps: int
+    train_seconds: float
+    generation_seconds: float
+    refused: list[dict[str, str]]
+    filters: dict[str, Any]
+    waited_seconds: float = 0.0
+    staleness: int | None = None
+
+
+@dataclass(frozen=True)
+class Scouted:
+    """A classifier that a short training made, what it thinks of the real images, and the seconds it took."""
+
+    classifier: Classifier
+    predictions: Predictions
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took.
+
+    `weights`: the digest of the classifier that it asked, where another loop trains, which may come back with another one.
+    """
+
+    plan: Plan
+    holdout_accuracy: float | None
+    seconds: float
+    weights: str = ""
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Begun:
+        """Return what `data` is the `dataclasses.asdict` of."""
+        return cls(**{**data, "plan": Plan.from_data(data["plan"])})
+
+
+@dataclass(frozen=True)
+class Away:
+    """A round that is drawn in a second process, and the weights of the classifier that it asks."""
+
+    begun: Begun
+    weights: dict[str, Tensor]
+
+
+@dataclass(kw_only=True)
+class Within:
+    """An epoch that was stopped after `steps` steps: the sum of the losses, the last rate, torch's random states, seconds."""
+
+    steps: int = 0
+    losses: float = 0.0
+    rate: float = 0.0
+    random: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0

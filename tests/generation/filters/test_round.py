@@ -1,0 +1,257 @@
+"""Laws of the filters within a round, with a real generator: nothing refused gets on, and everything is counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actgen.classifiers.classifier import create_classifier
+from actgen.core.types import Progress, Sample
+from actgen.data.datasets.imageset import Subset
+from actgen.data.datasets.sources import RealData, load_data
+from actgen.data.mixture import Mixture
+from actgen.data.store.rejections import Ledger, in_order
+from actgen.data.store.store import Store
+from actgen.data.store.stored import read_stored
+from actgen.experiment.config import Recipe
+from actgen.generation.filters import open_chain
+from actgen.generation.filters.base import KEPT, Filter, Verdict, View
+from actgen.generation.filters.chain import Chain
+from actgen.generation.filters.duplicates import Duplicates, Leakage
+from actgen.generation.filters.options import Filters
+from actgen.generation.filters.quality import Emptiness
+from actgen.generation.filters.tally import keep_rates, tally
+from actgen.generation.filters.thumbnails import Album, look_at
+from actgen.generation.round import Round
+from actgen.generation.sampler import Artist
+from actgen.generation.strategies import create_strategy
+from actgen.generation.strategies.retry import attempt_of
+from tests.conftest import make_sample, read_lines, tree, without_times
+
+BUDGET = 24
+
+
+@dataclass(frozen=True)
+class EverySecond:
+    """Refuses by the seed: all even ones, or whatever there is."""
+
+    name: str = "every-second"
+    all: bool = False
+
+    def judge(self, sample: Sample, view: View) -> Verdict:
+        seed = sample.request.seed
+        return KEPT if seed % 2 and not self.all else Verdict(filter=self.name, reason="even", score=float(seed % 2))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    store: Store
+    ledger: Ledger
+    folder: Path
+
+    @property
+    def stored(self) -> list[str]:
+        return [row["key"] for row in self.store.snapshot().rows]
+
+    @property
+    def refused(self) -> list[str]:
+        return [row["key"] for row in self.ledger.rows]
+
+
+@pytest.fixture(scope="module")
+def real(digits: Path) -> RealData:
+    return load_data(str(digits))
+
+
+@pytest.fixture(scope="module")
+def artist(recipe: Recipe, tiny_generator: Path) -> Artist:
+    artist = Artist.from_pretrained(str(tiny_generator), preset="tiny")
+    artist.drawing = recipe.drawing
+    artist.batch_size = recipe.drawing.batch_size
+    return artist
+
+
+class Rounds:
+    """Draws rounds with one generator."""
+
+    def __init__(self, artist: Artist, real: RealData, folder: Path) -> None:
+        self.artist, self.real, self.folder = artist, real, folder
+        self.classifier = create_classifier("actgen/small-cnn", 4, data_size=32)
+        self.number = 0
+
+    def __call__(self, filters: Sequence[Filter] | None, rounds: int = 1, **options: Any) -> Drawn:
+        self.number += 1
+        out = self.folder / str(self.number)
+        store, ledger = Store(out / "store"), Ledger(out, pictures=bool(options.get("keep_refused")))
+        round_ = Round(
+            artist=self.artist,
+            strategy=create_strategy("text-only"),
+            store=store,
+            pool=Subset(self.real.train, ()),
+            seed=3,
+            filters=None if filters is None else Chain(Filters(**options), filters),
+            ledger=ledger,
+        )
+        for epoch in range(rounds):
+            round_(self.classifier, Progress(epoch=epoch, epochs=4), BUDGET)
+        return Drawn(store, ledger, out)
+
+
+@pytest.fixture(scope="module")
+def rounds(artist: Artist, real: RealData, tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    return Rounds(artist, real, tmp_path_factory.mktemp("rounds"))
+
+
+@pytest.fixture(scope="module")
+def plain(rounds: Rounds) -> Drawn:
+    return rounds(None)
+
+
+@pytest.fixture(scope="module")
+def halved(rounds: Rounds) -> Drawn:
+    return rounds([EverySecond()], rounds=2, keep_refused=True)
+
+
+def middle_spread(store: Store) -> float:
+    """Return the levels by which the middle one of the stored pictures varies."""
+    snapshot = store.snapshot()
+    pictures = [read_stored(snapshot.folder, row).convert("L") for row in snapshot.rows]
+    return float(sorted(np.asarray(picture, dtype=np.float64).std() for picture in pictures)[len(pictures) // 2])
+
+
+def lines(drawn: Drawn) -> list[dict[str, Any]]:
+    path = drawn.folder / "store" / "metadata.jsonl"
+    return without_times(read_lines(path)) if path.exists() else []
+
+
+# no filters
+
+
+def test_a_chain_without_filters_changes_nothing(rounds: Rounds, plain: Drawn) -> None:
+    empty = rounds([])
+    assert lines(empty) == lines(plain)
+    assert tree(empty.folder / "store" / "images") == tree(plain.folder / "store" / "images")
+    assert not (empty.folder / "refused.jsonl").exists()
+
+
+def test_the_filters_that_are_on_by_default_refuse_nothing_of_an_honest_generator(
+    rounds: Rounds, plain: Drawn, real: RealData
+) -> None:
+    drawn = rounds(open_chain(Filters(), real.train, real.test).filters)
+    assert [one.name for one in open_chain(Filters(), real.train, real.test).filters] == ["emptiness", "leakage"]
+    assert lines(drawn) == lines(plain)
+    assert drawn.refused == []
+
+
+# a filter that refuses half
+
+
+def test_what_is_refused_is_drawn_again_from_another_seed(halved: Drawn) -> None:
+    first = [key for key in (*halved.stored, *halved.refused) if attempt_of(key) == 0]
+    again = [key for key in (*halved.stored, *halved.refused) if attempt_of(key) == 1]
+    assert len(first) == 2 * BUDGET
+    assert sorted(key.partition("+")[0] for key in again) == sorted(key for key in halved.refused if attempt_of(key) == 0)
+    assert again
+    seeds = [row["seed"] for row in (*halved.store.snapshot().rows, *halved.ledger.rows)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_refused_image_is_nowhere_but_in_the_ledger(halved: Drawn, real: RealData) -> None:
+    assert not set(halved.stored) & set(halved.refused)
+    images = {path.stem for path in (halved.folder / "store" / "images").iterdir()}
+    assert images == set(halved.stored)
+    mixture = Mixture(real.train, halved.store.snapshot(), size=32)
+    assert len(mixture) == len(real.train.labels) + len(halved.stored)
+    assert {row["seed"] % 2 for row in mixture.rows} == {1}
+
+
+def test_the_ledger_says_all(halved: Drawn) -> None:
+    rows = read_lines(halved.folder / "refused.jsonl")
+    assert [row["key"] for row in rows] == halved.refused
+    for row in rows:
+        assert (row["filter"], row["reason"], row["score"]) == ("every-second", "even", 0.0)
+        assert row["prompt"].endswith(row["class_name"])
+        assert {"label", "seed", "round", "source", "strategy", "guides", "guidance", "after"} <= set(row)
+        assert (halved.folder / "set_aside" / "refused" / f"{row['key']}.png").is_file()
+    assert {row["round"] for row in rows} == {0, 1}
+
+
+def test_counts_add_up(halved: Drawn) -> None:
+    kept, refused = halved.store.snapshot().rows, halved.ledger.rows
+    counts = tally(kept, refused)
+    assert counts["drawn"] == counts["kept"] + counts["refused"]["every-second"] == len(kept) + len(refused)
+    assert sum(one["drawn"] for one in counts["classes"].values()) == counts["drawn"]
+    assert sum(one["kept"] for one in counts["classes"].values()) == counts["kept"]
+    rates = keep_rates([counts, counts], ["emptiness", "every-second"])
+    assert rates["drawn"] == 2 * counts["drawn"] == rates["filters"]["emptiness"]["drawn"]
+    assert rates["filters"]["emptiness"]["keep_rate"] == 1.0
+    assert rates["filters"]["every-second"]["kept"] == rates["kept"] == 2 * counts["kept"]
+
+
+def test_the_order_of_drawing_can_be_told(halved: Drawn) -> None:
+    order = [str(row["key"]) for row in in_order(halved.store.snapshot().rows, halved.ledger.rows)]
+    assert sorted(order) == sorted([*halved.stored, *halved.refused])
+    numbers = [(key[:4], attempt_of(key), key.partition("+")[0]) for key in order]
+    assert numbers == sorted(numbers)  # by round, attempt and number, which is how text-only draws
+
+
+def test_the_same_round_gives_the_same(rounds: Rounds, halved: Drawn) -> None:
+    other = rounds([EverySecond()], rounds=2, keep_refused=True)
+    assert lines(other) == lines(halved)
+    for name in ("refused.jsonl", "set_aside", "store/images"):
+        assert tree(other.folder / name) == tree(halved.folder / name)
+    assert other.ledger.rows == halved.ledger.rows
+
+
+@pytest.mark.parametrize("redraw", [0, 1, 3])
+def test_a_filter_that_refuses_all_ends(rounds: Rounds, redraw: int) -> None:
+    drawn = rounds([EverySecond(all=True)], redraw=redraw)
+    assert drawn.stored == []
+    assert len(drawn.refused) == (1 + redraw) * BUDGET == len(set(drawn.refused))
+
+
+# several filters
+
+
+def test_the_order_of_the_filters_decides_the_reason_only(rounds: Rounds, plain: Drawn, real: RealData) -> None:
+    assert real.test is not None
+    filters: list[Filter] = [EverySecond(), Emptiness(middle_spread(plain.store)), Duplicates(0.3), Leakage(0.1, real.test)]
+    orders = [filters, filters[::-1], [filters[2], filters[0], filters[3], filters[1]]]
+    found = [rounds(order, redraw=0) for order in orders]
+    assert len({tuple(one.stored) for one in found}) == len({tuple(one.refused) for one in found}) == 1
+    assert 0 < len(found[0].stored) < BUDGET
+    reasons = {tuple(row["filter"] for row in one.ledger.rows) for one in found}
+    assert len(reasons) > 1
+    for one, order in zip(found, orders, strict=True):
+        names = [each.name for each in order]
+        for first, second in itertools.pairwise(names):
+            counts = keep_rates([tally(one.store.snapshot().rows, one.ledger.rows)], names)["filters"]
+            assert counts[second]["drawn"] == counts[first]["kept"]
+
+
+def test_near_duplicates_are_those_of_all_that_is_stored(rounds: Rounds, real: RealData) -> None:
+    """Between what is kept of a class there is the distance; it is kept over rounds, and over a new start."""
+    near = 0.6
+    whole = rounds([Duplicates(near)], rounds=2, redraw=0)
+    assert whole.refused
+    snapshot = whole.store.snapshot()
+    albums: dict[int, Album] = {}
+    for row in snapshot.rows:
+        looks = look_at([read_stored(snapshot.folder, row)])
+        album = albums.setdefault(row["label"], Album())
+        if len(album):
+            assert album.nearest(looks)[0].distance >= near
+        album.add([row["key"]], looks[:, 0])
+    chain = Chain(Filters(duplicates=True), [Duplicates(near)])
+    chain.begin(rounds.classifier, snapshot)  # as a process does that continues
+    for row in snapshot.rows:
+        image = read_stored(snapshot.folder, row)
+        request = make_sample(row["key"], label=row["label"]).request
+        verdict = chain.judge(replace(make_sample(row["key"]), image=image, request=request))
+        assert f"near to the stored image {row['key']} " in verdict.reason

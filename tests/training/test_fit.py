@@ -1,0 +1,106 @@
+"""Laws of the loop on a model of one layer: it continues as if never stopped, and every epoch has its share of the schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from actgen.classifiers.classifier import Classifier
+from actgen.core.errors import UserError
+from actgen.core.types import Snapshot
+from actgen.data.datasets.imageset import ArrayImages
+from actgen.data.store.store import Store
+from actgen.training.loop import fit
+from actgen.training.options import TrainingOptions
+from actgen.training.state import Training
+from tests.conftest import make_sample
+
+OPTIONS = TrainingOptions(epochs=3, batch_size=8, learning_rate=0.05)
+
+
+def pictures(count: int = 16, shift: int = 0) -> ArrayImages:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    labels = tuple((number + shift) % 2 for number in range(count))
+    return ArrayImages(pixels, labels, ("coat", "bag"), tuple(f"train/{number}" for number in range(count)))
+
+
+def opened(folder: Path, options: TrainingOptions = OPTIONS, real: ArrayImages | None = None) -> Training:
+    """Return a training of a model with dropout, of the same first weights every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 8 * 8, 2))
+    classifier = Classifier(model, 8, (0.5,) * 3, (0.5,) * 3)
+    return Training(classifier=classifier, options=options, real=real or pictures(), test=pictures(6), folder=folder)
+
+
+def weights(training: Training) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in training.classifier.parameters()])
+
+
+def test_a_model_that_draws_for_itself_continues_as_if_never_stopped(tmp_path: Path) -> None:
+    whole = opened(tmp_path / "whole")
+    assert len(list(fit(whole))) == 3
+    next(iter(fit(opened(tmp_path / "stopped"))))
+    torch.manual_seed(99)
+    continued = opened(tmp_path / "stopped")
+    assert [stats.epoch for stats in fit(continued)] == [1, 2]
+    assert torch.equal(weights(continued), weights(whole))
+
+
+def test_global_randomness_is_left_as_found(tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    list(fit(opened(tmp_path)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def grown(folder: Path) -> Snapshot:
+    store = Store(folder)
+    for number in range(32):
+        store.add(make_sample(f"k{number}", shade=number, label=number % 2), {})
+    return store.snapshot()
+
+
+def test_grown_epochs_do_not_use_up_the_schedule(tmp_path: Path) -> None:
+    training = opened(tmp_path, replace(OPTIONS, epoch_length="grow", warmup=0.0))
+    training.snapshot = grown(tmp_path / "store")
+    rows = list(fit(training))
+    assert [row.optimizer_steps for row in rows] == [6, 12, 18]
+    rates = [row.learning_rate for row in rows]
+    assert rates[0] > rates[1] > 0.2 * OPTIONS.learning_rate  # where the last epoch starts
+    assert 0 < rates[2] < 0.02 * OPTIONS.learning_rate
+
+
+def test_other_images_are_refused_at_the_continuation(tmp_path: Path) -> None:
+    next(iter(fit(opened(tmp_path))))
+    with pytest.raises(UserError, match="training images changed since"):
+        next(iter(fit(opened(tmp_path, real=pictures(shift=1)))))
+    assert len(list(fit(opened(tmp_path)))) == 2
+
+
+def test_sets_that_are_too_large_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = list(fit(opened(tmp_path / "kept")))
+    monkeypatch.setattr("actgen.training.state.CACHE_BYTES", 6 * 3 * 8 * 8 - 1)
+    training = opened(tmp_path / "lazy")
+    lazy = list(fit(training))
+    assert training.cached("test", pictures(6)) is None
+    assert training.mixture(0).cache is None
+    assert [row.test_accuracy for row in lazy] == [row.test_accuracy for row in kept]
+    assert [row.train_loss for row in lazy] == [row.train_loss for row in kept]
+
+
+def test_the_cache_is_not_copied_when_no_image_is_away(tmp_path: Path) -> None:
+    training = opened(tmp_path)
+    assert training.mixture(0).cache is training.mixture(1).cache is not None
+
+
+def test_a_round_never_owes_less_than_nothing(tmp_path: Path) -> None:
+    training = opened(tmp_path)
+    training.budget, training.budgets = 40, [20, 20]
+    assert training.owed(1) == 40
+    training.snapshot = grown(tmp_path / "store")
+    assert (training.owed(0), training.owed(1)) == (0, 8)
