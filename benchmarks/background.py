@@ -40,7 +40,7 @@ def measure(folder: Path, settings: Sequence[str]) -> dict[str, float]:
     stats = list(fit(training))
     loop = time.perf_counter() - began
     rows = Store(folder / "store").snapshot().rows
-    assert len(rows) == stats[-1].drawn_so_far == stats[-1].synthetic_images
+    assert len(rows) == stats[-1].generated_so_far == stats[-1].synthetic_images
     if training.background is not None:
         assert {row["staleness"] for row in rows} == {1}
     return {
@@ -114,7 +114,7 @@ def main() -> None:
         f"images={asked.images}",
         f"generation.budget={asked.budget}",
         "strategy=text-only",
-        f"drawing.num_inference_steps={asked.steps}",
+        f"sampling.num_inference_steps={asked.steps}",
         f"training.test_every={asked.epochs}",
         "evaluation.on=validation",
         "evaluation.fraction=0.05",  # few: looking at them is neither part

@@ -40,9 +40,9 @@ from actgen.core.types import Request, Source
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
 from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.loading import Loading
-from actgen.diffusion.pipeline import Backbone
-from actgen.generation.presets import PRESETS, Drawing
-from actgen.generation.sampler import Artist
+from actgen.diffusion.pipeline import PipelineAdapter
+from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampler import ImageSampler
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 
@@ -66,7 +66,7 @@ class Row:
     preset: str
     losses: str
     batch: int
-    draw: Callable[[int], None]
+    generate: Callable[[int], None]
     seconds: list[float]
     peak_gib: float = 0.0
     teraflop: float = 0.0
@@ -80,10 +80,10 @@ class Row:
     def warm_up(self) -> None:
         """Draw two batches; note how many seconds the first took and, but for compiled code, which hides it, the work."""
         began = time.perf_counter()
-        self.draw(self.batch)
+        self.generate(self.batch)
         self.first = time.perf_counter() - began
         with nullcontext() if self.compiled else FlopCounterMode(display=False) as counter:
-            self.draw(self.batch)
+            self.generate(self.batch)
         self.teraflop = counter.get_total_flops() / self.batch / 1e12 if counter else 0.0
 
     def measure(self, device: torch.device, images: int) -> None:
@@ -91,7 +91,7 @@ class Row:
         reset_peak(device)
         synchronise(device)
         began = time.perf_counter()
-        self.draw(images)
+        self.generate(images)
         synchronise(device)
         self.seconds.append((time.perf_counter() - began) / images)
         self.peak_gib = max(self.peak_gib, peak(device))
@@ -122,7 +122,9 @@ def guide_image(request: Request) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
 
 
-def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier, compiled: Backbone | None = None) -> list[Row]:
+def rows(
+    adapter: PipelineAdapter, plainly: PipelineAdapter, classifier: Classifier, compiled: PipelineAdapter | None = None
+) -> list[Row]:
     """Return every way of drawing that is compared."""
     from benchmarks.one_at_a_time import OneAtATime
 
@@ -130,39 +132,39 @@ def rows(backbone: Backbone, plainly: Backbone, classifier: Classifier, compiled
     stream = torch.Generator().manual_seed(0)
     for label in range(10):
         for _ in range(BANK):
-            bank.add(label, torch.randn(backbone.latent_shape, generator=stream))
+            bank.add(label, torch.randn(adapter.latent_shape, generator=stream))
     found = []
     settings = {PLAIN: PRESETS["code"], SHORT: PRESETS["default"]}
     loops = {
-        name: OneAtATime(plainly, always_near(drawing), bank, guide_image, classifier) for name, drawing in settings.items()
+        name: OneAtATime(plainly, always_near(sampling), bank, guide_image, classifier) for name, sampling in settings.items()
     }
 
     def one_by_one(loop: OneAtATime, guides: tuple[str, ...], count: int) -> None:
-        loop.draw(requests(count, guides))
+        loop.generate(requests(count, guides))
 
-    def by_batch(artist: Artist, guides: tuple[str, ...], count: int) -> None:
-        for _ in artist.draw(requests(count, guides), guide_image=guide_image, classifier=classifier):
+    def by_batch(sampler: ImageSampler, guides: tuple[str, ...], count: int) -> None:
+        for _ in sampler.generate(requests(count, guides), guide_image=guide_image, classifier=classifier):
             pass
 
     for name, loop in loops.items():
         for losses, guides in LOSSES.items():
             found.append(Row(name, losses, 1, partial(one_by_one, loop, guides), []))
     for preset in ("code", "default", "fast"):
-        drawing = always_near(PRESETS[preset])
+        sampling = always_near(PRESETS[preset])
         for losses, guides in {"attentive": LOSSES["attentive"]}.items() if preset == "fast" else LOSSES.items():
             for batch in BATCHES:
-                artist = Artist(backbone, replace(drawing, batch_size=batch), bank)
-                found.append(Row(preset, losses, batch, partial(by_batch, artist, guides), []))
+                sampler = ImageSampler(adapter, replace(sampling, batch_size=batch), bank)
+                found.append(Row(preset, losses, batch, partial(by_batch, sampler, guides), []))
     if compiled is not None:
         for preset, losses in (("fast", "attentive"), ("default", "attentive"), ("default", "all")):
-            artist = Artist(compiled, replace(always_near(PRESETS[preset]), batch_size=BATCHES[-1]), bank)
-            found.append(Row(preset + COMPILED, losses, BATCHES[-1], partial(by_batch, artist, LOSSES[losses]), []))
+            sampler = ImageSampler(compiled, replace(always_near(PRESETS[preset]), batch_size=BATCHES[-1]), bank)
+            found.append(Row(preset + COMPILED, losses, BATCHES[-1], partial(by_batch, sampler, LOSSES[losses]), []))
     return found
 
 
-def always_near(drawing: Drawing) -> Drawing:
+def always_near(sampling: SamplingConfig) -> SamplingConfig:
     """Return settings with a margin that every latent is within: random weights draw far away from any bank."""
-    return replace(drawing, text=replace(drawing.text, margin=1e9))
+    return replace(sampling, text=replace(sampling.text, margin=1e9))
 
 
 def synchronise(device: torch.device) -> None:
@@ -201,12 +203,17 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
 
 
 def measure(
-    backbone: Backbone, plainly: Backbone, classifier: Classifier, repeats: int, images: int, compiled: Backbone | None = None
+    adapter: PipelineAdapter,
+    plainly: PipelineAdapter,
+    classifier: Classifier,
+    repeats: int,
+    images: int,
+    compiled: PipelineAdapter | None = None,
 ) -> list[dict[str, Any]]:
     """Measure every row `repeats` times, in turn, and return them with their ratios."""
-    device = backbone.device
-    rate = matrix_rate(device, backbone.dtype, 2048 if device.type == "cpu" else 8192)
-    found = rows(backbone, plainly, classifier, compiled)
+    device = adapter.device
+    rate = matrix_rate(device, adapter.dtype, 2048 if device.type == "cpu" else 8192)
+    found = rows(adapter, plainly, classifier, compiled)
     with frozen(classifier):
         for row in found:
             row.warm_up()
@@ -278,28 +285,28 @@ def summary(facts: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def open_backbones(given: argparse.Namespace) -> tuple[Backbone, Backbone, Backbone | None]:
+def open_backbones(given: argparse.Namespace) -> tuple[PipelineAdapter, PipelineAdapter, PipelineAdapter | None]:
     """Return the bundled generator or SD's size with random weights: as we load it, as it comes, and compiled."""
     loading, compiling = Loading(dtype=given.dtype), Loading(dtype=given.dtype, compile=True)
     dtype = loading.torch_dtype(given.device)
     if given.geometry is None:
-        ours = Backbone.from_pretrained(str(bundled_generator()), device=given.device, loading=loading)
+        ours = PipelineAdapter.from_pretrained(str(bundled_generator()), device=given.device, loading=loading)
         stock = DiffusionPipeline.from_pretrained(str(bundled_generator()), dtype=dtype).to(given.device)
         stock.set_progress_bar_config(disable=True)
-        return ours, Backbone(stock, "plain", ours.weights_hash), twin(ours, compiling) if given.compile else None
+        return ours, PipelineAdapter(stock, "plain", ours.weights_hash), twin(ours, compiling) if given.compile else None
     from benchmarks import sd_geometry
 
     build = getattr(sd_geometry, given.geometry)
-    ours = Backbone(build(given.device, dtype), given.geometry, "random weights", loading)
+    ours = PipelineAdapter(build(given.device, dtype), given.geometry, "random weights", loading)
     ours.unet.to(memory_format=torch.channels_last)
     ours.vae.to(memory_format=torch.channels_last)
-    plainly = Backbone(build(given.device, dtype), given.geometry, "random weights")
+    plainly = PipelineAdapter(build(given.device, dtype), given.geometry, "random weights")
     return ours, plainly, twin(ours, compiling) if given.compile else None
 
 
-def twin(backbone: Backbone, loading: Loading) -> Backbone:
+def twin(adapter: PipelineAdapter, loading: Loading) -> PipelineAdapter:
     """Return another face of the same pipeline."""
-    return Backbone(backbone.pipeline, backbone.name, backbone.weights_hash, loading)
+    return PipelineAdapter(adapter.pipeline, adapter.name, adapter.weights_hash, loading)
 
 
 def main() -> None:
@@ -313,14 +320,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16, help="pictures a measurement; the slow rows draw an eighth")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    backbone, plainly, compiled = open_backbones(given)
+    adapter, plainly, compiled = open_backbones(given)
     name = "actgen/small-cnn" if given.geometry is None else "resnet50"
-    classifier = create_classifier(name, 10, data_size=backbone.image_size).to(backbone.device)
-    facts = measure(backbone, plainly, classifier, given.repeats, given.images, compiled)
+    classifier = create_classifier(name, 10, data_size=adapter.image_size).to(adapter.device)
+    facts = measure(adapter, plainly, classifier, given.repeats, given.images, compiled)
     print(table(facts))
     print("\n".join(summary(facts)))
     if given.json:
-        found = {"device": str(backbone.device), "dtype": str(backbone.dtype), "rows": facts}
+        found = {"device": str(adapter.device), "dtype": str(adapter.dtype), "rows": facts}
         given.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

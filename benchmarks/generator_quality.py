@@ -39,11 +39,11 @@ from actgen.data.datasets.idx import read_idx_split
 from actgen.data.datasets.imageset import ArrayImages, Subset, to_pixels
 from actgen.data.datasets.sources import RealData
 from actgen.data.datasets.splits import hold_out
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.experiment.config import Recipe
 from actgen.experiment.run import run
-from actgen.generation.presets import PRESETS, Drawing
-from actgen.generation.sampler import Artist
+from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
 from actgen.studies.probe.neighbours import coverage
 from actgen.training.options import TrainingOptions
@@ -58,11 +58,11 @@ def recipe(epochs: int, seed: int) -> Recipe:
     return Recipe(strategy="none", seed=seed, training=TrainingOptions(epochs=epochs, test_every=10_000))
 
 
-def draw(artist: Artist, names: Sequence[str], count: int, seed: int) -> tuple[ArrayImages, float]:
+def generate(sampler: ImageSampler, names: Sequence[str], count: int, seed: int) -> tuple[ArrayImages, float]:
     """Draw `count` balanced text-only images; return them and the seconds an image."""
     requests = TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), seed)
     began = time.perf_counter()
-    samples = list(artist.draw(requests))
+    samples = list(sampler.generate(requests))
     seconds = (time.perf_counter() - began) / count
     pixels = np.stack([np.asarray(sample.image, dtype=np.uint8) for sample in samples])
     labels = tuple(sample.request.label for sample in samples)
@@ -88,25 +88,25 @@ def name_of(*facts: object) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
-def measure(generator: Path, drawing: Drawing, data: str, work: Path) -> dict[str, Any]:
+def measure(generator: Path, sampling: SamplingConfig, data: str, work: Path) -> dict[str, Any]:
     """Return the four figures of a generator."""
     folder = Path(data.removeprefix("idx:"))
     train, test = read_idx_split(folder, "train"), read_idx_split(folder, "test")
     work = work / name_of(train.labels, test.labels)
     classifier, accuracy = reference(train, test, work)
-    artist = Artist(Backbone.from_pretrained(str(generator)), drawing)
-    ten, seconds = draw(artist, train.class_names, 10_000, seed=1)
-    facts: dict[str, Any] = {"generator_hash": artist.backbone.weights_hash, "drawing": asdict(drawing)}
+    sampler = ImageSampler(PipelineAdapter.from_pretrained(str(generator)), sampling)
+    ten, seconds = generate(sampler, train.class_names, 10_000, seed=1)
+    facts: dict[str, Any] = {"generator_hash": sampler.adapter.weights_hash, "sampling": asdict(sampling)}
     facts |= {"reference_accuracy": accuracy, "seconds_an_image": round(seconds, 4)}
     for count, epochs in SCORING.items():
         part = Subset(ten, tuple(range(count)))
-        place = work / f"cas-{count}-{name_of(artist.backbone.weights_hash, drawing, epochs)}"
+        place = work / f"cas-{count}-{name_of(sampler.adapter.weights_hash, sampling, epochs)}"
         facts[f"cas_{count}"] = accuracy_of(part, test, epochs, 0, place)
     pixels = to_pixels(ten, 32)
     thousand = predict_pixels(classifier, pixels[:1000]).argmax(dim=1)
     facts["recognised"] = round(100 * float((thousand == torch.tensor(ten.labels[:1000])).float().mean()), 2)
-    real, drawn = (describe_pixels(classifier, some) for some in (to_pixels(test, 32), pixels))
-    facts["coverage"] = round(coverage(real, drawn), 4)
+    real, generated = (describe_pixels(classifier, some) for some in (to_pixels(test, 32), pixels))
+    facts["coverage"] = round(coverage(real, generated), 4)
     return facts
 
 
@@ -116,11 +116,11 @@ def choose(generator: Path, data: str, work: Path, count: int = 2_000) -> list[d
     validation = hold_out(train, 1 / 6, seed=2)[1]
     rows = []
     for steps, scale, eta in SAMPLERS:
-        drawing = replace(PRESETS["tiny"], num_inference_steps=steps, guidance_scale=scale, eta=eta)  # its scheduler is DDIM
-        artist = Artist(Backbone.from_pretrained(str(generator)), drawing)
-        images, seconds = draw(artist, train.class_names, count, seed=3)
+        sampling = replace(PRESETS["tiny"], num_inference_steps=steps, guidance_scale=scale, eta=eta)  # its scheduler is DDIM
+        sampler = ImageSampler(PipelineAdapter.from_pretrained(str(generator)), sampling)
+        images, seconds = generate(sampler, train.class_names, count, seed=3)
         for epochs in EPOCHS:
-            place = work / f"choose-{name_of(artist.backbone.weights_hash, drawing, train.labels, epochs)}"
+            place = work / f"choose-{name_of(sampler.adapter.weights_hash, sampling, train.labels, epochs)}"
             rows.append(
                 {
                     "steps": steps,

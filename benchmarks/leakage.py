@@ -29,7 +29,7 @@ from actgen.data.datasets.imageset import ArrayImages, ImageSet
 from actgen.data.datasets.sources import load_data
 from actgen.generation.filters.options import Filters
 from actgen.generation.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 
 THRESHOLD = Filters().leakage_distance
 BORDERED = [f"without its border{how}" for how in (" (MNIST's 28 pixels)", ", JPEG 75", ", resized to the whole")]
@@ -125,9 +125,9 @@ def others_table(kinds: dict[str, np.ndarray]) -> Iterator[str]:
         )
 
 
-def drawn(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
+def generated(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
     """Return images of the bundled generator, from class prompts alone or from training images as guides."""
-    artist = Artist.from_pretrained(str(bundled_generator()), preset="tiny")
+    sampler = ImageSampler.from_pretrained(str(bundled_generator()), preset="tiny")
     order, names = permutation(len(train.labels), 0, "guides"), train.class_names
     requests = []
     for number in range(count):
@@ -151,7 +151,7 @@ def drawn(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
         assert request.source is not None
         return train.image(request.source.index)
 
-    return [sample.image for sample in artist.draw(requests, guide_image=guide)]
+    return [sample.image for sample in sampler.generate(requests, guide_image=guide)]
 
 
 def tiles(side: int = 64) -> tuple[ArrayImages, list[Image.Image]]:
@@ -205,12 +205,12 @@ def main() -> None:
     named = "idx:DIR" if given.data.startswith("idx:") else given.data
     print(
         f"    python benchmarks/leakage.py --data {named} --copies {given.copies} --train {given.train} "
-        f"--drawn {given.drawn}\n\n{len(album)} test images.\n"
+        f"--drawn {given.generated}\n\n{len(album)} test images.\n"
     )
     print(*copies_table(album, data.test, chosen), "", sep="\n", flush=True)
     kinds = {"real training images": distances(album, [data.train.image(i) for i in real])}
     for name, guided in (("drawn from class prompts", False), ("drawn with training images as guides", True)):
-        kinds[name] = distances(album, drawn(data.train, given.drawn, guided))
+        kinds[name] = distances(album, generated(data.train, given.generated, guided))
     print(*others_table(kinds), "", sep="\n", flush=True)
     test, others = tiles()
     photos = Album.of(test)

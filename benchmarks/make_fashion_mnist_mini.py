@@ -23,7 +23,7 @@ PER_CLASS = 200
 SEED = 0
 
 
-def draw(labels: npt.NDArray[np.int64]) -> list[int]:
+def generate(labels: npt.NDArray[np.int64]) -> list[int]:
     """Return PER_CLASS indices of every class, in rising order."""
     chosen: list[int] = []
     for label, name in enumerate(FASHION_MNIST_CLASSES):
@@ -52,7 +52,7 @@ def main(source: Path) -> None:
     if train.class_names != FASHION_MNIST_CLASSES:
         raise SystemExit(f"{source} is not Fashion-MNIST: its training labels are others.")
     TARGET.mkdir(parents=True, exist_ok=True)
-    indices = draw(np.array(train.labels, dtype=np.int64))
+    indices = generate(np.array(train.labels, dtype=np.int64))
     write_split("train", train, indices)
     write_split("t10k", test, list(range(len(test.labels))))
     (TARGET / "train_indices.txt").write_text("".join(f"{i}\n" for i in indices), encoding="utf-8")

@@ -51,9 +51,9 @@ from actgen.core.types import Request
 from actgen.diffusion.denoising import denoise
 from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.loading import Loading
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.batching import Kind, Opener
-from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.presets import PRESETS, SamplingConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -78,8 +78,8 @@ class Case:
     """One way to draw. `materialised`: attention written out in all layers of the UNet, as the released code has it."""
 
     name: str
-    forces: tuple[str, ...] = ALL
-    drawing: Drawing = DEFAULT
+    guides: tuple[str, ...] = ALL
+    sampling: SamplingConfig = DEFAULT
     loading: Loading = field(default_factory=Loading)
     materialised: bool = False
 
@@ -89,12 +89,12 @@ CHECKPOINTING = Loading(gradient_checkpointing=True)
 CASES = (
     Case("plain"),
     Case("gradient checkpointing", loading=CHECKPOINTING),
-    Case('decoder = "half"', drawing=HALF),
-    Case("checkpointing and half", drawing=HALF, loading=CHECKPOINTING),
+    Case('decoder = "half"', sampling=HALF),
+    Case("checkpointing and half", sampling=HALF, loading=CHECKPOINTING),
     Case("vae_slicing", loading=Loading(vae_slicing=True)),
-    Case("attentive only", forces=("image",)),
-    Case("text only", forces=()),
-    Case("released code's structure", drawing=PRESETS["code"], materialised=True),
+    Case("attentive only", guides=("image",)),
+    Case("text only", guides=()),
+    Case("released code's structure", sampling=PRESETS["code"], materialised=True),
 )
 
 
@@ -230,33 +230,33 @@ def written_out(unet: Any) -> Iterator[None]:
 
 def peaks(pipeline: Any, classifier: Classifier, case: Case, batch: int) -> dict[str, int]:
     """Return bytes: `weights` of all networks, and the peaks of opening, stepping and the last decode."""
-    backbone = Backbone(pipeline, "memory", "random", case.loading)
-    gauge = Gauge(backbone.device, [*backbone.networks, classifier])
-    picture = Image.new("RGB", (backbone.image_size,) * 2)
-    opener = Opener(backbone, case.drawing, filled_bank(backbone.latent_shape), lambda _: picture, classifier)
+    adapter = PipelineAdapter(pipeline, "memory", "random", case.loading)
+    gauge = Gauge(adapter.device, [*adapter.networks, classifier])
+    picture = Image.new("RGB", (adapter.image_size,) * 2)
+    opener = Opener(adapter, case.sampling, filled_bank(adapter.latent_shape), lambda _: picture, classifier)
     found = {"weights": gauge.weights}
     with ExitStack() as stack:
         if case.materialised:
-            stack.enter_context(written_out(backbone.unet))
+            stack.enter_context(written_out(adapter.unet))
         stack.enter_context(gauge.watching())  # first, to see the VAE cast to float32
-        stack.enter_context(backbone.borrowed())
+        stack.enter_context(adapter.borrowed())
         gauge.take()
-        opened = opener.open([request(number) for number in range(batch)], Kind(case.forces, 1.0))
+        opened = opener.open([request(number) for number in range(batch)], Kind(case.guides, 1.0))
         found["open"] = gauge.take()
         for step in denoise(
-            backbone,
-            opened.walk,
+            adapter,
+            opened.solver,
             opened.batch,
-            free_guidance=case.drawing.free_guidance,
+            classifier_free_guidance=case.sampling.classifier_free_guidance,
             guides=opened.guides,
             attention_resolution=opened.attention_resolution,
         ):
-            latents = step.proposed
+            latents = step.next_latents
             if step.index + 1 == STEPS:
                 break
         found["steps"] = gauge.take()
         with torch.no_grad():
-            torch.cat([backbone.decode(some) for some in latents.split(opener.together)])
+            torch.cat([adapter.decode(some) for some in latents.split(opener.together)])
         found["decode"] = gauge.take()
     return found
 
@@ -313,22 +313,22 @@ def check() -> dict[str, float]:
     """Return MiB by the counter and by two other ways, on `tests/diffusion/families.py`'s SD 1 in float32 on the CPU."""
     from tests.diffusion.families import build_sd1
 
-    backbone = Backbone(build_sd1(), "memory", "random")
-    conditions = backbone.encode_text([class_prompt(CLASSES[0])] * 2)
-    latents, when = torch.zeros(2, *backbone.latent_shape), torch.tensor(500)
+    adapter = PipelineAdapter(build_sd1(), "memory", "random")
+    conditions = adapter.encode_text([class_prompt(CLASSES[0])] * 2)
+    latents, when = torch.zeros(2, *adapter.latent_shape), torch.tensor(500)
 
     def forward() -> Tensor:
         text = conditions.text_2BLD.clone().requires_grad_()
-        x0 = backbone.predict(latents, when, replace(conditions, text_2BLD=text), 7.5, graph=2)
-        return backbone.decode(x0)
+        x0 = adapter.predict(latents, when, replace(conditions, text_2BLD=text), 7.5, graph=2)
+        return adapter.decode(x0)
 
     def there_and_back() -> None:
         forward().sum().backward()
 
-    with backbone.borrowed():
+    with adapter.borrowed():
         there_and_back()
-        gauge = Gauge(torch.device("cpu"), backbone.networks)
-        own = {id(tensor.untyped_storage()) for network in backbone.networks for tensor in network.parameters()}
+        gauge = Gauge(torch.device("cpu"), adapter.networks)
+        own = {id(tensor.untyped_storage()) for network in adapter.networks for tensor in network.parameters()}
         saved: dict[int, Any] = {}
 
         def keep(tensor: Tensor) -> Tensor:

@@ -44,9 +44,9 @@ from actgen.classifiers.classifier import Classifier, create_classifier
 from actgen.core.frozen import frozen
 from actgen.diffusion.denoising import denoise
 from actgen.diffusion.guides.bank import MemoryBank
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.batching import Kind, Opener
-from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.presets import PRESETS, SamplingConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the other files of this folder
 
@@ -111,7 +111,7 @@ class Work:
 
 
 @dataclass
-class Ledger(TorchDispatchMode):
+class RejectionLog(TorchDispatchMode):
     """Counts the work on a kind of device."""
 
     device: str
@@ -144,19 +144,19 @@ class Way:
     preset: str
     losses: str
     batch: int
-    draw: Callable[[], object]
+    generate: Callable[[], object]
     works: Counter[Work] = field(default_factory=Counter)
 
     def count(self, device: str) -> None:
         """Draw once and keep the work."""
-        ledger = Ledger(device)
+        rejections = RejectionLog(device)
         with ExitStack() as stack:
             if device == "meta":
                 stack.enter_context(like_gpu())
                 stack.enter_context(patch.object(Tensor, "cpu", _zeros))
-            stack.enter_context(ledger)
-            self.draw()
-        self.works = ledger.works
+            stack.enter_context(rejections)
+            self.generate()
+        self.works = rejections.works
 
     def seconds(self, machine: Machine) -> float:
         """Return the forecast for an image."""
@@ -171,40 +171,45 @@ def _zeros(tensor: Tensor) -> Tensor:
     return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else _cpu(tensor)
 
 
-def ways(backbone: Backbone, plainly: Backbone, classifier: Classifier, batches: Sequence[int]) -> list[Way]:
+def ways(adapter: PipelineAdapter, plainly: PipelineAdapter, classifier: Classifier, batches: Sequence[int]) -> list[Way]:
     """Return the plain loop with every set of losses, then the presets as `generation.py` has them."""
     bank = MemoryBank()
     for label in range(10):
         for _ in range(BANK):
-            bank.add(label, torch.randn(backbone.latent_shape))
+            bank.add(label, torch.randn(adapter.latent_shape))
     loop = OneAtATime(plainly, always_near(PRESETS["code"]), bank, guide_image, classifier)
-    found = [Way(PLAIN, losses, 1, partial(loop.draw, requests(1, LOSSES[losses]))) for losses in ("attentive", "all")]
+    found = [Way(PLAIN, losses, 1, partial(loop.generate, requests(1, LOSSES[losses]))) for losses in ("attentive", "all")]
     for preset, losses in (("code", "all"), ("default", "attentive"), ("default", "all"), ("fast", "attentive")):
-        drawing = always_near(PRESETS[preset])
+        sampling = always_near(PRESETS[preset])
         for batch in batches:
-            artist = partial(draw, backbone, drawing, bank, classifier, LOSSES[losses], batch)
-            found.append(Way(preset, losses, batch, artist))
+            sampler = partial(generate, adapter, sampling, bank, classifier, LOSSES[losses], batch)
+            found.append(Way(preset, losses, batch, sampler))
     return found
 
 
-def draw(
-    backbone: Backbone, drawing: Drawing, bank: MemoryBank, classifier: Classifier, forces: tuple[str, ...], batch: int
+def generate(
+    adapter: PipelineAdapter,
+    sampling: SamplingConfig,
+    bank: MemoryBank,
+    classifier: Classifier,
+    guides: tuple[str, ...],
+    batch: int,
 ) -> Tensor:
     """Draw as `Artist` does, but for looking at the result: pixels [B, 3, S, S]."""
-    opener = Opener(backbone, drawing, bank, guide_image, classifier)
-    with backbone.borrowed():
-        opened = opener.open(requests(batch, forces), Kind(forces, 1.0))
+    opener = Opener(adapter, sampling, bank, guide_image, classifier)
+    with adapter.borrowed():
+        opened = opener.open(requests(batch, guides), Kind(guides, 1.0))
         for step in denoise(
-            backbone,
-            opened.walk,
+            adapter,
+            opened.solver,
             opened.batch,
-            free_guidance=drawing.free_guidance,
+            classifier_free_guidance=sampling.classifier_free_guidance,
             guides=opened.guides,
             attention_resolution=opened.attention_resolution,
         ):
-            latents = step.proposed
+            latents = step.next_latents
         with torch.no_grad():
-            return torch.cat([backbone.decode(some) for some in latents.split(opener.together)])
+            return torch.cat([adapter.decode(some) for some in latents.split(opener.together)])
 
 
 def facts(found: Sequence[Way], machine: Machine) -> list[dict[str, Any]]:
@@ -293,7 +298,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
 
 def on_paper(geometry: str, batches: Sequence[int] = (1, 16)) -> list[Way]:
     """Return the ways at Stable Diffusion's size, counted in float16 on "meta"."""
-    ours, plainly = (Backbone(GEOMETRIES[geometry]("meta", torch.float16), geometry, "random weights") for _ in range(2))
+    ours, plainly = (PipelineAdapter(GEOMETRIES[geometry]("meta", torch.float16), geometry, "random weights") for _ in range(2))
     for network in (ours.unet, ours.vae):
         network.to(memory_format=torch.channels_last)
     classifier = create_classifier("resnet50", 10, data_size=512, image_size=224).to("meta")
@@ -304,7 +309,7 @@ def on_paper(geometry: str, batches: Sequence[int] = (1, 16)) -> list[Way]:
     return found
 
 
-def this_cpu(backbone: Backbone, size: int = 2048, large: int = 1 << 26) -> Machine:
+def this_cpu(adapter: PipelineAdapter, size: int = 2048, large: int = 1 << 26) -> Machine:
     """Return the measured rates of this CPU: matrix products, copies of 256 MiB, and the operations of a UNet call.
 
     That is a call on a latent so small that starting its operations is most of the work.
@@ -312,13 +317,13 @@ def this_cpu(backbone: Backbone, size: int = 2048, large: int = 1 << 26) -> Mach
     rate = matrix_rate(torch.device("cpu"), torch.float32, size) * 1e12
     source, target = torch.rand(large), torch.empty(large)
     copies = [timed(lambda: target.copy_(source)) for _ in range(5)]
-    told, x = backbone.encode_text(["a"]), torch.zeros(1, backbone.latent_shape[0], SMALLEST, SMALLEST)
-    call = partial(backbone.predict, x, torch.tensor(1), told, 1.0)
-    with torch.no_grad(), backbone.borrowed():
-        with Ledger("cpu") as ledger:
+    told, x = adapter.encode_text(["a"]), torch.zeros(1, adapter.latent_shape[0], SMALLEST, SMALLEST)
+    call = partial(adapter.predict, x, torch.tensor(1), told, 1.0)
+    with torch.no_grad(), adapter.borrowed():
+        with RejectionLog("cpu") as rejections:
             call()
         calls = [timed(call) for _ in range(20)]
-    return Machine("this CPU", rate, rate, 2 * 4 * large / min(copies), min(calls) / sum(ledger.works.values()))
+    return Machine("this CPU", rate, rate, 2 * 4 * large / min(copies), min(calls) / sum(rejections.works.values()))
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -340,7 +345,7 @@ def check(repeats: int = 3) -> str:
             way.count("cpu")
         seconds = [
             statistics.median(column)
-            for column in zip(*([timed(way.draw) / way.batch for way in found] for _ in range(repeats)), strict=True)
+            for column in zip(*([timed(way.generate) / way.batch for way in found] for _ in range(repeats)), strict=True)
         ]
     lines = [
         f"{machine.half / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s, {machine.launch * 1e6:.1f} us a launch",

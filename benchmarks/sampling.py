@@ -35,15 +35,15 @@ from actgen.core.rng import derive, permutation
 from actgen.core.types import Request, Source
 from actgen.data.datasets.idx import read_idx_split
 from actgen.data.datasets.imageset import ArrayImages, stack_pixels
-from actgen.diffusion.pipeline import Backbone
-from actgen.generation.presets import PRESETS, Drawing
-from actgen.generation.sampler import Artist
+from actgen.diffusion.pipeline import PipelineAdapter
+from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampler import ImageSampler
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 SCALE = 3.0  # of classifier-free guidance, for all: 7.5 is for Stable Diffusion, 1 is the bundled generator's best
 
 
-def samplers() -> dict[str, Drawing]:
+def samplers() -> dict[str, SamplingConfig]:
     """Return what is compared, each at the same guidance scale."""
     default = PRESETS["default"]
     named = {
@@ -56,9 +56,9 @@ def samplers() -> dict[str, Drawing]:
     }
     return {
         name: replace(
-            drawing, guidance_scale=SCALE, attention_resolution=8, batch_size=50, image=replace(drawing.image, offset=18.0)
+            sampling, guidance_scale=SCALE, attention_resolution=8, batch_size=50, image=replace(sampling.image, offset=18.0)
         )  # the bundled generator's hand-over, see presets.py
-        for name, drawing in named.items()
+        for name, sampling in named.items()
     }
 
 
@@ -101,15 +101,15 @@ def main() -> None:
     folder = Path(given.data.removeprefix("idx:"))
     train, test = read_idx_split(folder, "train"), read_idx_split(folder, "test")
     classifier, _ = reference(train, test, given.work / name_of(train.labels, test.labels))
-    backbone = Backbone.from_pretrained(str(bundled_generator()))
+    adapter = PipelineAdapter.from_pretrained(str(bundled_generator()))
     requests = guided_requests(train, given.images)
     labels = [request.label for request in requests]
     guides = stack_pixels([train.image(r.source.index).resize((32, 32)) for r in requests if r.source])
     real = describe_pixels(classifier, guides)
     facts: list[dict[str, Any]] = []
-    for name, drawing in samplers().items():
+    for name, sampling in samplers().items():
         began = time.perf_counter()
-        samples = list(Artist(backbone, drawing).draw(requests, guide_image=lambda r: train.image(r.source.index)))  # type: ignore[union-attr]
+        samples = list(ImageSampler(adapter, sampling).generate(requests, guide_image=lambda r: train.image(r.source.index)))  # type: ignore[union-attr]
         seconds = (time.perf_counter() - began) / len(samples)
         seen = describe_pixels(classifier, stack_pixels([sample.image for sample in samples]))
         network: Any = classifier.model

@@ -50,7 +50,7 @@ def lines(count: int) -> Iterator[str]:
         "generator": "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "generator_hash": "b" * 64,
         "loading": asdict(Loading()),
-        "redrawn": "",
+        "regenerated": "",
         "classifier_accuracy": 71.234,
         "guide_probability": 0.12345678,
         "probability": 0.87654321,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import actgen
-from actgen.integrations.lightning import DrawAfterEpochs, GrowingData
+from actgen.integrations.lightning import ActiveLightningCallback, GrowingData
 
 SETTINGS = ["training.epochs=6", "generation.budget=0.1", "images=500"]
 
@@ -53,7 +53,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
         saved = ModelCheckpoint(out / "lightning", filename="last", enable_version_counter=False)
         trainer = pl.Trainer(
             max_epochs=active.epochs,  # the recipe's: they decide when images are drawn
-            callbacks=[DrawAfterEpochs(active), saved],
+            callbacks=[ActiveLightningCallback(active), saved],
             default_root_dir=out,
             accelerator="auto",
             logger=False,

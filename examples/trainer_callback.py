@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 from transformers.trainer_utils import get_last_checkpoint
 
 import actgen
-from actgen.integrations.trainer import DrawAfterEpochs, PixelValues
+from actgen.integrations.trainer import ActiveTrainerCallback, PixelValues
 
 SETTINGS = ["training.epochs=6", "generation.budget=0.1", "images=500"]
 
@@ -68,7 +68,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
             arguments,
             train_dataset=active.dataset,
             data_collator=PixelValues(classifier),
-            callbacks=[DrawAfterEpochs(active)],
+            callbacks=[ActiveTrainerCallback(active)],
         )
         trainer.train(resume_from_checkpoint=saved)
         print(f"{len(active.snapshot)} images drawn")

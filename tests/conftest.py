@@ -100,9 +100,9 @@ def command(digits: Path, generator: Path, out: Path) -> list[str]:
         "--set",
         "model.image_size=32",
         "--set",
-        "drawing.num_inference_steps=4",
+        "sampling.num_inference_steps=4",
         "--set",
-        "drawing.batch_size=8",
+        "sampling.batch_size=8",
         "--set",
         "training.batch_size=32",
     ]
@@ -112,8 +112,8 @@ def command(digits: Path, generator: Path, out: Path) -> list[str]:
 def recipe(digits: Path, tiny_generator: Path) -> Recipe:
     settings = [
         "model.image_size=32",
-        "drawing.num_inference_steps=4",
-        "drawing.batch_size=8",
+        "sampling.num_inference_steps=4",
+        "sampling.batch_size=8",
         "training.batch_size=32",
     ]
     flags = {

@@ -53,7 +53,7 @@ def test_a_store_holds_what_was_added_and_kept_however_often_it_is_opened(steps:
             "training.label_smoothing": st.floats(0, 0.99),
             "generation.budget": st.floats(0, 100),
             "mining.share": st.floats(0, 1),
-            "filters.redraw": st.integers(0, 5),
+            "filters.retries": st.integers(0, 5),
             "data": st.text(min_size=1, max_size=40),
         }
     )

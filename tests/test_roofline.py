@@ -15,16 +15,16 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.memory import like_gpu
-from benchmarks.roofline import Ledger, Machine, Way, Work, facts
+from benchmarks.roofline import Machine, RejectionLog, Way, Work, facts
 
 MACHINE = Machine("test", half=100.0, single=10.0, bandwidth=5.0, launch=2.0)
 
 
 def counted(work: Callable[[], object], device: str = "meta") -> list[Work]:
-    ledger = Ledger(device)
-    with like_gpu(), ledger:
+    rejections = RejectionLog(device)
+    with like_gpu(), rejections:
         work()
-    return list(ledger.works.elements())
+    return list(rejections.works.elements())
 
 
 def test_a_convolution_forwards_and_backwards() -> None:

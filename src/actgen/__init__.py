@@ -10,9 +10,9 @@ from typing import Any
 
 _HOMES = {
     "ActiveGeneration": "active",
-    "Artist": "drawing",
-    "Chooser": "choosing",
-    "Choosing": "choosing",
+    "Artist": "sampling",
+    "Chooser": "selection",
+    "Choosing": "selection",
     "Classifier": "classify.classifier",
     "Mixture": "data.mixture",
     "Progress": "records",

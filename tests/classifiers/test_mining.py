@@ -24,20 +24,20 @@ def predictions(count: int = 60, classes: int = 4) -> tuple[Predictions, list[st
 def test_exactly_the_wrong_ones_in_order() -> None:
     seen, keys = predictions()
     wrong = [i for i in range(60) if int(seen.logits_NK[i].argmax()) != int(seen.labels_N[i])]
-    mistakes = misclassified(seen, keys)
-    assert [mistake.source.index for mistake in mistakes] == wrong
-    assert [mistake.source.key for mistake in mistakes] == [keys[i] for i in wrong]
-    assert len(mistakes) == round((1 - seen.accuracy) * 60)
+    hard_examples = misclassified(seen, keys)
+    assert [hard_example.source.index for hard_example in hard_examples] == wrong
+    assert [hard_example.source.key for hard_example in hard_examples] == [keys[i] for i in wrong]
+    assert len(hard_examples) == round((1 - seen.accuracy) * 60)
 
 
 def test_facts_of_a_mistake_agree_with_each_other() -> None:
     seen, keys = predictions()
-    for mistake in misclassified(seen, keys):
-        assert mistake.source.split == "holdout"
-        assert mistake.label == int(seen.labels_N[mistake.source.index])
-        assert mistake.predicted != mistake.label
-        assert math.exp(-mistake.loss) == pytest.approx(mistake.probability, rel=1e-4)
-        assert mistake.probability <= 0.5
+    for hard_example in misclassified(seen, keys):
+        assert hard_example.source.split == "holdout"
+        assert hard_example.label == int(seen.labels_N[hard_example.source.index])
+        assert hard_example.predicted != hard_example.label
+        assert math.exp(-hard_example.loss) == pytest.approx(hard_example.probability, rel=1e-4)
+        assert hard_example.probability <= 0.5
 
 
 def test_no_mistake_when_all_is_right() -> None:
@@ -63,7 +63,7 @@ def test_class_accuracies_average_to_the_accuracy_and_an_absent_class_has_none()
 
 def mined(seen: Predictions, keys: list[str], **settings: Any) -> list[int]:
     mining = Mining(**settings).over(Mining(pool="training", by="misclassified", share=0.25))
-    return [mistake.source.index for mistake in mine(seen, keys, mining)]
+    return [hard_example.source.index for hard_example in mine(seen, keys, mining)]
 
 
 @pytest.mark.parametrize("by", sorted(set(CRITERIA) - {OWN}))

@@ -82,9 +82,9 @@ def test_data_that_cannot_be_trained_on(refuse: Refuse, broken: Path, tmp_path: 
         (["--set", "training.batch_size"], ["training.batch_size", "a.b=value"]),
         (["--set", "training.batch_size=many"], ["'many'", "whole number"]),
         (["--set", "training.warmup=2"], ["training.warmup = 2", "0 to 0.9"]),
-        (["--set", "drawing.eta=nan"], ["drawing.eta"]),
+        (["--set", "sampling.eta=nan"], ["sampling.eta"]),
         (["--set", "generation.preset=best"], ["'best'", "allowed: "]),
-        (["--set", "drawing.text.norm=none"], ["norm", "token-columns"]),
+        (["--set", "sampling.text.norm=none"], ["norm", "token-columns"]),
         (["--budget", "-1"], ["generation.budget = -1", "0 to 100"]),
         (["--seed", "-1"], ["seed = -1"]),
         (["--recipe", "nowhere.toml"], ["nowhere.toml", "--dry-run"]),
@@ -139,7 +139,7 @@ def test_a_class_that_the_generator_cannot_read_is_found_before_the_run(
 def test_attention_of_a_size_that_is_not_there_is_found_before_the_run(
     refuse: Refuse, tiny_generator: Path, digits: Path, tmp_path: Path
 ) -> None:
-    more = ["--generator", str(tiny_generator), "--set", "drawing.attention_resolution=7"]
+    more = ["--generator", str(tiny_generator), "--set", "sampling.attention_resolution=7"]
     assert "of size 7" in refuse(*train(digits, tmp_path / "out", *more))
 
 
@@ -291,13 +291,13 @@ def test_without_a_terminal_it_prints_epochs_and_no_empty_line(digits: Path, tmp
 def test_a_dry_run_prints_the_whole_configuration_and_writes_nothing(
     digits: Path, tiny_generator: Path, tmp_path: Path
 ) -> None:
-    steps = ["--set", "drawing.num_inference_steps=4", "--set", "drawing.batch_size=4"]
+    steps = ["--set", "sampling.num_inference_steps=4", "--set", "sampling.batch_size=4"]
     more = ["--generator", str(tiny_generator), "--epochs", "4", "--dry-run"]
     arguments = train(digits, tmp_path / "out", *steps, *more)
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     flags = {"data": str(digits), "generator": str(tiny_generator), "training.epochs": 4}
-    recipe = build_recipe(settings=["drawing.num_inference_steps=4", "drawing.batch_size=4"], flags=flags)
+    recipe = build_recipe(settings=["sampling.num_inference_steps=4", "sampling.batch_size=4"], flags=flags)
     assert tomllib.loads(result.stdout) == tomllib.loads(to_toml(recipe))
     found = re.search(r"(\d+) optimiser steps, (\d+) images in (\d+) rounds", result.stdout)
     assert found is not None
@@ -336,7 +336,7 @@ def generate(generator: Path, out: Path, *more: str) -> list[str]:
         "--count",
         "5",
         "--set",
-        "drawing.num_inference_steps=2",
+        "sampling.num_inference_steps=2",
         *more,
     ]
 
@@ -370,7 +370,7 @@ def test_generate_fills_a_store_and_draws_nothing_twice(tiny_generator: Path, tm
     assert len(read_lines(out / "metadata.jsonl")) == 7
 
 
-@pytest.mark.parametrize("other", [("--seed", "1"), ("--classes", "two,three"), ("--set", "drawing.guidance_scale=2")])
+@pytest.mark.parametrize("other", [("--seed", "1"), ("--classes", "two,three"), ("--set", "sampling.guidance_scale=2")])
 def test_generate_does_not_pass_other_images_off_as_these(
     refuse: Refuse, tiny_generator: Path, tmp_path: Path, other: tuple[str, str]
 ) -> None:

@@ -15,11 +15,11 @@ from safetensors import safe_open
 from actgen.classifiers.classifier import create_classifier
 from actgen.core.assets import bundled_generator
 from actgen.core.frozen import frozen
-from actgen.core.types import Mistake, Progress, Source
+from actgen.core.types import HardExample, Progress, Source
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import PRESETS
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.actgen import ActGen
 from actgen.generation.strategies.text_only import TextOnly
 
@@ -56,14 +56,14 @@ def test_stock_diffusers_loads_it() -> None:
 
 def test_its_classes_differ() -> None:
     """Trousers are upright and sneakers flat: the mean drawing of each class says so."""
-    artist = Artist.from_pretrained(str(FOLDER), preset="tiny")
+    sampler = ImageSampler.from_pretrained(str(FOLDER), preset="tiny")
     requests = [
         request
         for request in TextOnly().plan([], FASHION_MNIST_CLASSES, 80, Progress(epoch=0, epochs=1), 0)
         if request.class_name in ("trouser", "sneaker")
     ]
     right = []
-    for sample in artist.draw(requests):
+    for sample in sampler.generate(requests):
         pixels = torch.from_numpy(np.array(sample.image.convert("L")))
         wide, high = (pixels.amax(dim=0) > 60).sum(), (pixels.amax(dim=1) > 60).sum()
         right.append(bool(high > wide) == (sample.request.class_name == "trouser"))
@@ -72,27 +72,29 @@ def test_its_classes_differ() -> None:
 
 def test_the_same_picture_in_any_batch() -> None:
     """Float32 on the CPU, all guides: latents within 1e-5 of max(1, largest entry), so pictures within a grey level."""
-    backbone = Backbone.from_pretrained(str(FOLDER))
+    adapter = PipelineAdapter.from_pretrained(str(FOLDER))
     classifier = create_classifier("actgen/small-cnn", 10, data_size=32, seed=1)
     rng = np.random.default_rng(0)
     guide = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    mistakes = [
-        Mistake(source=Source(split="train", index=i, key=f"train/{i}"), label=i % 10, predicted=0, loss=1.0, probability=0.1)
+    hard_examples = [
+        HardExample(
+            source=Source(split="train", index=i, key=f"train/{i}"), label=i % 10, predicted=0, loss=1.0, probability=0.1
+        )
         for i in range(16)
     ]
     requests = [
         replace(request, guides=("image", "contrastive", "adversarial"))
-        for request in ActGen(curriculum=False).plan(mistakes, FASHION_MNIST_CLASSES, 16, Progress(epoch=0, epochs=2), 0)
+        for request in ActGen(curriculum=False).plan(hard_examples, FASHION_MNIST_CLASSES, 16, Progress(epoch=0, epochs=2), 0)
     ]
-    drawn = []
+    generated = []
     for size in (16, 5, 1):
-        artist = Artist(backbone, replace(PRESETS["tiny"], batch_size=size))
+        sampler = ImageSampler(adapter, replace(PRESETS["tiny"], batch_size=size))
         for label in range(10):
-            artist.bank.add(label, torch.zeros(backbone.latent_shape))
+            sampler.bank.add(label, torch.zeros(adapter.latent_shape))
         with frozen(classifier):
-            samples = {s.request.key: s for s in artist.draw(requests, guide_image=lambda _: guide, classifier=classifier)}
-        drawn.append([samples[request.key] for request in requests])
-    for others in drawn[1:]:
-        for one, other in zip(drawn[0], others, strict=True):
+            samples = {s.request.key: s for s in sampler.generate(requests, guide_image=lambda _: guide, classifier=classifier)}
+        generated.append([samples[request.key] for request in requests])
+    for others in generated[1:]:
+        for one, other in zip(generated[0], others, strict=True):
             largest = max(1.0, float(other.latents.abs().max()))
             torch.testing.assert_close(one.latents, other.latents, atol=1e-5 * largest, rtol=0)

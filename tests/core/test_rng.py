@@ -45,9 +45,9 @@ def test_derive_stays_the_same_for_ever() -> None:
 
 def test_generators_of_one_key_agree_and_leave_torchs_own_stream_alone() -> None:
     before = torch.get_rng_state()
-    draws = [torch.randn(4, generator=generator(5, "image")) for _ in range(2)]
-    assert torch.equal(*draws)
-    assert not torch.equal(draws[0], torch.randn(4, generator=generator(6, "image")))
+    generates = [torch.randn(4, generator=generator(5, "image")) for _ in range(2)]
+    assert torch.equal(*generates)
+    assert not torch.equal(generates[0], torch.randn(4, generator=generator(6, "image")))
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -127,16 +127,16 @@ def _count(life: dict[str, Any]) -> Callable[[], int]:
 
 def _write_down_drawings(path: Path) -> None:
     """Append a line to `path` for every image that is drawn, whether it is kept or not."""
-    from actgen.generation.sampler import Artist
+    from actgen.generation.sampler import ImageSampler
 
-    draw = Artist._try_batch
+    draw = ImageSampler._try_batch
 
-    def told(artist: Artist, opener: Any, requests: Any, *rest: Any) -> Any:
+    def told(sampler: ImageSampler, opener: Any, requests: Any, *rest: Any) -> Any:
         with path.open("a", encoding="utf-8") as file:
             file.writelines(f"{request.key}\n" for request in requests)
-        return draw(artist, opener, requests, *rest)
+        return draw(sampler, opener, requests, *rest)
 
-    Artist._try_batch = told  # type: ignore[method-assign, assignment]
+    ImageSampler._try_batch = told  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ RUNS = {
     "guided by mistakes": ["strategy=actgen"],
     "all before the training, chosen": [
         "strategy=selective",
-        "mining.scout_epochs=1",
-        "choosing.candidates=2",
-        "choosing.levels=1",
-        "drawing.batch_size=2",
+        "mining.proxy_epochs=1",
+        "selection.samples_per_request=2",
+        "selection.levels=1",
+        "sampling.batch_size=2",
         "training.ema_decay=0.9",
     ],
     "in a second process": ["strategy=actgen", "generation.on=cpu", "model.name=actgen/tiny-cnn"],
@@ -45,8 +45,8 @@ RUNS = {
 def arguments(digits: Path, generator: Path, out: Path, settings: list[str]) -> list[str]:
     """Return the command of a small run: 4 epochs of 120 digits, 36 images in batches of 4."""
     every = [
-        "drawing.num_inference_steps=2",
-        "drawing.batch_size=4",
+        "sampling.num_inference_steps=2",
+        "sampling.batch_size=4",
         "training.batch_size=32",
         "generation.previews=2",
         f"generation.checkpoint_images={CHECKPOINT_IMAGES}",
@@ -142,9 +142,9 @@ def _check(case: Case, out: Path, lives: int) -> None:
     Background(out, "cpu", "").succeed()  # the second process ends with the first, a moment later
     if (out / "store" / MANIFEST).exists():
         assert verify(out / "store").damage == []
-    drawn = out.with_suffix(".drawn")
-    if drawn.exists():
-        keys = drawn.read_text(encoding="utf-8").split()
+    generated = out.with_suffix(".drawn")
+    if generated.exists():
+        keys = generated.read_text(encoding="utf-8").split()
         counts = Counter(key.removesuffix(".0") for key in keys if "." not in key or key.endswith(".0"))  # first candidates
         again = sum(counts.values()) - len(counts)
         assert again <= (lives - 1) * CHECKPOINT_IMAGES, counts

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Path:
         facts = {
             "guidance": {"steps": number},
             "probability": None if number < 8 else number / 7,
-            "belief": 1 if number else 0.5,
+            "class_margin": 1 if number else 0.5,
         }
         filled.add(make_sample(f"r000-{number:05d}", shade=number, label=label, class_name=ODD[label]), facts)
     return folder
@@ -159,7 +159,7 @@ def test_real_images_join_and_test_images_stay_apart(form: str, digits: Path, tm
     data = load_data(str(digits))
     assert data.test is not None
     filled = Store(tmp_path / "store")
-    filled.add(make_sample("r000-00000", label=1, class_name="three"), {"belief": 0.5})
+    filled.add(make_sample("r000-00000", label=1, class_name="three"), {"class_margin": 0.5})
     out = tmp_path / "out"
     assert "1 drawn images and 160 real ones" in export(
         tmp_path / "store", "--format", form, "--out", out, "--with-real", digits

@@ -37,16 +37,18 @@ def test_weights_come_back_in_any_layout_and_shared(tmp_path: Path) -> None:
 def test_the_bank_is_rebuilt_in_order_and_within_its_capacity(tmp_path: Path) -> None:
     files, bank, rows = RoundFiles(tmp_path / "rounds"), MemoryBank(), []
     for number in (0, 2):
-        drawn = samples(number, 300)
-        files.keep_latents(number, [Remembered.of(sample) for sample in drawn])
-        for sample in drawn:
+        generated = samples(number, 300)
+        files.keep_latents(number, [Remembered.of(sample) for sample in generated])
+        for sample in generated:
             bank.add(sample.request.label, sample.latents)
-        rows += [{"key": one.request.key, "label": one.request.label, "round": number, "guides": ["image"]} for one in drawn]
+        rows += [
+            {"key": one.request.key, "label": one.request.label, "round": number, "guides": ["image"]} for one in generated
+        ]
     run = Revisit(tmp_path, rows)
     again = run.bank(3)
     assert len(again) == len(bank) == 2 * bank.capacity
-    assert all(torch.equal(again.draw(label), bank.draw(label)) for label in (0, 1))
-    assert run.bank(2).draw(0).max() < 1
+    assert all(torch.equal(again.latents_of(label), bank.latents_of(label)) for label in (0, 1))
+    assert run.bank(2).latents_of(0).max() < 1
     assert len(run.bank(0)) == 0
     with pytest.raises(UserError, match="holds other images than the store"):
         Revisit(tmp_path, rows[1:]).bank(1)

@@ -229,7 +229,7 @@ def test_images_set_aside_can_be_put_back(store: Path) -> None:
 
 
 def test_a_run_knows_how_many_lines_there_were(store: Path) -> None:
-    (store.parent / "stats.jsonl").write_text(json.dumps({"drawn_so_far": COUNT}) + "\n", encoding="utf-8")
+    (store.parent / "stats.jsonl").write_text(json.dumps({"generated_so_far": COUNT}) + "\n", encoding="utf-8")
     assert verify(store).damage == []
     write(store, lines(store)[:-2])
     assert [str(one) for one in verify(store).damage] == [

@@ -12,9 +12,9 @@ from PIL import Image
 from actgen.classifiers.classifier import Classifier
 from actgen.core.frozen import frozen
 from actgen.core.types import Request, Sample, Source
-from actgen.diffusion.pipeline import Backbone
-from actgen.generation.presets import Drawing
-from actgen.generation.sampler import Artist
+from actgen.diffusion.pipeline import PipelineAdapter
+from actgen.generation.presets import SamplingConfig
+from actgen.generation.sampler import ImageSampler
 
 from .families import CLASSES
 
@@ -45,32 +45,32 @@ def guide_image(request: Request) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
 
 
-def filled_artist(backbone: Backbone, drawing: Drawing, labels: int = 4) -> Artist:
+def filled_artist(adapter: PipelineAdapter, sampling: SamplingConfig, labels: int = 4) -> ImageSampler:
     """Return an artist with one remembered picture of every label."""
-    artist = Artist(backbone, drawing)
+    sampler = ImageSampler(adapter, sampling)
     for label in range(labels):
-        artist.bank.add(label, torch.full(backbone.latent_shape, 0.1 * label))
-    return artist
+        sampler.bank.add(label, torch.full(adapter.latent_shape, 0.1 * label))
+    return sampler
 
 
-def draw(backbone: Backbone, wanted: list[Request], classifier: Classifier, drawing: Drawing) -> list[Sample]:
+def generate(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
     """Draw with every guide's needs met."""
-    artist = filled_artist(backbone, drawing)
+    sampler = filled_artist(adapter, sampling)
     with frozen(classifier):
-        return list(artist.draw(wanted, guide_image=guide_image, classifier=classifier))
+        return list(sampler.generate(wanted, guide_image=guide_image, classifier=classifier))
 
 
-def state_of(backbone: Backbone) -> Any:
+def state_of(adapter: PipelineAdapter) -> Any:
     """Return everything about a pipeline that must come back as it was found."""
-    networks = backbone.networks
+    networks = adapter.networks
     flags = ("training", "gradient_checkpointing", "use_slicing", "use_tiling")
     return (
-        {name: id(processor) for name, processor in backbone.unet.attn_processors.items()},
+        {name: id(processor) for name, processor in adapter.unet.attn_processors.items()},
         [[module.__dict__.get(flag) for flag in flags] for network in networks for module in network.modules()],
         [(id(p), p.requires_grad, p.dtype, p.device) for network in networks for p in network.parameters()],
         [(b.dtype, b.device) for network in networks for b in network.buffers()],
         [float(p.detach().double().sum()) for network in networks for p in network.parameters()],
-        id(backbone.pipeline.scheduler),
-        dict(backbone.pipeline.scheduler.config),
-        str(getattr(backbone.pipeline.scheduler, "timesteps", None)),
+        id(adapter.pipeline.scheduler),
+        dict(adapter.pipeline.scheduler.config),
+        str(getattr(adapter.pipeline.scheduler, "timesteps", None)),
     )

@@ -8,65 +8,65 @@ import torch
 from actgen.classifiers.classifier import create_classifier
 from actgen.core.errors import UserError
 from actgen.diffusion.attention import map_layers, recording
-from actgen.diffusion.pipeline import Backbone
-from actgen.generation.presets import Drawing
+from actgen.diffusion.pipeline import PipelineAdapter
+from actgen.generation.presets import SamplingConfig
 
-from .drawing_parts import draw, requests
+from .drawing_parts import generate, requests
 from .families import FAMILIES, build_dit
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return Backbone(FAMILIES["sd1"](), "sd1")
+def adapter() -> PipelineAdapter:
+    return PipelineAdapter(FAMILIES["sd1"](), "sd1")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("graph", [0, 1])
 def test_recording_changes_nothing_and_sums_to_one(family: str, graph: int) -> None:
-    backbone = Backbone(FAMILIES[family](), family)
-    x = torch.randn((2, *backbone.latent_shape), generator=torch.Generator().manual_seed(3))
-    text = backbone.encode_text(["a photo of bag", "coat"])
-    with torch.no_grad(), backbone.borrowed():
-        plain = backbone.predict(x, torch.tensor(500), text, 3.0, graph=graph)
-        with recording(map_layers(backbone.unet, 16, 8), 8) as recorder:
-            seen = backbone.predict(x, torch.tensor(500), text, 3.0, graph=graph)
+    adapter = PipelineAdapter(FAMILIES[family](), family)
+    x = torch.randn((2, *adapter.latent_shape), generator=torch.Generator().manual_seed(3))
+    text = adapter.encode_text(["a photo of bag", "coat"])
+    with torch.no_grad(), adapter.borrowed():
+        plain = adapter.predict(x, torch.tensor(500), text, 3.0, graph=graph)
+        with recording(map_layers(adapter.unet, 16, 8), 8) as recorder:
+            seen = adapter.predict(x, torch.tensor(500), text, 3.0, graph=graph)
             maps = recorder.take(2)
     torch.testing.assert_close(seen, plain, atol=1e-4, rtol=1e-5)
-    assert maps.shape == (backbone.halves(3.0), 2, 8, 8, 16)
+    assert maps.shape == (adapter.branches(3.0), 2, 8, 8, 16)
     torch.testing.assert_close(maps.sum(dim=-1), torch.ones(maps.shape[:-1]), atol=1e-5, rtol=1e-5)
 
 
-def test_halves_are_the_same_in_one_call_or_two(backbone: Backbone) -> None:
-    x = torch.randn((3, *backbone.latent_shape), generator=torch.Generator().manual_seed(3))
-    text = backbone.encode_text(["a photo of bag", "coat", "dress"])
+def test_halves_are_the_same_in_one_call_or_two(adapter: PipelineAdapter) -> None:
+    x = torch.randn((3, *adapter.latent_shape), generator=torch.Generator().manual_seed(3))
+    text = adapter.encode_text(["a photo of bag", "coat", "dress"])
     maps = []
     for graph in (0, 1):
-        with torch.no_grad(), backbone.borrowed(), recording(map_layers(backbone.unet, 16, 8), 8) as recorder:
-            backbone.predict(x, torch.tensor(500), text, 3.0, graph=graph)
+        with torch.no_grad(), adapter.borrowed(), recording(map_layers(adapter.unet, 16, 8), 8) as recorder:
+            adapter.predict(x, torch.tensor(500), text, 3.0, graph=graph)
             maps.append(recorder.take(3))
     torch.testing.assert_close(maps[0], maps[1], atol=1e-5, rtol=1e-5)
 
 
-def test_class_words_are_found_wherever_they_stand(backbone: Backbone) -> None:
-    assert backbone.token_positions("a photo of ankle boot", "ankle boot") == [4, 5]
-    assert backbone.token_positions("coat of a coat", "coat") == [1, 4]
+def test_class_words_are_found_wherever_they_stand(adapter: PipelineAdapter) -> None:
+    assert adapter.token_positions("a photo of ankle boot", "ankle boot") == [4, 5]
+    assert adapter.token_positions("coat of a coat", "coat") == [1, 4]
     with pytest.raises(UserError, match="not in the prompt"):
-        backbone.token_positions("a photo of bag", "coat")
+        adapter.token_positions("a photo of bag", "coat")
 
 
-def test_a_map_size_that_is_not_there_is_refused(backbone: Backbone) -> None:
+def test_a_map_size_that_is_not_there_is_refused(adapter: PipelineAdapter) -> None:
     classifier = create_classifier("actgen/small-cnn", 4, data_size=32)
     with pytest.raises(UserError, match=r"\[8, 16\]"):
-        draw(backbone, requests(1, ("image",)), classifier, Drawing(num_inference_steps=2, attention_resolution=32))
+        generate(adapter, requests(1, ("image",)), classifier, SamplingConfig(num_inference_steps=2, attention_resolution=32))
 
 
 def test_an_inpainting_pipeline_is_refused() -> None:
     pipeline = FAMILIES["sd1"]()
     pipeline.unet.register_to_config(in_channels=9)
     with pytest.raises(UserError, match="reads 9 channels, not the 4"):
-        Backbone(pipeline, "inpainting")
+        PipelineAdapter(pipeline, "inpainting")
 
 
 def test_a_pipeline_without_maps_is_refused_and_told_what_works() -> None:
     with pytest.raises(UserError, match=r"StableDiffusion3Pipeline without unet: .*What works: Stable Diffusion 1\.x"):
-        Backbone(build_dit(), "sd3")
+        PipelineAdapter(build_dit(), "sd3")

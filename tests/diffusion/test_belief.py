@@ -11,12 +11,12 @@ from torch import Tensor
 from actgen.core.class_words import class_prompt
 from actgen.core.types import Progress
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from actgen.diffusion.class_margin import CLEAREST, NOISIEST, believe, level_timesteps
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.class_margin import CLEAREST, NOISIEST, level_timesteps, measure_class_margin
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.diffusion.solvers import alphas_cumprod
 from actgen.experiment.build import open_generator
 from actgen.generation.presets import PRESETS
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
 
 from .drawing_parts import state_of
@@ -29,18 +29,18 @@ OWN, RIVAL, SEEDS = (
 )
 
 
-def latents(backbone: Backbone, count: int = 3) -> Tensor:
-    return torch.randn((count, *backbone.latent_shape), generator=torch.Generator().manual_seed(1))
+def latents(adapter: PipelineAdapter, count: int = 3) -> Tensor:
+    return torch.randn((count, *adapter.latent_shape), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def backbone(request: pytest.FixtureRequest) -> Any:
-    return Backbone(FAMILIES[request.param](), request.param)
+def adapter(request: pytest.FixtureRequest) -> Any:
+    return PipelineAdapter(FAMILIES[request.param](), request.param)
 
 
-def test_it_is_antisymmetric_and_bounded(backbone: Backbone) -> None:
-    one = believe(backbone, latents(backbone), OWN, RIVAL, SEEDS, 3)
-    other = believe(backbone, latents(backbone), RIVAL, OWN, SEEDS, 3)
+def test_it_is_antisymmetric_and_bounded(adapter: PipelineAdapter) -> None:
+    one = measure_class_margin(adapter, latents(adapter), OWN, RIVAL, SEEDS, 3)
+    other = measure_class_margin(adapter, latents(adapter), RIVAL, OWN, SEEDS, 3)
     assert one.shape == (3,)
     assert torch.allclose(one, -other, atol=1e-6)
     assert (one.abs() <= 1).all()
@@ -48,18 +48,19 @@ def test_it_is_antisymmetric_and_bounded(backbone: Backbone) -> None:
     assert one[2] == 0  # and here they do not
 
 
-def test_it_is_the_same_in_any_batch(backbone: Backbone) -> None:
-    together = believe(backbone, latents(backbone), OWN, RIVAL, SEEDS, 3)
+def test_it_is_the_same_in_any_batch(adapter: PipelineAdapter) -> None:
+    together = measure_class_margin(adapter, latents(adapter), OWN, RIVAL, SEEDS, 3)
     alone = [
-        believe(backbone, latents(backbone)[i : i + 1], OWN[i : i + 1], RIVAL[i : i + 1], SEEDS[i : i + 1], 3) for i in range(3)
+        measure_class_margin(adapter, latents(adapter)[i : i + 1], OWN[i : i + 1], RIVAL[i : i + 1], SEEDS[i : i + 1], 3)
+        for i in range(3)
     ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
-def test_the_pipeline_is_given_back_as_found(backbone: Backbone) -> None:
-    before = state_of(backbone)
-    believe(backbone, latents(backbone), OWN, RIVAL, SEEDS, 2)
-    assert state_of(backbone) == before
+def test_the_pipeline_is_given_back_as_found(adapter: PipelineAdapter) -> None:
+    before = state_of(adapter)
+    measure_class_margin(adapter, latents(adapter), OWN, RIVAL, SEEDS, 2)
+    assert state_of(adapter) == before
 
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear"])
@@ -74,12 +75,12 @@ def test_levels_are_evenly_spaced_in_log_signal_to_noise(schedule: str, levels: 
 
 
 def test_the_bundled_generator_knows_what_it_drew() -> None:
-    backbone = open_generator("bundled", FASHION_MNIST_CLASSES)
+    adapter = open_generator("bundled", FASHION_MNIST_CLASSES)
     requests = TextOnly().plan([], FASHION_MNIST_CLASSES, 30, Progress(epoch=0, epochs=1), 3)
-    samples = list(Artist(backbone, PRESETS["tiny"]).draw(requests))
+    samples = list(ImageSampler(adapter, PRESETS["tiny"]).generate(requests))
     rivals = [class_prompt(FASHION_MNIST_CLASSES[(one.request.label + 3) % 10]) for one in samples]
-    found = believe(
-        backbone,
+    found = measure_class_margin(
+        adapter,
         torch.stack([one.latents for one in samples]),
         [one.request.prompt for one in samples],
         rivals,

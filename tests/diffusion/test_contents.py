@@ -11,7 +11,7 @@ import torch
 
 from actgen.core.errors import UserError
 from actgen.diffusion.loading import Loading
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from tests.fuzz.generators import CANARY, by_hand, unsafe_weights
 
 CODE = ("own pipeline", "own part", "own module", "auto_map")
@@ -29,11 +29,11 @@ def generator(tiny_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_nothing_that_it_brings_is_run(generator: Path, name: str) -> None:
     by_hand()[name](generator)
     if name == "auto_map":  # names code for classes that are not asked for
-        Backbone.from_pretrained(str(generator))
+        PipelineAdapter.from_pretrained(str(generator))
     else:
         words = "Code that comes with a generator is never run" if name in CODE else "in a format that can run code"
         with pytest.raises(UserError, match=words):
-            Backbone.from_pretrained(str(generator))
+            PipelineAdapter.from_pretrained(str(generator))
     assert not list(generator.parent.rglob(CANARY))
 
 
@@ -48,12 +48,12 @@ def test_a_lora_and_a_light_decoder_are_safetensors_too(generator: Path) -> None
     unsafe_weights("lora", "pytorch_lora_weights.bin")(generator)
     for lora in (generator / "lora", generator / "lora" / "pytorch_lora_weights.bin"):
         with pytest.raises(UserError, match=r"loading\.lora = .* cannot be loaded"):
-            Backbone.from_pretrained(str(generator), loading=Loading(lora=str(lora)))
+            PipelineAdapter.from_pretrained(str(generator), loading=Loading(lora=str(lora)))
     unsafe_weights("decoder", "diffusion_pytorch_model.bin")(generator)
     (generator / "decoder" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny"}), encoding="utf-8")
-    backbone = Backbone.from_pretrained(str(generator))
+    adapter = PipelineAdapter.from_pretrained(str(generator))
     with pytest.raises(UserError, match=r"drawing\.text\.decoder = .*AutoencoderTiny"):
-        backbone.decode(torch.zeros(1, 4, 8, 8), str(generator / "decoder"))
+        adapter.decode(torch.zeros(1, 4, 8, 8), str(generator / "decoder"))
     assert not list(generator.parent.rglob(CANARY))
 
 
@@ -62,7 +62,7 @@ def test_parts_of_different_generators_are_told_before_anything_is_drawn(generat
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**config, "hidden_size": 32}), encoding="utf-8")
     with pytest.raises(UserError, match=r"cannot (load|draw)|lacks weights"):
-        Backbone.from_pretrained(str(generator))
+        PipelineAdapter.from_pretrained(str(generator))
 
 
 def test_loading_leaves_the_libraries_as_talkative_as_they_were(generator: Path) -> None:
@@ -70,7 +70,7 @@ def test_loading_leaves_the_libraries_as_talkative_as_they_were(generator: Path)
     from transformers.utils import logging as text_logging
 
     before = logging.get_verbosity(), text_logging.get_verbosity()
-    Backbone.from_pretrained(str(generator))
+    PipelineAdapter.from_pretrained(str(generator))
     assert (logging.get_verbosity(), text_logging.get_verbosity()) == before
 
 

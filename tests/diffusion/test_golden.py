@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from actgen.classifiers.classifier import Classifier
-from actgen.diffusion.denoising import Batch, FreeGuidance, Step, denoise
+from actgen.diffusion.denoising import Batch, ClassifierFreeGuidance, Step, denoise
 from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.guides.image import BoundImage
 from actgen.diffusion.guides.text import BoundText
-from actgen.diffusion.pipeline import Backbone, Conditions
-from actgen.diffusion.solver import Walk
-from actgen.diffusion.solvers import make_walk
+from actgen.diffusion.pipeline import Conditions, PipelineAdapter
+from actgen.diffusion.solver import Solver
+from actgen.diffusion.solvers import make_solver
 from actgen.generation.batching import Opener
 from actgen.generation.presets import PRESETS
 
@@ -60,12 +60,12 @@ def close(ours: Tensor, name: str, golden: npt.NDArray[Any], tolerance: float = 
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
-    return Backbone.from_pretrained(str(SET / "pipeline"))
+def adapter() -> PipelineAdapter:
+    return PipelineAdapter.from_pretrained(str(SET / "pipeline"))
 
 
 @pytest.fixture(scope="module")
-def view(backbone: Backbone) -> Callable[[Tensor], Tensor]:
+def view(adapter: PipelineAdapter) -> Callable[[Tensor], Tensor]:
     model = GoldenClassifier().eval().requires_grad_(False)
     model.load_state_dict(load_file(SET / "classifier" / "model.safetensors"))
     mean = torch.tensor([0.49139968, 0.48215827, 0.44653124]).view(1, 3, 1, 1)
@@ -74,8 +74,8 @@ def view(backbone: Backbone) -> Callable[[Tensor], Tensor]:
     def logits(x0: Tensor) -> Tensor:
         size = (META["model_input_size"],) * 2
         written_out = META.get("vae_scale", 0.18215)
-        raw = x0 * float(backbone.vae.config.scaling_factor) / written_out
-        images = F.interpolate(backbone.decode(raw), size, mode="bilinear")
+        raw = x0 * float(adapter.vae.config.scaling_factor) / written_out
+        images = F.interpolate(adapter.decode(raw), size, mode="bilinear")
         return model((0.5 * images + 0.5 - mean) / std)  # type: ignore[no-any-return]
 
     return logits
@@ -90,17 +90,17 @@ def tensor(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def walk_of(backbone: Backbone, steps: int) -> Walk:
-    return make_walk(
-        backbone.pipeline.scheduler.config, steps, scheduler=PRESETS["code"].scheduler, previous=PRESETS["code"].previous
+def walk_of(adapter: PipelineAdapter, steps: int) -> Solver:
+    return make_solver(
+        adapter.pipeline.scheduler.config, steps, scheduler=PRESETS["code"].scheduler, previous=PRESETS["code"].previous
     )
 
 
 def run_image(
-    backbone: Backbone, view: Callable[[Tensor], Tensor], case: str, arrays: Arrays, k: int, bank: MemoryBank
+    adapter: PipelineAdapter, view: Callable[[Tensor], Tensor], case: str, arrays: Arrays, k: int, bank: MemoryBank
 ) -> list[tuple[Step, BoundImage, BoundText]]:
     steps = len(arrays["timesteps"])
-    walk = walk_of(backbone, steps)
+    solver = walk_of(adapter, steps)
     label = int(arrays["labels"][k])
     code = PRESETS["code"]
     image_options = replace(
@@ -117,12 +117,12 @@ def run_image(
         adversarial_weight=META["lam"],
     )
     guide = tensor(arrays["guide_latents"][k : k + 1])
-    image = BoundImage(image_options, walk, guide, tensor(arrays["init_latents_guide"][k : k + 1]), [[]])
+    image = BoundImage(image_options, solver, guide, tensor(arrays["init_latents_guide"][k : k + 1]), [[]])
     text = BoundText(
         text_options,
         steps,
         torch.tensor([label]),
-        {label: bank.draw(label).flatten(1)},
+        {label: bank.latents_of(label).flatten(1)},
         view if bool(arrays["use_adv"][k]) else None,
     )
     embeddings = tensor(arrays["prompt_embeds"][k : k + 1, 0]).transpose(0, 1)
@@ -131,10 +131,10 @@ def run_image(
     resolution = None if case == "image_only" else META["attn_res"]
     trace = []
     for step in denoise(
-        backbone,
-        walk,
+        adapter,
+        solver,
         batch,
-        free_guidance=FreeGuidance(scale=META["cfg_scale"]),
+        classifier_free_guidance=ClassifierFreeGuidance(scale=META["cfg_scale"]),
         guides=[image, text],
         attention_resolution=resolution,
     ):
@@ -150,7 +150,7 @@ def run_image(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_whole_trajectory(case: str, backbone: Backbone, view: Callable[[Tensor], Tensor]) -> None:
+def test_whole_trajectory(case: str, adapter: PipelineAdapter, view: Callable[[Tensor], Tensor]) -> None:
     arrays = load(case)
     bank = MemoryBank(capacity=1024)
     for name, latents in arrays.items():
@@ -158,10 +158,10 @@ def test_whole_trajectory(case: str, backbone: Backbone, view: Callable[[Tensor]
             for entry in latents:
                 bank.add(int(name.removeprefix("bank_")), tensor(entry))
     for k in range(len(arrays["labels"])):
-        trace: Any = run_image(backbone, view, case, arrays, k, bank)
+        trace: Any = run_image(adapter, view, case, arrays, k, bank)
         for i, (step, trajectory, mask, loss) in enumerate(trace):
             close(step.latents[0], f"latents {i}", arrays["latents"][k, i])
-            close(step.proposed[0], f"next latents {i}", arrays["latents"][k, i + 1])
+            close(step.next_latents[0], f"next latents {i}", arrays["latents"][k, i + 1])
             close(step.output[0], f"noise_pred {i}", arrays["noise_pred"][k, i])
             close(step.x0[0].detach(), f"pred_x0 {i}", arrays["pred_x0"][k, i])
             close(trajectory[0], f"latents_guide {i}", arrays["latents_guide"][k, i + 1])
@@ -170,25 +170,25 @@ def test_whole_trajectory(case: str, backbone: Backbone, view: Callable[[Tensor]
                 close(mask[0, 0], f"latents_attn_mask {i}", arrays["latents_attn_mask"][k, i])
             if i < META["n_grad_steps"] and bool(arrays["has_grad"][k, i]):
                 close(loss[0], f"loss {i}", arrays["loss"][k, i])
-        final = trace[-1][0].proposed
+        final = trace[-1][0].next_latents
         close(final[0], "final_latents", arrays["final_latents"][k])
         with torch.no_grad():
-            pixels = (backbone.decode(final)[0] * 255).round().permute(1, 2, 0)
+            pixels = (adapter.decode(final)[0] * 255).round().permute(1, 2, 0)
         assert np.abs(pixels.numpy() - arrays["final_images"][k].astype(np.float64)).max() <= 1
         bank.add(int(arrays["labels"][k]), final[0])
 
 
-def test_guide_encoding(backbone: Backbone) -> None:
+def test_guide_encoding(adapter: PipelineAdapter) -> None:
     with np.load(SET / "vae_encode.npz") as arrays:
-        latents = backbone.encode_image(tensor(arrays["images_resized"]), tensor(arrays["noise"]))
+        latents = adapter.encode_image(tensor(arrays["images_resized"]), tensor(arrays["noise"]))
         close(latents, "guide_latents", arrays["guide_latents"], ONE_STEP)
 
 
-def test_prompts(backbone: Backbone) -> None:
+def test_prompts(adapter: PipelineAdapter) -> None:
     with np.load(SET / "prompts.npz") as arrays:
         prompts = [META["prompt"].format(category=name) for name in META["categories"]]
-        close(backbone.encode_text(prompts).text_2BLD[1], "text_embeds", arrays["text_embeds"], ONE_STEP)
-        close(backbone.encode_text([""]).text_2BLD[0, 0], "uncond_embeds", arrays["uncond_embeds"], ONE_STEP)
+        close(adapter.encode_text(prompts).text_2BLD[1], "text_embeds", arrays["text_embeds"], ONE_STEP)
+        close(adapter.encode_text([""]).text_2BLD[0, 0], "uncond_embeds", arrays["uncond_embeds"], ONE_STEP)
 
 
 with np.load(SET / "scheduler.npz") as _file:
@@ -209,14 +209,14 @@ def test_one_guided_step(case: dict[str, Any]) -> None:
     if "trained_betas" in config:  # the description only counts them; the table itself was recorded
         abar = of["alphas_cumprod"].astype(np.float64)
         config["trained_betas"] = (1 - abar / np.concatenate([[1.0], abar[:-1]])).tolist()
-    walk = make_walk(config, case["num_inference_steps"], previous="stride")
-    assert walk.timesteps.tolist() == of["timesteps"].tolist()
+    solver = make_solver(config, case["num_inference_steps"], previous="stride")
+    assert solver.timesteps.tolist() == of["timesteps"].tolist()
     for row, index in enumerate(of["step_index"].tolist()):
-        x0 = walk.x0(tensor(of["sample"][row]), tensor(of["model_output"][row]), index)
+        x0 = solver.x0(tensor(of["sample"][row]), tensor(of["model_output"][row]), index)
         noise = tensor(of["noise"][row])
         close(x0, "pred_x0", of["pred_x0"][row], ONE_STEP)
-        close(walk.advance(tensor(of["sample"][row]), x0, noise, index), "prev_sample", of["prev_sample"][row], ONE_STEP)
-        guided = walk.advance(tensor(of["sample_guide"][row]), tensor(of["guide"][row]), noise, index)
+        close(solver.advance(tensor(of["sample"][row]), x0, noise, index), "prev_sample", of["prev_sample"][row], ONE_STEP)
+        guided = solver.advance(tensor(of["sample_guide"][row]), tensor(of["guide"][row]), noise, index)
         close(guided, "prev_sample_guide", of["prev_sample_guide"][row], ONE_STEP)
 
 
@@ -237,12 +237,12 @@ def test_the_preset_has_the_recorded_numbers() -> None:
 
 
 def test_the_engine_shows_the_classifier_what_the_released_code_shows(
-    backbone: Backbone, view: Callable[[Tensor], Tensor]
+    adapter: PipelineAdapter, view: Callable[[Tensor], Tensor]
 ) -> None:
     model = GoldenClassifier().eval().requires_grad_(False)
     model.load_state_dict(load_file(SET / "classifier" / "model.safetensors"))
     mean, std = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)
-    opener = Opener(backbone, PRESETS["code"], MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
-    x0 = torch.randn((2, *backbone.latent_shape), generator=torch.Generator().manual_seed(1))
+    opener = Opener(adapter, PRESETS["code"], MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
+    x0 = torch.randn((2, *adapter.latent_shape), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(opener._logits(x0), view(x0), atol=1e-5, rtol=1e-5)

@@ -14,16 +14,16 @@ from torch import Tensor
 from actgen.classifiers.classifier import Classifier, create_classifier
 from actgen.core.types import Sample
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from actgen.diffusion.denoising import Batch, FreeGuidance, Step, denoise
+from actgen.diffusion.denoising import Batch, ClassifierFreeGuidance, Step, denoise
 from actgen.diffusion.guides.image import BoundImage, ImageGuidance
 from actgen.diffusion.guides.text import TextGuidance
-from actgen.diffusion.pipeline import Backbone
-from actgen.diffusion.solver import Walk
-from actgen.diffusion.solvers import NAMES, make_walk
+from actgen.diffusion.pipeline import PipelineAdapter
+from actgen.diffusion.solver import Solver
+from actgen.diffusion.solvers import NAMES, make_solver
 from actgen.finetune import tiny
-from actgen.generation.presets import PRESETS, Drawing
+from actgen.generation.presets import PRESETS, SamplingConfig
 
-from .drawing_parts import ALL, draw, guide_image, requests, state_of
+from .drawing_parts import ALL, generate, guide_image, requests, state_of
 from .families import EULER_WARNING, FAMILIES, ready, seeded
 
 STOCK = {
@@ -41,8 +41,8 @@ every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 @pytest.fixture(scope="module")
-def backbones() -> dict[str, Backbone]:
-    return {name: Backbone(build(), name) for name, build in FAMILIES.items()}
+def backbones() -> dict[str, PipelineAdapter]:
+    return {name: PipelineAdapter(build(), name) for name, build in FAMILIES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def classifier() -> Classifier:
     return create_classifier("actgen/small-cnn", 4, data_size=32, seed=1)
 
 
-def small(scheduler: str, **more: Any) -> Drawing:
-    return Drawing(num_inference_steps=4, scheduler=scheduler, guidance_scale=3.0, **more)
+def small(scheduler: str, **more: Any) -> SamplingConfig:
+    return SamplingConfig(num_inference_steps=4, scheduler=scheduler, guidance_scale=3.0, **more)
 
 
 def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> None:
@@ -59,10 +59,10 @@ def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=tolerance * max(1.0, float(other.abs().max())))
 
 
-def run(backbone: Backbone, walk: Walk, batch: Batch, scale: float, **more: Any) -> Tensor:
-    with backbone.borrowed():
-        *_, last = denoise(backbone, walk, batch, free_guidance=FreeGuidance(scale=scale), **more)
-    return last.proposed
+def run(adapter: PipelineAdapter, solver: Solver, batch: Batch, scale: float, **more: Any) -> Tensor:
+    with adapter.borrowed():
+        *_, last = denoise(adapter, solver, batch, classifier_free_guidance=ClassifierFreeGuidance(scale=scale), **more)
+    return last.next_latents
 
 
 # no guides = the stock pipeline
@@ -73,25 +73,25 @@ def run(backbone: Backbone, walk: Walk, batch: Batch, scale: float, **more: Any)
 @pytest.mark.parametrize(("steps", "scale"), [(4, 1.0), (7, 5.0)])
 @pytest.mark.filterwarnings(EULER_WARNING)
 def test_no_guides_equal_the_stock_pipeline(
-    backbones: dict[str, Backbone], family: str, scheduler: str, steps: int, scale: float
+    backbones: dict[str, PipelineAdapter], family: str, scheduler: str, steps: int, scale: float
 ) -> None:
-    backbone = backbones[family]
-    pipeline: Any = backbone.pipeline
+    adapter = backbones[family]
+    pipeline: Any = adapter.pipeline
     found = pipeline.scheduler
     try:
         pipeline.scheduler = getattr(diffusers, STOCK[scheduler]).from_config(dict(found.config))
         stream = torch.Generator().manual_seed(7)
-        start = torch.randn((2, *backbone.latent_shape), generator=torch.Generator().manual_seed(5))
+        start = torch.randn((2, *adapter.latent_shape), generator=torch.Generator().manual_seed(5))
         stock: Tensor = pipeline(
             PROMPTS, num_inference_steps=steps, guidance_scale=scale, latents=start, generator=stream, output_type="latent"
         ).images
         config = dict(pipeline.scheduler.config)
     finally:
         pipeline.scheduler = found
-    walk = make_walk(config, steps, scheduler=scheduler, previous="stride" if scheduler == "ddim" else "grid")
+    solver = make_solver(config, steps, scheduler=scheduler, previous="stride" if scheduler == "ddim" else "grid")
     ours = torch.Generator().manual_seed(7)
-    batch = Batch(backbone.encode_text(PROMPTS), start, lambda _: torch.randn(start.shape, generator=ours))
-    close(run(backbone, walk, batch, scale), stock, 1e-4)
+    batch = Batch(adapter.encode_text(PROMPTS), start, lambda _: torch.randn(start.shape, generator=ours))
+    close(run(adapter, solver, batch, scale), stock, 1e-4)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -116,17 +116,17 @@ def test_a_walk_is_the_scheduler_of_that_name(scheduler: str, prediction: str, s
     kind = getattr(diffusers, STOCK[scheduler])
     stock = kind.from_config({k: v for k, v in config.items() if k in kind._get_init_keys(kind)})
     stock.set_timesteps(9)
-    walk = make_walk(stock.config, 9, scheduler=scheduler, previous="stride" if scheduler == "ddim" else "grid")
+    solver = make_solver(stock.config, 9, scheduler=scheduler, previous="stride" if scheduler == "ddim" else "grid")
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
-    x, ours, last = noise * stock.init_noise_sigma, noise * walk.start, None
+    x, ours, last = noise * stock.init_noise_sigma, noise * solver.start, None
     streams = [torch.Generator().manual_seed(7) for _ in range(2)]
-    draws = {} if scheduler == "dpm++" else {"generator": streams[0]}
+    generates = {} if scheduler == "dpm++" else {"generator": streams[0]}
     for index, timestep in enumerate(stock.timesteps):
-        assert float(timestep) == float(walk.timesteps[index])
+        assert float(timestep) == float(solver.timesteps[index])
         scaled = stock.scale_model_input(x, timestep)
-        x = stock.step(torch.tanh(0.5 * scaled), timestep, x, **draws).prev_sample
-        x0 = walk.x0(ours, torch.tanh(0.5 * ours), index)
-        ours = walk.advance(ours, x0, torch.randn(noise.shape, generator=streams[1]), index, last)
+        x = stock.step(torch.tanh(0.5 * scaled), timestep, x, **generates).prev_sample
+        x0 = solver.x0(ours, torch.tanh(0.5 * ours), index)
+        ours = solver.advance(ours, x0, torch.randn(noise.shape, generator=streams[1]), index, last)
         last = x0
     close(ours, x, 2e-3 if "rescale_betas_zero_snr" in more else 2e-4)
 
@@ -137,14 +137,14 @@ def test_a_walk_is_the_scheduler_of_that_name(scheduler: str, prediction: str, s
 @every_family
 @every_scheduler
 @pytest.mark.parametrize("steps", [1, 6])
-def test_full_strength_gives_the_guide(backbones: dict[str, Backbone], family: str, scheduler: str, steps: int) -> None:
-    backbone = backbones[family]
-    walk = make_walk(backbone.pipeline.scheduler.config, steps, scheduler=scheduler)
+def test_full_strength_gives_the_guide(backbones: dict[str, PipelineAdapter], family: str, scheduler: str, steps: int) -> None:
+    adapter = backbones[family]
+    solver = make_solver(adapter.pipeline.scheduler.config, steps, scheduler=scheduler)
     rng = torch.Generator().manual_seed(1)
-    guide, start, own = (torch.randn((2, *backbone.latent_shape), generator=rng) for _ in range(3))
-    image = BoundImage(ImageGuidance(mask="none", offset=1e9), walk, guide, own, [[1], [1]])
-    batch = Batch(backbone.encode_text(PROMPTS), start, lambda _: torch.randn(guide.shape, generator=rng))
-    torch.testing.assert_close(run(backbone, walk, batch, 1.0, guides=[image]), guide, atol=1e-5, rtol=1e-5)
+    guide, start, own = (torch.randn((2, *adapter.latent_shape), generator=rng) for _ in range(3))
+    image = BoundImage(ImageGuidance(mask="none", offset=1e9), solver, guide, own, [[1], [1]])
+    batch = Batch(adapter.encode_text(PROMPTS), start, lambda _: torch.randn(guide.shape, generator=rng))
+    torch.testing.assert_close(run(adapter, solver, batch, 1.0, guides=[image]), guide, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -152,24 +152,24 @@ def test_full_strength_gives_the_guide(backbones: dict[str, Backbone], family: s
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 def test_a_guide_walks_by_itself_to_its_clean_latent(eta: float, spacing: str, prediction: str) -> None:
     config = {"num_train_timesteps": 1000, "timestep_spacing": spacing, "prediction_type": prediction}
-    arrives(make_walk(config, 6, scheduler="ddim", eta=eta))
+    arrives(make_solver(config, 6, scheduler="ddim", eta=eta))
 
 
 @every_scheduler
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_a_guide_walks_by_itself_under_every_scheduler(scheduler: str, spacing: str) -> None:
-    arrives(make_walk({"timestep_spacing": spacing}, 6, scheduler=scheduler))
+    arrives(make_solver({"timestep_spacing": spacing}, 6, scheduler=scheduler))
 
 
-def arrives(walk: Walk) -> None:
+def arrives(solver: Solver) -> None:
     """A trajectory whose clean latent is known is at every step at that step's noise level, and clean at the end."""
     rng = torch.Generator().manual_seed(1)
     guide, x = torch.randn((2, 4, 32, 32), generator=rng), torch.randn((2, 4, 32, 32), generator=rng)
-    for index in range(len(walk)):
-        alpha = float(walk.alpha_bar[index])
+    for index in range(len(solver)):
+        alpha = float(solver.alpha_bar[index])
         noise = (x - alpha**0.5 * guide) / (1 - alpha) ** 0.5
         assert index == 0 or float(noise.std()) == pytest.approx(1.0, abs=0.05)
-        x = walk.advance(x, guide, torch.randn(guide.shape, generator=rng), index, guide if index else None)
+        x = solver.advance(x, guide, torch.randn(guide.shape, generator=rng), index, guide if index else None)
     torch.testing.assert_close(x, guide, atol=1e-4, rtol=1e-4)
 
 
@@ -178,27 +178,29 @@ def arrives(walk: Walk) -> None:
 
 @every_family
 @every_scheduler
-def test_zero_strength_is_identity(backbones: dict[str, Backbone], classifier: Classifier, family: str, scheduler: str) -> None:
-    drawing = small(scheduler)
-    nothing = replace(drawing, image=ImageGuidance(strength=0.0), text=replace(drawing.text, step_size=0.0))
-    plain = draw(backbones[family], requests(2, ()), classifier, drawing)
-    assert_same(plain, draw(backbones[family], requests(2, ALL), classifier, nothing))
+def test_zero_strength_is_identity(
+    backbones: dict[str, PipelineAdapter], classifier: Classifier, family: str, scheduler: str
+) -> None:
+    sampling = small(scheduler)
+    nothing = replace(sampling, image=ImageGuidance(strength=0.0), text=replace(sampling.text, step_size=0.0))
+    plain = generate(backbones[family], requests(2, ()), classifier, sampling)
+    assert_same(plain, generate(backbones[family], requests(2, ALL), classifier, nothing))
 
 
-def assert_same(drawn: list[Sample], others: list[Sample], tolerance: float = 1e-5) -> None:
-    assert [one.request.key for one in drawn] == [other.request.key for other in others]
-    for one, other in zip(drawn, others, strict=True):
+def assert_same(generated: list[Sample], others: list[Sample], tolerance: float = 1e-5) -> None:
+    assert [one.request.key for one in generated] == [other.request.key for other in others]
+    for one, other in zip(generated, others, strict=True):
         close(one.latents, other.latents, tolerance)
 
 
 @every_family
 @pytest.mark.parametrize("guides", [("image",), ("contrastive",), ("adversarial",)])
 def test_every_guide_matters(
-    backbones: dict[str, Backbone], classifier: Classifier, family: str, guides: tuple[str, ...]
+    backbones: dict[str, PipelineAdapter], classifier: Classifier, family: str, guides: tuple[str, ...]
 ) -> None:
-    drawing = small("ddim", text=TextGuidance(margin=1e5))  # untrained networks draw far away from any bank
-    plain = draw(backbones[family], requests(2, ()), classifier, drawing)
-    for one, other in zip(plain, draw(backbones[family], requests(2, guides), classifier, drawing), strict=True):
+    sampling = small("ddim", text=TextGuidance(margin=1e5))  # untrained networks draw far away from any bank
+    plain = generate(backbones[family], requests(2, ()), classifier, sampling)
+    for one, other in zip(plain, generate(backbones[family], requests(2, guides), classifier, sampling), strict=True):
         assert float((one.latents - other.latents).abs().max()) > 1e-5
 
 
@@ -207,35 +209,37 @@ def test_every_guide_matters(
 
 @every_family
 @every_scheduler
-def test_same_picture_in_any_batch(backbones: dict[str, Backbone], classifier: Classifier, family: str, scheduler: str) -> None:
-    drawing = small(scheduler, batch_size=16)
+def test_same_picture_in_any_batch(
+    backbones: dict[str, PipelineAdapter], classifier: Classifier, family: str, scheduler: str
+) -> None:
+    sampling = small(scheduler, batch_size=16)
     # The direction of a gradient magnifies rounding where the gradient of an untrained network is nearly nothing.
     for guides, tolerance in ((("image",), 1e-5), (ALL, 1e-4)):
-        together = draw(backbones[family], requests(5, guides), classifier, drawing)
+        together = generate(backbones[family], requests(5, guides), classifier, sampling)
         for size in (1, 3):
-            alone = draw(backbones[family], requests(5, guides), classifier, replace(drawing, batch_size=size))
+            alone = generate(backbones[family], requests(5, guides), classifier, replace(sampling, batch_size=size))
             assert_same(together, alone, tolerance)
 
 
 @pytest.fixture(scope="module")
-def bundled_architecture() -> Backbone:
+def bundled_architecture() -> PipelineAdapter:
     with seeded():
         tokenizer = tiny.build_tokenizer(FASHION_MNIST_CLASSES)
         pipeline = tiny.assemble(tiny.build_autoencoder(), tiny.build_unet(), tiny.build_text_encoder(tokenizer), tokenizer)
-    return Backbone(ready(pipeline), "untrained")
+    return PipelineAdapter(ready(pipeline), "untrained")
 
 
 @pytest.mark.parametrize("guides", [(), ("image",), ("image", "contrastive"), ALL])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_same_picture_in_any_batch_in_the_bundled_architecture(
-    bundled_architecture: Backbone, classifier: Classifier, guides: tuple[str, ...], eta: float
+    bundled_architecture: PipelineAdapter, classifier: Classifier, guides: tuple[str, ...], eta: float
 ) -> None:
-    drawing = Drawing(
+    sampling = SamplingConfig(
         num_inference_steps=5, scheduler="ddim", guidance_scale=3.0, guidance_start=0.0, guidance_stop=1.0, eta=eta
     )
-    together = draw(bundled_architecture, requests(6, guides), classifier, drawing)
+    together = generate(bundled_architecture, requests(6, guides), classifier, sampling)
     for size in (1, 4):
-        others = draw(bundled_architecture, requests(6, guides), classifier, replace(drawing, batch_size=size))
+        others = generate(bundled_architecture, requests(6, guides), classifier, replace(sampling, batch_size=size))
         for one, other in zip(together, others, strict=True):
             assert one.request == other.request
             torch.testing.assert_close(
@@ -244,27 +248,27 @@ def test_same_picture_in_any_batch_in_the_bundled_architecture(
             close(one.latents, other.latents)  # a mask of untrained attention, nearly flat, magnifies rounding
 
 
-def pixels(backbone: Backbone, sample: Sample) -> Tensor:
+def pixels(adapter: PipelineAdapter, sample: Sample) -> Tensor:
     """The picture in [0, 1], before it is rounded to grey levels."""
     with torch.no_grad():
-        return backbone.decode(sample.latents[None])
+        return adapter.decode(sample.latents[None])
 
 
 @pytest.mark.parametrize("rank", range(4))
-def test_same_picture_on_any_rank(backbones: dict[str, Backbone], classifier: Classifier, rank: int) -> None:
+def test_same_picture_on_any_rank(backbones: dict[str, PipelineAdapter], classifier: Classifier, rank: int) -> None:
     """A rank's share is every fourth request."""
-    drawing = small("ddpm")
-    together = draw(backbones["sd1"], requests(8, ALL), classifier, drawing)
-    assert_same(together[rank::4], draw(backbones["sd1"], requests(8, ALL)[rank::4], classifier, drawing), 1e-4)
+    sampling = small("ddpm")
+    together = generate(backbones["sd1"], requests(8, ALL), classifier, sampling)
+    assert_same(together[rank::4], generate(backbones["sd1"], requests(8, ALL)[rank::4], classifier, sampling), 1e-4)
 
 
 @pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"tiny"}))
 @every_family
 def test_every_preset_draws_on_every_family(
-    backbones: dict[str, Backbone], classifier: Classifier, family: str, preset: str
+    backbones: dict[str, PipelineAdapter], classifier: Classifier, family: str, preset: str
 ) -> None:
-    drawing = replace(PRESETS[preset], num_inference_steps=3)
-    assert len(draw(backbones[family], requests(2, ALL), classifier, drawing)) == 2
+    sampling = replace(PRESETS[preset], num_inference_steps=3)
+    assert len(generate(backbones[family], requests(2, ALL), classifier, sampling)) == 2
 
 
 # given back as found
@@ -276,46 +280,53 @@ class Failing:
     def reads_attention(self, index: int) -> bool:
         return True
 
-    def gradient_halves(self, index: int) -> int:
+    def gradient_branches(self, index: int) -> int:
         return 1
 
-    def bend(self, step: Step) -> Step:
+    def apply(self, step: Step) -> Step:
         if step.index == 2:
             raise RuntimeError("in the middle")
         return step
 
 
-def walk_on(backbone: Backbone, scheduler: str) -> Iterator[Step]:
-    zeros = torch.zeros(1, *backbone.latent_shape)
-    batch = Batch(backbone.encode_text(["a photo of bag"]), zeros, lambda _: zeros)
-    walk = make_walk(backbone.pipeline.scheduler.config, 5, scheduler=scheduler)
-    return denoise(backbone, walk, batch, free_guidance=FreeGuidance(scale=2.0), guides=[Failing()], attention_resolution=8)
+def walk_on(adapter: PipelineAdapter, scheduler: str) -> Iterator[Step]:
+    zeros = torch.zeros(1, *adapter.latent_shape)
+    batch = Batch(adapter.encode_text(["a photo of bag"]), zeros, lambda _: zeros)
+    solver = make_solver(adapter.pipeline.scheduler.config, 5, scheduler=scheduler)
+    return denoise(
+        adapter,
+        solver,
+        batch,
+        classifier_free_guidance=ClassifierFreeGuidance(scale=2.0),
+        guides=[Failing()],
+        attention_resolution=8,
+    )
 
 
 @pytest.fixture
-def used(backbones: dict[str, Backbone], family: str) -> Iterator[Backbone]:
+def used(backbones: dict[str, PipelineAdapter], family: str) -> Iterator[PipelineAdapter]:
     """A pipeline as somebody may hand it over in the middle of training it: train mode, gradients on, some flags set."""
-    backbone = backbones[family]
-    for network in backbone.networks:
+    adapter = backbones[family]
+    for network in adapter.networks:
         network.train().requires_grad_(True)
-    backbone.vae.enable_tiling()
-    yield backbone
-    backbone.vae.disable_tiling()
-    for network in backbone.networks:
+    adapter.vae.enable_tiling()
+    yield adapter
+    adapter.vae.disable_tiling()
+    for network in adapter.networks:
         network.eval().requires_grad_(False)
 
 
 @every_family
 @every_scheduler
-def test_given_back_as_found(used: Backbone, classifier: Classifier, family: str, scheduler: str) -> None:
+def test_given_back_as_found(used: PipelineAdapter, classifier: Classifier, family: str, scheduler: str) -> None:
     before = state_of(used)
-    draw(used, requests(2, ALL), classifier, replace(PRESETS["turbo"], scheduler=scheduler))
+    generate(used, requests(2, ALL), classifier, replace(PRESETS["turbo"], scheduler=scheduler))
     assert state_of(used) == before
 
 
 @every_family
 @every_scheduler
-def test_given_back_as_found_after_an_exception(used: Backbone, family: str, scheduler: str) -> None:
+def test_given_back_as_found_after_an_exception(used: PipelineAdapter, family: str, scheduler: str) -> None:
     before = state_of(used)
     with pytest.raises(RuntimeError, match="in the middle"), used.borrowed():
         list(walk_on(used, scheduler))
@@ -323,20 +334,20 @@ def test_given_back_as_found_after_an_exception(used: Backbone, family: str, sch
 
 
 @every_family
-def test_given_back_as_found_when_the_opponent_raises(used: Backbone, family: str) -> None:
+def test_given_back_as_found_when_the_opponent_raises(used: PipelineAdapter, family: str) -> None:
     before = state_of(used)
     broken = create_classifier("actgen/small-cnn", 2, data_size=32)  # two classes for four labels
     with pytest.raises(IndexError, match="out of bounds"):
-        draw(used, requests(4, ALL), broken, small("ddim"))
+        generate(used, requests(4, ALL), broken, small("ddim"))
     assert state_of(used) == before
 
 
 @every_family
-def test_given_back_as_found_while_the_caller_looks(used: Backbone, classifier: Classifier, family: str) -> None:
+def test_given_back_as_found_while_the_caller_looks(used: PipelineAdapter, classifier: Classifier, family: str) -> None:
     from .drawing_parts import filled_artist
 
     before = state_of(used)
-    samples = filled_artist(used, small("ddim", batch_size=1)).draw(requests(2, ("image",)), guide_image=guide_image)
+    samples = filled_artist(used, small("ddim", batch_size=1)).generate(requests(2, ("image",)), guide_image=guide_image)
     next(samples)
     assert state_of(used) == before
     samples.close()  # type: ignore[attr-defined]

@@ -69,24 +69,24 @@ TINY = [
     "training.workers=0",
     "training.warmup_epochs=0",
     "images=80",
-    "drawing.num_inference_steps=2",
-    "filters.redraw=0",
-    "mining.scout_epochs=1",
-    "choosing.levels=1",
+    "sampling.num_inference_steps=2",
+    "filters.retries=0",
+    "mining.proxy_epochs=1",
+    "selection.levels=1",
 ]
 SETTINGS = [f"--set={one}" for one in TINY]
 SMALL: dict[str, list[str]] = {
     "train": [*SETTINGS, "--model=actgen/tiny-cnn", "--epochs=2", "--set=evaluation.on=validation"],
     "demo": SETTINGS,
     "bench": [*SETTINGS, "--seeds=0:1", "--processes=1", "--evaluate=validation"],
-    "probe": ["--count=10", "--model=actgen/tiny-cnn", "--set=drawing.num_inference_steps=2", "--set=training.epochs=1"],
+    "probe": ["--count=10", "--model=actgen/tiny-cnn", "--set=sampling.num_inference_steps=2", "--set=training.epochs=1"],
     "cifar100-resnet50": ["--set=images=0"],
     "eurosat-16shot": ["--budgets=0.1"],
-    "--classes": ["--count=4", "--set=drawing.num_inference_steps=2"],
+    "--classes": ["--count=4", "--set=sampling.num_inference_steps=2"],
     "--generate-on": ["--generate-on=cpu", "--epochs=4"],
     "--from-scratch": ["--steps=2", "--autoencoder-steps=2", "--images=40"],
-    "--lora": ["--steps=2", "--images=40", "--set=drawing.num_inference_steps=2"],
-    "--full": ["--steps=2", "--images=40", "--set=drawing.num_inference_steps=2"],
+    "--lora": ["--steps=2", "--images=40", "--set=sampling.num_inference_steps=2"],
+    "--full": ["--steps=2", "--images=40", "--set=sampling.num_inference_steps=2"],
     "--precision": ["--precision=no"],
 }
 """What is put behind a command that has the word; of an option that is given twice, the last counts."""

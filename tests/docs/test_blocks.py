@@ -45,9 +45,9 @@ def test_a_block_is_what_it_says(lines: list[str], kind: str) -> None:
 def test_a_mark_holds_for_the_next_block_only() -> None:
     marked, free = read("words", "<!-- parsed: needs a GPU -->", "", "    make test", "", "    make docs")
     assert (marked.mark, marked.runs, free.runs) == ("parsed", False, True)
-    (drawing,) = read("<!-- shown: a tree -->", "", "    src/")
-    refuse_unknown(drawing)
-    assert not drawing.runs
+    (sampling,) = read("<!-- shown: a tree -->", "", "    src/")
+    refuse_unknown(sampling)
+    assert not sampling.runs
 
 
 @pytest.mark.parametrize(

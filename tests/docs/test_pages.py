@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from actgen.core.types import Mistake, Progress, Source
+from actgen.core.types import HardExample, Progress, Source
 from actgen.experiment.config import build_recipe
 from tests.docs.blocks import ROOT, Block, blocks, commands, mentions, pages
 from tests.docs.commands import CHECKED, RUN, check, check_mention
@@ -97,8 +97,8 @@ def test_a_strategy_of_your_own_plans() -> None:
         if block.kind == "python":
             exec(compile(block.text, "strategies.md", "exec"), scope)
     names, pool = ["zero", "one"], Source(split="train", index=0, key="train/0")
-    mistake = Mistake(source=pool, label=1, predicted=0, loss=1.0, probability=0.3)
-    requests = scope["NearMisses"]().plan([mistake], names, 3, Progress(epoch=0, epochs=2), 0)
+    hard_example = HardExample(source=pool, label=1, predicted=0, loss=1.0, probability=0.3)
+    requests = scope["NearMisses"]().plan([hard_example], names, 3, Progress(epoch=0, epochs=2), 0)
     assert [request.class_name for request in requests] == ["one"] * 3
 
 

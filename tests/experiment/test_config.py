@@ -14,7 +14,7 @@ from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.generation.presets import PRESETS
 
 
-def refusal(*settings: str, path: Path | None = None, flags: dict[str, Any] | None = None) -> str:
+def rejection(*settings: str, path: Path | None = None, flags: dict[str, Any] | None = None) -> str:
     with pytest.raises(UserError) as caught:
         build_recipe(path, settings, flags)
     assert len(str(caught.value).splitlines()) <= 2
@@ -24,7 +24,7 @@ def refusal(*settings: str, path: Path | None = None, flags: dict[str, Any] | No
 @pytest.mark.parametrize("preset", PRESETS)
 def test_written_and_read_it_is_the_same(tmp_path: Path, preset: str) -> None:
     recipe = build_recipe(settings=[f"generation.preset={preset}"])
-    assert recipe.drawing == PRESETS[preset]
+    assert recipe.sampling == PRESETS[preset]
     path = tmp_path / "recipe.toml"
     path.write_text(to_toml(recipe), encoding="utf-8")
     assert build_recipe(path) == recipe
@@ -33,8 +33,8 @@ def test_written_and_read_it_is_the_same(tmp_path: Path, preset: str) -> None:
 def test_changed_values_survive_the_round_trip(tmp_path: Path) -> None:
     settings = [
         "training.epochs=3",
-        "drawing.image.offset=1e9",
-        "drawing.text.both_halves=true",
+        "sampling.image.offset=1e9",
+        "sampling.text.both_branches=true",
         "generation.preset=code",
     ]
     recipe = build_recipe(settings=settings, flags={"data": 'folder "with" \\ quotes [x] é', "seed": 2**62})
@@ -66,14 +66,14 @@ def test_flags_win_over_settings_and_settings_over_the_file(tmp_path: Path) -> N
 
 
 def test_a_preset_is_where_drawing_starts_from() -> None:
-    recipe = build_recipe(settings=["drawing.eta=0.5", "generation.preset=code"])
-    assert recipe.drawing == replace(PRESETS["code"], eta=0.5)
+    recipe = build_recipe(settings=["sampling.eta=0.5", "generation.preset=code"])
+    assert recipe.sampling == replace(PRESETS["code"], eta=0.5)
 
 
 def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
     budget = build_recipe(settings=["generation.budget=1"]).generation.budget
     assert (budget, type(budget)) == (1.0, float)
-    assert "training.epochs = 3.0 is not a whole number" in refusal("training.epochs=3.0")
+    assert "training.epochs = 3.0 is not a whole number" in rejection("training.epochs=3.0")
 
 
 @pytest.mark.parametrize(
@@ -103,21 +103,21 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("training.warmup_epochs=28", "up to nine tenths"),
         ("generation.preset=best", "allowed: "),
         ("generation.preset=[1]", "generation.preset"),
-        ("drawing.image.mask=round", "allowed: unit, cumulative, none"),
-        ("drawing.previous=sideways", "drawing.previous"),
-        ("drawing.eta=nan", "drawing.eta is not a number"),
-        ("drawing.image.offset=nan", "drawing.image.offset is not a number"),
+        ("sampling.image.mask=round", "allowed: unit, cumulative, none"),
+        ("sampling.previous=sideways", "sampling.previous"),
+        ("sampling.eta=nan", "sampling.eta is not a number"),
+        ("sampling.image.offset=nan", "sampling.image.offset is not a number"),
     ],
 )
 def test_what_cannot_be_is_refused(setting: str, words: str) -> None:
-    assert words in refusal(setting)
+    assert words in rejection(setting)
 
 
 def test_nan_is_refused_from_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    path.write_text("[drawing.text]\nstep_size = nan\n", encoding="utf-8")
-    assert "drawing.text.step_size is not a number" in refusal(path=path)
-    assert "generation.budget is not a number" in refusal(flags={"generation.budget": float("nan")})
+    path.write_text("[sampling.text]\nstep_size = nan\n", encoding="utf-8")
+    assert "sampling.text.step_size is not a number" in rejection(path=path)
+    assert "generation.budget is not a number" in rejection(flags={"generation.budget": float("nan")})
 
 
 def test_ranges_hold_in_python_too() -> None:
@@ -130,4 +130,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None) -
     path = tmp_path / "recipe.toml"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    assert str(path) in refusal(path=path)
+    assert str(path) in rejection(path=path)

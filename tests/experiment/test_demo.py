@@ -26,7 +26,7 @@ def command(digits: Path, generator: Path, out: Path) -> list[str]:
         f"training.epochs={EPOCHS}",
         "training.batch_size=32",
         "generation.budget=0.1",
-        "drawing.num_inference_steps=4",
+        "sampling.num_inference_steps=4",
     )
     return ["demo", "--out", str(out), "--seed", "1", *(part for each in settings for part in ("--set", each))]
 
@@ -52,11 +52,11 @@ def test_the_summary_has_its_shape(finished: Path, digits: Path, tiny_generator:
     assert list(facts) == ["arms", "seed", "data", "generator"]
     assert (facts["seed"], facts["data"], facts["generator"]) == (1, str(digits), str(tiny_generator))
     assert list(facts["arms"]) == ARMS
-    for seen in facts["arms"].values():
-        assert set(seen) == MEASURED
-        assert 0 <= seen["test_accuracy"] <= 100
-        assert (seen["test_accuracy"] * len(CLASSES) * TEST_IMAGES / 100).is_integer()
-        assert seen["train_seconds"] > 0
+    for predictions in facts["arms"].values():
+        assert set(predictions) == MEASURED
+        assert 0 <= predictions["test_accuracy"] <= 100
+        assert (predictions["test_accuracy"] * len(CLASSES) * TEST_IMAGES / 100).is_integer()
+        assert predictions["train_seconds"] > 0
 
 
 def test_the_arms_are_comparable(finished: Path) -> None:
@@ -64,8 +64,8 @@ def test_the_arms_are_comparable(finished: Path) -> None:
     assert none["optimizer_steps"] == text_only["optimizer_steps"] == actgen["optimizer_steps"] == 4 * EPOCHS
     assert none["synthetic_images"] == none["generation_seconds"] == 0
     assert text_only["synthetic_images"] == actgen["synthetic_images"] == 12
-    for arm, drawn in (("text-only", 12), ("actgen", 12)):
-        assert len(read_lines(finished / "arms" / arm / "store" / "metadata.jsonl")) == drawn
+    for arm, generated in (("text-only", 12), ("actgen", 12)):
+        assert len(read_lines(finished / "arms" / arm / "store" / "metadata.jsonl")) == generated
     assert not (finished / "arms" / "none" / "store").exists()
 
 

@@ -61,8 +61,8 @@ def test_a_hold_out_of_fewer_images_than_classes_is_enough(recipe: Recipe, tmp_p
     training = open_run(recipe, tmp_path / "out")
     assert training.round is not None
     assert training.held_out is not None
-    seen = predict(training.classifier, training.held_out)
-    wrong = (seen.predicted_N != seen.labels_N).nonzero().flatten().tolist()
+    predictions = predict(training.classifier, training.held_out)
+    wrong = (predictions.predicted_N != predictions.labels_N).nonzero().flatten().tolist()
     few = replace(training.round, pool=Subset(training.held_out, (wrong[0],)))
     snapshot = few(training.classifier, Progress(epoch=0, epochs=4), 3)
     assert {row["label"] for row in snapshot.rows} == {few.pool.labels[0]}
@@ -87,5 +87,5 @@ def test_a_generator_that_vanishes_is_missed_only_when_the_run_is_continued(
     assert f"the generator {generator} of the run in {stopped} is not there" in refuse(*command(digits, generator, stopped))
     shutil.copytree(tiny_generator, generator)
     assert [stats.epoch for stats in fit(open_run(moved, stopped))] == [1, 2, 3]
-    drawn = [without_times(read_lines(each / "store" / "metadata.jsonl")) for each in (out, stopped)]
-    assert drawn[0] == drawn[1]
+    generated = [without_times(read_lines(each / "store" / "metadata.jsonl")) for each in (out, stopped)]
+    assert generated[0] == generated[1]

@@ -54,7 +54,7 @@ SHORT = [
     "training.workers=0",
     "generation.budget=0.1",
     "generation.replay=false",
-    "drawing.num_inference_steps=2",
+    "sampling.num_inference_steps=2",
 ]
 
 
@@ -129,7 +129,7 @@ def test_the_dry_run_of_a_bundled_recipe_needs_nothing_but_its_name(tmp_path: Pa
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
         app,
-        ["train", "--recipe", "fashion-mnist-500", "--dry-run", "--set", "drawing.num_inference_steps=1"],
+        ["train", "--recipe", "fashion-mnist-500", "--dry-run", "--set", "sampling.num_inference_steps=1"],
         catch_exceptions=False,
     )
     assert done.exit_code == 0

@@ -19,8 +19,8 @@ from actgen.cli.app import app
 from actgen.core.errors import UserError
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe
-from actgen.experiment.reproduce import drawing_of
-from actgen.generation.presets import PRESETS, Drawing
+from actgen.experiment.reproduce import sampling_of
+from actgen.generation.presets import PRESETS, SamplingConfig
 from tests.conftest import Refuse, read_lines, tree
 
 Rows = list[dict[str, Any]]
@@ -76,8 +76,8 @@ def test_every_image_of_a_run_is_drawn_again_pixel_for_pixel(finished: Path, bar
     *found, last = lines(again(bare / "store", tmp_path / "out", *keys))
     assert sorted(found) == sorted(f"{key}  identical" for key in keys)
     assert last == f"{len(keys)} images in {tmp_path / 'out'}"
-    drawn = sorted(read_lines(tmp_path / "out" / "metadata.jsonl"), key=lambda row: keys.index(row["key"]))
-    assert [{**row, "chain": None} for row in drawn] == [{**row, "chain": None} for row in rows]
+    generated = sorted(read_lines(tmp_path / "out" / "metadata.jsonl"), key=lambda row: keys.index(row["key"]))
+    assert [{**row, "chain": None} for row in generated] == [{**row, "chain": None} for row in rows]
     assert tree(tmp_path / "out" / "images") == tree(finished / "store" / "images")
 
 
@@ -115,9 +115,9 @@ def test_images_of_generate_are_drawn_again(tiny_generator: Path, tmp_path: Path
             "--count",
             "5",
             "--set",
-            "drawing.num_inference_steps=2",
+            "sampling.num_inference_steps=2",
             "--set",
-            "drawing.batch_size=2",
+            "sampling.batch_size=2",
         ]
     )
     keys = [row["key"] for row in read_lines(tmp_path / "store" / "metadata.jsonl")]
@@ -150,16 +150,16 @@ def test_a_picture_that_differs_is_measured(finished: Path, rows: Rows, tmp_path
 
 
 def test_settings_that_a_line_does_not_name_are_the_defaults() -> None:
-    assert drawing_of({"key": "a", "guidance": {}}) == Drawing()
+    assert sampling_of({"key": "a", "guidance": {}}) == SamplingConfig()
     part = {"guidance_scale": 2, "image": {"offset": 18.0}}
-    assert drawing_of({"key": "a", "guidance": part}) == Drawing(guidance_scale=2.0, image=PRESETS["tiny"].image)
+    assert sampling_of({"key": "a", "guidance": part}) == SamplingConfig(guidance_scale=2.0, image=PRESETS["tiny"].image)
 
 
 def test_settings_that_are_not_known_are_refused() -> None:
     with pytest.raises(
         UserError, match=r"settings of a .* unknown key guidance\.image\.strenght\. Did you mean guidance\.image\.stre"
     ):
-        drawing_of({"key": "a", "guidance": {"image": {"strenght": 1.0}}})
+        sampling_of({"key": "a", "guidance": {"image": {"strenght": 1.0}}})
 
 
 # what is refused
@@ -180,7 +180,7 @@ def test_one_of_the_two_uses(refuse: Refuse, finished: Path, rows: Rows, tmp_pat
     assert "--key, --data cannot go with --classes" in refuse(
         "generate", "--classes", "zero", "--out", str(out), "--key", key, "--data", "there"
     )
-    message = refuse(*again(store, out, key), "--count", "3", "--seed", "1", "--set", "drawing.eta=1")
+    message = refuse(*again(store, out, key), "--count", "3", "--seed", "1", "--set", "sampling.eta=1")
     assert "--count, --seed, --set cannot go with --from-manifest" in message
 
 

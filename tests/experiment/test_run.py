@@ -23,7 +23,7 @@ from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
 from actgen.experiment.run import run
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 from actgen.training.loop import fit
 from actgen.training.stages import EpochStats
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times
@@ -234,8 +234,8 @@ def test_another_generator_is_refused_at_the_continuation(finished: Path, recipe
     before = tree(finished)
     training = open_run(recipe, finished)
     assert training.round is not None
-    assert isinstance(training.round.artist, Artist)
-    training.round.artist.backbone.weights_hash = "another"
+    assert isinstance(training.round.sampler, ImageSampler)
+    training.round.sampler.adapter.weights_hash = "another"
     with pytest.raises(UserError, match="the generator changed since"):
         next(iter(fit(training)))
     assert tree(finished) == before
@@ -260,19 +260,19 @@ def test_a_round_looks_at_the_held_out_images_once(recipe: Recipe, tmp_path: Pat
 def test_an_estimate_counts_grown_epochs_and_draws_with_every_force(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[tuple[tuple[str, ...], int]] = []
-    draw = Artist.draw
+    generated: list[tuple[tuple[str, ...], int]] = []
+    generate = ImageSampler.generate
 
-    def seen(artist: Artist, requests: Sequence[Request], **more: Any) -> Iterator[Sample]:
-        drawn.append((requests[0].guides, len(artist.bank)))
-        return draw(artist, requests, **more)
+    def predictions(sampler: ImageSampler, requests: Sequence[Request], **more: Any) -> Iterator[Sample]:
+        generated.append((requests[0].guides, len(sampler.bank)))
+        return generate(sampler, requests, **more)
 
-    monkeypatch.setattr(Artist, "draw", seen)
+    monkeypatch.setattr(ImageSampler, "draw", predictions)
     grow = replace(recipe, training=replace(recipe.training, epoch_length="grow"))
     found = estimate(grow, tmp_path / "run")
     assert found.optimizer_steps == 4 + 4 + 5 + 5  # 108, 108 + 18, 120 + 36 and 120 + 36 images in batches of 32
     assert estimate(recipe, tmp_path / "run").optimizer_steps == 16
-    assert {"adversarial", "contrastive", "image"} in [set(guides) for guides, remembered in drawn if remembered]
+    assert {"adversarial", "contrastive", "image"} in [set(guides) for guides, remembered in generated if remembered]
     assert found.generation_seconds > 0
     assert not (tmp_path / "run").exists()
 

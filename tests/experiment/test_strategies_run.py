@@ -13,7 +13,7 @@ from actgen.data.store.store import MANIFEST
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe
 from actgen.experiment.run import run
-from actgen.generation.best_of_n import Choosing
+from actgen.generation.best_of_n import Selection
 from actgen.generation.strategies import STRATEGIES
 from actgen.training.stages import EpochStats
 from tests.conftest import read_lines, without_times
@@ -23,18 +23,18 @@ BUDGET = 12  # a tenth of the 120 digits
 
 def short(recipe: Recipe, strategy: str, mining: Mining | None = None) -> Recipe:
     generation = replace(recipe.generation, budget=0.1, holdout=0.2, previews=0)
-    drawing = replace(recipe.drawing, num_inference_steps=3)
+    sampling = replace(recipe.sampling, num_inference_steps=3)
     model, training = replace(recipe.model, name="actgen/small-cnn"), replace(recipe.training, test_every=4)
-    choosing = Choosing(candidates=3, levels=2) if strategy == "selective" else recipe.choosing
+    selection = Selection(candidates=3, levels=2) if strategy == "selective" else recipe.selection
     return replace(
         recipe,
         strategy=strategy,
         generation=generation,
-        drawing=drawing,
-        mining=mining or Mining(scout_epochs=2),
+        sampling=sampling,
+        mining=mining or Mining(proxy_epochs=2),
         model=model,
         training=training,
-        choosing=choosing,
+        selection=selection,
     )
 
 
@@ -66,11 +66,11 @@ def test_a_stopped_run_continues_as_if_never_stopped(strategy: str, recipe: Reci
 
 
 def test_a_stopped_run_that_asks_clip_continues_as_if_never_stopped(recipe: Recipe, clip_folder: Path, tmp_path: Path) -> None:
-    choosing = Choosing(candidates=2, clip=str(clip_folder), clip_probability=0.1)
-    _stop_and_continue(replace(short(recipe, "selective"), choosing=choosing), tmp_path)
+    selection = Selection(candidates=2, clip=str(clip_folder), clip_probability=0.1)
+    _stop_and_continue(replace(short(recipe, "selective"), selection=selection), tmp_path)
     rows = read_lines(tmp_path / "whole" / "store" / MANIFEST)
-    assert any(row["belief"] is not None for row in rows)  # it was asked
-    assert all(row["belief"] is None or 0 <= row["belief"] <= 1 for row in rows)
+    assert any(row["class_margin"] is not None for row in rows)  # it was asked
+    assert all(row["class_margin"] is None or 0 <= row["class_margin"] <= 1 for row in rows)
 
 
 def _stop_and_continue(wanted: Recipe, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from actgen.training.stages import EpochStats
 from tests.conftest import Refuse, read_lines, tree, without_times
 
 EPOCHS = 3
-SETTINGS = ["model.image_size=8", "training.batch_size=64", "generation.until=0.7", "filters.redraw=0"]
+SETTINGS = ["model.image_size=8", "training.batch_size=64", "generation.until=0.7", "filters.retries=0"]
 TIMES = {"train/seconds", "round/seconds", "summary/train_seconds", "summary/generation_seconds", "summary/peak_memory_gib"}
 
 
@@ -80,13 +80,13 @@ def stop(stats: EpochStats) -> None:
 def read(out: Path) -> Events:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    seen = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
-    seen.Reload()
-    tags = seen.Tags()
+    predictions = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    predictions.Reload()
+    tags = predictions.Tags()
     (recipe,) = (path.read_text(encoding="utf-8") for path in (out / "tensorboard").rglob("hparams.yml"))
     return Events(
-        scalars={tag: [(event.step, event.value) for event in seen.Scalars(tag)] for tag in tags["scalars"]},
-        pictures={event.step: event.encoded_image_string for tag in tags["images"] for event in seen.Images(tag)},
+        scalars={tag: [(event.step, event.value) for event in predictions.Scalars(tag)] for tag in tags["scalars"]},
+        pictures={event.step: event.encoded_image_string for tag in tags["images"] for event in predictions.Images(tag)},
         recipe=recipe,
     )
 
@@ -247,7 +247,7 @@ def test_names_of_classes_stay_apart() -> None:
         "holdout_accuracy": None,
         "real_images": 4,
         "synthetic_images": 0,
-        "drawn_so_far": 0,
+        "generated_so_far": 0,
         "generation_seconds": 0.0,
         "per_class": {"🦆": 1.0, "🐕": 2.0, "a b": 3.0},
         "filters": {},

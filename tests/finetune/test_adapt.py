@@ -22,14 +22,14 @@ from actgen.core.errors import UserError
 from actgen.finetune.adapt import Adaptation, adapt
 from actgen.finetune.lora import FILE
 from actgen.finetune.options import AdaptOptions, LoraOptions, as_flags
-from actgen.generation.presets import Drawing
+from actgen.generation.presets import SamplingConfig
 from tests.conftest import Refuse, read_lines
 from tests.diffusion.families import EULER_WARNING, FAMILIES, build_dit, save
 from tests.finetune.coloured import PROMPTS, coloured, write_coloured
 
 pytestmark = pytest.mark.filterwarnings(EULER_WARNING)
 
-TWO_STEPS = ("--set", "drawing.num_inference_steps=2")
+TWO_STEPS = ("--set", "sampling.num_inference_steps=2")
 FEW = AdaptOptions(steps=4, batch_size=2, sample_every=2, learning_rate=1e-2)
 
 
@@ -80,7 +80,7 @@ def task(generator: Path, out: Path, options: AdaptOptions = FEW) -> Adaptation:
         generator=str(generator),
         out=out,
         options=options,
-        drawing=Drawing(num_inference_steps=2),
+        sampling=SamplingConfig(num_inference_steps=2),
     )
 
 

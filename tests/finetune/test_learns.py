@@ -18,7 +18,7 @@ from actgen.core.types import Progress
 from actgen.data.datasets.imageset import ArrayImages, stack_pixels, to_pixels
 from actgen.data.datasets.sources import load_data
 from actgen.diffusion.loading import Loading
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.finetune.adapt import Adaptation, adapt
 from actgen.finetune.examples import Examples
 from actgen.finetune.lora import attach
@@ -26,7 +26,7 @@ from actgen.finetune.objective import Objective
 from actgen.finetune.optimise import Schedule, optimise
 from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.generation.presets import PRESETS
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
 from tests.diffusion.families import FAMILIES
 from tests.finetune.coloured import PROMPTS, coloured
@@ -38,17 +38,17 @@ NAMES = ("trouser", "pullover", "bag", "ankle boot")
 @pytest.mark.parametrize("family", ["sd1", "sd2-v"])
 def test_the_loss_on_fixed_draws_falls(tmp_path: Path, family: str) -> None:
     options = AdaptOptions(batch_size=8, learning_rate=1e-2)
-    backbone = Backbone(FAMILIES[family](), family)
-    for network in backbone.networks:
+    adapter = PipelineAdapter(FAMILIES[family](), family)
+    for network in adapter.networks:
         network.requires_grad_(False)
-    made = Objective(backbone, Examples(coloured(2), list(PROMPTS.values()), 32), options, nullcontext)
+    made = Objective(adapter, Examples(coloured(2), list(PROMPTS.values()), 32), options, nullcontext)
 
     @torch.no_grad()
     def errors() -> Tensor:
         return made.errors(*made.examples.draw(64, generator(1, "pictures")), generator(1, "noise"))
 
     before = errors()
-    trained = attach(backbone, LoraOptions(rank=8), 0, torch.float32)
+    trained = attach(adapter, LoraOptions(rank=8), 0, torch.float32)
     list(optimise(trained, made, Schedule(steps=25, batch_size=8, learning_rate=1e-2, ema=0.0), tmp_path))
     gain = before - errors()
     assert float(gain.mean()) > 6 * float(gain.std()) / math.sqrt(len(gain))  # by chance in one of a billion
@@ -69,9 +69,9 @@ def look_alikes(per_class: int) -> ArrayImages:
 
 def taken_for(generator_: Path, lora: str, means_K: Tensor) -> Tensor:
     """Draw `DRAWN` pictures, as many of each class; return how often those of a class are nearest to which mean, [K, K]."""
-    artist = Artist(Backbone.from_pretrained(str(generator_), loading=Loading(lora=lora)), PRESETS["tiny"])
+    sampler = ImageSampler(PipelineAdapter.from_pretrained(str(generator_), loading=Loading(lora=lora)), PRESETS["tiny"])
     counts = torch.zeros((len(NAMES), len(NAMES)), dtype=torch.long)
-    for sample in artist.draw(TextOnly().plan([], NAMES, DRAWN, Progress(epoch=0, epochs=1), 5)):
+    for sample in sampler.generate(TextOnly().plan([], NAMES, DRAWN, Progress(epoch=0, epochs=1), 5)):
         distance = (means_K - stack_pixels([sample.image]).float()).square().sum(dim=(1, 2, 3))
         counts[sample.request.label, distance.argmin()] += 1
     return counts
@@ -92,7 +92,7 @@ def test_what_is_drawn_becomes_what_the_data_show(tmp_path: Path, way: str) -> N
     base, data = bundled_generator(), look_alikes(100)
     prompts = {name: class_prompt(name) for name in NAMES}
     task = Adaptation(
-        images=data, prompts=prompts, generator=str(base), out=tmp_path / "out", options=options, drawing=PRESETS["tiny"]
+        images=data, prompts=prompts, generator=str(base), out=tmp_path / "out", options=options, sampling=PRESETS["tiny"]
     )
     losses = [float(progress.tick.loss or 0) for progress in adapt(task)]
     pixels, labels = to_pixels(data, 32).float(), torch.tensor(data.labels)

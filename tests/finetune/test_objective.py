@@ -15,7 +15,7 @@ from torch import Tensor
 
 from actgen.core.errors import UserError
 from actgen.core.rng import generator
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.finetune.examples import Examples
 from actgen.finetune.lora import FILE, TARGETS, attach, save_lora
 from actgen.finetune.objective import Objective, min_snr_weight, refuse_untrainable
@@ -31,12 +31,12 @@ TRAINED = ("sd1", "sd2-v", "sdxl")
 
 def objective(family: str, options: AdaptOptions) -> Objective:
     examples = Examples(coloured(2), list(PROMPTS.values()), 32)
-    return Objective(Backbone(FAMILIES[family](), family), examples, options, nullcontext)
+    return Objective(PipelineAdapter(FAMILIES[family](), family), examples, options, nullcontext)
 
 
 def by_diffusers(made: Objective, pixels: Tensor, prompts: list[str], rng: torch.Generator) -> Tensor:
     """Return the errors [B] as a training with diffusers' own parts has them, in the same order of draws."""
-    pipeline = made.backbone.pipeline
+    pipeline = made.adapter.pipeline
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
     shape = (len(pixels), 4, 16, 16)
     posterior, noise = (torch.randn(shape, generator=rng) for _ in range(2))
@@ -84,14 +84,14 @@ def test_min_snr_weights() -> None:
 
 @pytest.mark.parametrize("family", TRAINED)
 def test_texts_with_a_graph_are_the_same_texts(family: str) -> None:
-    backbone = Backbone(FAMILIES[family](), family)
+    adapter = PipelineAdapter(FAMILIES[family](), family)
     prompts, dropped = ["a photo of coat", "a photo of bag", "a photo of coat"], torch.tensor([False, False, True])
-    plain, graph = (encode_texts(backbone, prompts, dropped, 48, graph=graph) for graph in (False, True))
+    plain, graph = (encode_texts(adapter, prompts, dropped, 48, graph=graph) for graph in (False, True))
     torch.testing.assert_close(graph.text_2BLD, plain.text_2BLD)
     assert graph.added.keys() == plain.added.keys()
     for name, tensor in plain.added.items():
         torch.testing.assert_close(graph.added[name], tensor)
-    usual = backbone.encode_text(prompts)
+    usual = adapter.encode_text(prompts)
     assert torch.equal(plain.text_2BLD[1, :2], usual.text_2BLD[1, :2])
     assert torch.equal(plain.text_2BLD[1, 2], usual.text_2BLD[0, 2])
     assert graph.text_2BLD.requires_grad
@@ -101,49 +101,49 @@ def test_texts_with_a_graph_are_the_same_texts(family: str) -> None:
 @torch.no_grad()
 def test_the_file_is_the_trained_network(family: str, tmp_path: Path) -> None:
     options = LoraOptions(rank=2, alpha=6, text_encoder=True)
-    backbone = Backbone(FAMILIES[family](), family)
+    adapter = PipelineAdapter(FAMILIES[family](), family)
     x, text = torch.randn((1, 4, 16, 16), generator=generator(0, "x")), ["a photo of coat"]
 
     def output(any_backbone: Any) -> Tensor:
         made: Tensor = any_backbone.predict(x, torch.tensor(500), any_backbone.encode_text(text), 1.0)
         return made
 
-    plain = output(backbone)
-    trained = attach(backbone, options, 0, torch.float32)
-    backbone.forget_texts()
-    assert torch.equal(output(backbone), plain)  # the product of the matrices starts at zero
+    plain = output(adapter)
+    trained = attach(adapter, options, 0, torch.float32)
+    adapter.forget_texts()
+    assert torch.equal(output(adapter), plain)  # the product of the matrices starts at zero
     for name, parameter in trained.named_parameters():
         if ".lora_B." in name:
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator(0, name)))
     assert {name for name, p in trained.named_parameters() if p.requires_grad} == {
         name for name, _ in trained.named_parameters() if "lora_" in name
     }
-    backbone.forget_texts()
-    save_lora(backbone, options, tmp_path)
+    adapter.forget_texts()
+    save_lora(adapter, options, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     fresh = FAMILIES[family]()
     fresh.load_lora_weights(str(tmp_path))
-    torch.testing.assert_close(output(Backbone(fresh, family)), output(backbone), rtol=1e-4, atol=1e-5)
-    assert float((output(backbone) - plain).abs().max()) > 0.01
+    torch.testing.assert_close(output(PipelineAdapter(fresh, family)), output(adapter), rtol=1e-4, atol=1e-5)
+    assert float((output(adapter) - plain).abs().max()) > 0.01
 
 
 def test_matrices_stay_float32_beside_weights_of_another_type() -> None:
     made = objective("sd1", AdaptOptions(batch_size=2, lora=LoraOptions(rank=2, text_encoder=True)))
-    trained = attach(made.backbone, LoraOptions(rank=2, text_encoder=True), 0, torch.float64)  # half types are slow on a CPU
+    trained = attach(made.adapter, LoraOptions(rank=2, text_encoder=True), 0, torch.float64)  # half types are slow on a CPU
     made(0).backward()
     for name, parameter in trained.named_parameters():
         assert parameter.dtype == (torch.float32 if "lora_" in name else torch.float64), name
         assert (parameter.grad is not None) == ("lora_" in name), name
-    assert made.backbone.vae.dtype == torch.float32
-    assert made.backbone.dtype == torch.float64
+    assert made.adapter.vae.dtype == torch.float32
+    assert made.adapter.dtype == torch.float64
 
 
 def test_a_generator_of_another_loss_is_refused() -> None:
-    backbone = Backbone(FAMILIES["sdxl"](), "edm")
-    refuse_untrainable(backbone)
-    backbone.pipeline.scheduler = EDMEulerScheduler()
+    adapter = PipelineAdapter(FAMILIES["sdxl"](), "edm")
+    refuse_untrainable(adapter)
+    adapter.pipeline.scheduler = EDMEulerScheduler()
     with pytest.raises(UserError, match="edm has a EDMEulerScheduler with prediction_type 'epsilon'; allowed are schedulers"):
-        refuse_untrainable(backbone)
+        refuse_untrainable(adapter)
 
 
 def test_at_the_size_of_stable_diffusion_it_has_the_weights_of_published_files() -> None:

@@ -49,6 +49,6 @@ def test_whitening_changes_latents_and_not_pictures(digits: Path) -> None:
         after = vae.decode(vae.encode(to_unit(pixels[:8])).latent_dist.mean).sample
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
     mean, deviation = encode(vae, pixels)
-    drawn = mean + deviation * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(drawn.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
-    torch.testing.assert_close(drawn.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
+    generated = mean + deviation * torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(generated.mean(dim=(0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
+    torch.testing.assert_close(generated.std(dim=(0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)

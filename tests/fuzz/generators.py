@@ -30,7 +30,7 @@ def _case(name: str, generator: Path, change: Change) -> Case:
             "--out",
             str(folder / "out"),
             "--set",
-            "drawing.num_inference_steps=1",
+            "sampling.num_inference_steps=1",
         ]
 
     return Case(f"generator {name}", build)

@@ -20,24 +20,24 @@ from actgen.core.errors import UserError
 from actgen.core.frozen import frozen
 from actgen.core.types import Progress, Request, Sample
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from actgen.diffusion.class_margin import believe
-from actgen.diffusion.pipeline import Backbone
+from actgen.diffusion.class_margin import measure_class_margin
+from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.experiment.build import open_generator, open_run
 from actgen.experiment.config import build_recipe
-from actgen.generation.best_of_n import Candidate, Chooser, Choosing, candidate, choose
-from actgen.generation.presets import PRESETS, Drawing
-from actgen.generation.sampler import Artist
+from actgen.generation.best_of_n import BestOfN, Candidate, Selection, candidate, choose
+from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
 
 PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]
 DRAWING = replace(PRESETS["tiny"], num_inference_steps=3, scheduler="dpm++", batch_size=5)
 # An untrained classifier gives every class about a tenth: in doubt, and plausible.
-OPTIONS = Choosing(candidates=3, doubt=0.6, plausible=0.05, belief=0.2, levels=2)
+OPTIONS = Selection(candidates=3, max_confidence=0.6, min_confidence=0.05, class_margin=0.2, levels=2)
 REQUESTS = TextOnly().plan([], FASHION_MNIST_CLASSES, 12, Progress(epoch=2, epochs=9), 4)
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def adapter() -> PipelineAdapter:
     return open_generator("bundled", FASHION_MNIST_CLASSES)
 
 
@@ -47,67 +47,69 @@ def classifier() -> Classifier:
 
 
 def chosen(
-    backbone: Backbone,
+    adapter: PipelineAdapter,
     classifier: Classifier,
     requests: list[Request],
-    drawing: Drawing = DRAWING,
+    sampling: SamplingConfig = DRAWING,
     *,
-    options: Choosing = OPTIONS,
+    options: Selection = OPTIONS,
     done: frozenset[str] = frozenset(),
 ) -> list[list[Sample]]:
     with frozen(classifier):
         return list(
-            Chooser(Artist(backbone, drawing), options, PROMPTS).draw_batches(requests, classifier=classifier, done=done)
+            BestOfN(ImageSampler(adapter, sampling), options, PROMPTS).sample_batches(
+                requests, classifier=classifier, done=done
+            )
         )
 
 
 @pytest.fixture(scope="module")
-def drawn(backbone: Backbone, classifier: Classifier) -> list[list[Sample]]:
-    return chosen(backbone, classifier, REQUESTS)
+def generated(adapter: PipelineAdapter, classifier: Classifier) -> list[list[Sample]]:
+    return chosen(adapter, classifier, REQUESTS)
 
 
 def flat(batches: list[list[Sample]]) -> list[Sample]:
     return [sample for batch in batches for sample in batch]
 
 
-def test_every_request_gets_one_picture(drawn: list[list[Sample]]) -> None:
-    assert [replace(one.request, seed=0) for one in flat(drawn)] == [replace(one, seed=0) for one in REQUESTS]
-    counts = {one.candidates for one in flat(drawn)}
+def test_every_request_gets_one_picture(generated: list[list[Sample]]) -> None:
+    assert [replace(one.request, seed=0) for one in flat(generated)] == [replace(one, seed=0) for one in REQUESTS]
+    counts = {one.candidates for one in flat(generated)}
     assert counts <= {1, 2, 3}
     assert len(counts) > 1  # some were taken at once, others not
 
 
-def test_what_is_taken_is_believed_in(drawn: list[list[Sample]]) -> None:
-    for one in flat(drawn):
+def test_what_is_taken_is_believed_in(generated: list[list[Sample]]) -> None:
+    for one in flat(generated):
         if one.candidates < OPTIONS.candidates:
-            assert one.belief is not None
-            assert one.belief >= OPTIONS.belief
+            assert one.class_margin is not None
+            assert one.class_margin >= OPTIONS.class_margin
 
 
-def test_its_line_draws_it_again(backbone: Backbone, drawn: list[list[Sample]]) -> None:
-    again = Artist(backbone, DRAWING).draw([one.request for one in flat(drawn)])
-    for one, other in zip(flat(drawn), again, strict=True):
+def test_its_line_draws_it_again(adapter: PipelineAdapter, generated: list[list[Sample]]) -> None:
+    again = ImageSampler(adapter, DRAWING).generate([one.request for one in flat(generated)])
+    for one, other in zip(flat(generated), again, strict=True):
         assert one.image.tobytes() == other.image.tobytes()
 
 
 @pytest.mark.parametrize("batch_size", [1, 12])
 def test_the_choice_does_not_depend_on_the_batch(
-    backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]], batch_size: int
+    adapter: PipelineAdapter, classifier: Classifier, generated: list[list[Sample]], batch_size: int
 ) -> None:
-    others = flat(chosen(backbone, classifier, REQUESTS, replace(DRAWING, batch_size=batch_size)))
-    assert [one.request for one in others] == [one.request for one in flat(drawn)]
+    others = flat(chosen(adapter, classifier, REQUESTS, replace(DRAWING, batch_size=batch_size)))
+    assert [one.request for one in others] == [one.request for one in flat(generated)]
 
 
-def test_what_is_done_is_left_out(backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]]) -> None:
-    done = frozenset(one.request.key for one in drawn[0])
-    rest = chosen(backbone, classifier, REQUESTS, done=done)
-    assert [[one.request for one in batch] for batch in rest] == [[one.request for one in batch] for batch in drawn[1:]]
-    for one, other in zip(flat(rest), flat(drawn[1:]), strict=True):
+def test_what_is_done_is_left_out(adapter: PipelineAdapter, classifier: Classifier, generated: list[list[Sample]]) -> None:
+    done = frozenset(one.request.key for one in generated[0])
+    rest = chosen(adapter, classifier, REQUESTS, done=done)
+    assert [[one.request for one in batch] for batch in rest] == [[one.request for one in batch] for batch in generated[1:]]
+    for one, other in zip(flat(rest), flat(generated[1:]), strict=True):
         assert one.image.tobytes() == other.image.tobytes()
 
 
-def test_one_candidate_is_no_choice(backbone: Backbone, classifier: Classifier) -> None:
-    only = flat(chosen(backbone, classifier, REQUESTS[:3], options=replace(OPTIONS, candidates=1)))
+def test_one_candidate_is_no_choice(adapter: PipelineAdapter, classifier: Classifier) -> None:
+    only = flat(chosen(adapter, classifier, REQUESTS[:3], options=replace(OPTIONS, candidates=1)))
     assert [one.request for one in only] == REQUESTS[:3]
 
 
@@ -115,33 +117,35 @@ def test_a_request_without_a_whole_picture_is_refused(classifier: Classifier) ->
     broken = open_generator("bundled", FASHION_MNIST_CLASSES)
     with torch.no_grad():
         broken.unet.conv_out.weight.fill_(torch.nan)
-    chooser = Chooser(Artist(broken, DRAWING), replace(OPTIONS, candidates=2), PROMPTS)
+    best_of_n = BestOfN(ImageSampler(broken, DRAWING), replace(OPTIONS, candidates=2), PROMPTS)
     with frozen(classifier):
-        assert list(chooser.draw(REQUESTS[:2], classifier=classifier)) == []
-    assert [(one.key, one.reason.split(";")[0]) for one in chooser.refused] == [(one.key, "not finite") for one in REQUESTS[:2]]
+        assert list(best_of_n.generate(REQUESTS[:2], classifier=classifier)) == []
+    assert [(one.key, one.reason.split(";")[0]) for one in best_of_n.failed] == [
+        (one.key, "not finite") for one in REQUESTS[:2]
+    ]
 
 
 # the rule
 
 
-def made(probability: float, belief: float | None) -> Candidate:
+def made(probability: float, class_margin: float | None) -> Candidate:
     sample = Sample(request=REQUESTS[0], image=Image.new("RGB", (8, 8)), latents=torch.zeros(1), mask=None, seconds=0.0)
-    return Candidate(sample, probability, belief)
+    return Candidate(sample, probability, class_margin)
 
 
 candidates = st.lists(st.builds(made, st.floats(0, 1), st.none() | st.floats(-1, 1)), min_size=1, max_size=6)
 
 
 @given(candidates)
-def test_the_first_that_can_be_taken_is(drawn: list[Candidate]) -> None:
-    best = choose(drawn, OPTIONS)
-    taken = [one for one in drawn if OPTIONS.takes(one)]
+def test_the_first_that_can_be_taken_is(generated: list[Candidate]) -> None:
+    best = choose(generated, OPTIONS)
+    taken = [one for one in generated if OPTIONS.takes(one)]
     if taken:
         assert best is taken[0]
-    elif any(one.probability >= OPTIONS.doubt for one in drawn):
-        assert best.probability == min(one.probability for one in drawn if one.probability >= OPTIONS.doubt)
+    elif any(one.probability >= OPTIONS.max_confidence for one in generated):
+        assert best.probability == min(one.probability for one in generated if one.probability >= OPTIONS.max_confidence)
     else:
-        assert best.probability == max(one.probability for one in drawn)
+        assert best.probability == max(one.probability for one in generated)
 
 
 def test_candidates_differ_in_their_seeds_alone() -> None:
@@ -152,16 +156,23 @@ def test_candidates_differ_in_their_seeds_alone() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"candidates": -1}, {"doubt": 1.5}, {"plausible": -0.1}, {"belief": 2.0}, {"levels": 0}, {"clip_probability": 1.5}],
+    [
+        {"candidates": -1},
+        {"max_confidence": 1.5},
+        {"min_confidence": -0.1},
+        {"class_margin": 2.0},
+        {"levels": 0},
+        {"clip_probability": 1.5},
+    ],
 )
 def test_odd_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"choosing.{next(iter(wrong))} = .*allowed is"):
-        Choosing(**wrong)  # type: ignore[arg-type]
+        Selection(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_doubt_that_is_never_plausible_is_refused() -> None:
     with pytest.raises(UserError, match="nothing would ever be in doubt"):
-        Choosing(doubt=0.3, plausible=0.3)
+        Selection(max_confidence=0.3, min_confidence=0.3)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +183,7 @@ def test_a_doubt_that_is_never_plausible_is_refused() -> None:
     ],
 )
 def test_a_choice_without_anybody_to_ask_is_refused(settings: str, words: str, tmp_path: Path) -> None:
-    recipe = build_recipe(None, [settings, "choosing.candidates=2"])
+    recipe = build_recipe(None, [settings, "selection.samples_per_request=2"])
     with pytest.raises(UserError, match=words):
         open_run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -184,28 +195,28 @@ def test_selective_needs_its_scout(tmp_path: Path) -> None:
 
 
 def test_a_belief_that_is_no_number_is_none(
-    backbone: Backbone, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+    adapter: PipelineAdapter, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actgen.generation.best_of_n.believe", lambda *given: torch.full((len(given[2]),), torch.nan))
-    samples = flat(chosen(backbone, classifier, REQUESTS[:3]))
-    assert [(one.belief, one.candidates) for one in samples] == 3 * [(None, OPTIONS.candidates)]
+    samples = flat(chosen(adapter, classifier, REQUESTS[:3]))
+    assert [(one.class_margin, one.candidates) for one in samples] == 3 * [(None, OPTIONS.candidates)]
 
 
 def test_what_does_not_fit_is_asked_in_halves(
-    backbone: Backbone, classifier: Classifier, drawn: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
+    adapter: PipelineAdapter, classifier: Classifier, generated: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def small(*given: Any) -> Tensor:
         if len(given[2]) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return believe(*given)
+        return measure_class_margin(*given)
 
     monkeypatch.setattr("actgen.generation.best_of_n.believe", small)
-    assert [one.request for one in flat(chosen(backbone, classifier, REQUESTS))] == [one.request for one in flat(drawn)]
+    assert [one.request for one in flat(chosen(adapter, classifier, REQUESTS))] == [one.request for one in flat(generated)]
 
 
 def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:
-    assert Choosing().over(8).candidates == 8
-    assert Choosing(candidates=2).over(8).candidates == 2
+    assert Selection().over(8).candidates == 8
+    assert Selection(candidates=2).over(8).candidates == 2
 
 
 # with a CLIP model
@@ -213,37 +224,39 @@ def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:
 
 @pytest.fixture(scope="module")
 def clip() -> ZeroShot:
-    return ZeroShot("bundled", FASHION_MNIST_CLASSES, given="choosing.clip =")
+    return ZeroShot("bundled", FASHION_MNIST_CLASSES, given="selection.clip =")
 
 
-def test_with_clip_what_is_taken_clip_confirms(backbone: Backbone, classifier: Classifier, clip: ZeroShot) -> None:
+def test_with_clip_what_is_taken_clip_confirms(adapter: PipelineAdapter, classifier: Classifier, clip: ZeroShot) -> None:
     options = replace(OPTIONS, clip="bundled", clip_probability=0.7)
     with frozen(classifier):
-        samples = list(Chooser(Artist(backbone, DRAWING), options, PROMPTS, clip).draw(REQUESTS, classifier=classifier))
+        samples = list(
+            BestOfN(ImageSampler(adapter, DRAWING), options, PROMPTS, clip).generate(REQUESTS, classifier=classifier)
+        )
     assert len({one.candidates for one in samples}) > 1
     for one in samples:
         given = float(clip.probabilities([one.image])[0, one.request.label])
-        assert one.belief is None or one.belief == pytest.approx(given, abs=1e-5)
+        assert one.class_margin is None or one.class_margin == pytest.approx(given, abs=1e-5)
         assert one.candidates == options.candidates or given >= options.clip_probability
 
 
 def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
-    recipe = build_recipe(None, ["strategy=selective", "images=100", "choosing.clip=bundled"])
+    recipe = build_recipe(None, ["strategy=selective", "images=100", "selection.clip=bundled"])
     round_ = open_run(recipe, tmp_path / "run").round
     assert round_ is not None
-    assert isinstance(round_.artist, Chooser)
-    assert round_.artist.clip is not None
-    assert round_.artist.clip.prompts == PROMPTS
+    assert isinstance(round_.sampler, BestOfN)
+    assert round_.sampler.clip is not None
+    assert round_.sampler.clip.prompts == PROMPTS
 
 
 def test_a_clip_that_nobody_would_ask_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"choosing\.clip: actgen takes the first drawing"):
-        open_run(build_recipe(None, ["strategy=actgen", "choosing.clip=bundled"]), tmp_path / "run")
+        open_run(build_recipe(None, ["strategy=actgen", "selection.clip=bundled"]), tmp_path / "run")
 
 
 def test_a_clip_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    recipe = build_recipe(None, ["strategy=selective", f"choosing.clip={tmp_path / 'empty'}"])
+    recipe = build_recipe(None, ["strategy=selective", f"selection.clip={tmp_path / 'empty'}"])
     with pytest.raises(UserError, match=r"choosing\.clip = .*cannot be loaded"):
         open_run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -62,7 +62,7 @@ def small(recipe: Recipe, vit: Path) -> Recipe:
         recipe,
         model=model,
         generation=replace(recipe.generation, budget=0.1, previews=0, curriculum=False),
-        drawing=replace(recipe.drawing, num_inference_steps=3),
+        sampling=replace(recipe.sampling, num_inference_steps=3),
     )
 
 

@@ -15,7 +15,7 @@ from actgen.core import files
 from actgen.core.errors import UserError
 from actgen.data.store.store import Store
 from actgen.experiment.config import Recipe, to_toml
-from actgen.experiment.reproduce import redraw
+from actgen.experiment.reproduce import retries
 from actgen.experiment.run import run
 from actgen.integrations.active import ActiveGeneration
 from tests.conftest import read_lines, tree, without_times
@@ -36,7 +36,7 @@ def advance(active: ActiveGeneration, trained: Trained, first: int, last: int) -
 
 def fine_grained(trained: Trained) -> Trained:
     """Two images a batch, so that a round can be stopped between two."""
-    return replace(trained, recipe=replace(trained.recipe, drawing=replace(trained.recipe.drawing, batch_size=2)))
+    return replace(trained, recipe=replace(trained.recipe, sampling=replace(trained.recipe.sampling, batch_size=2)))
 
 
 def test_an_epoch_after_a_stop_trains_on_what_it_had(trained: Trained, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_budget_by_class_knows_nothing_of_weights_that_a_stopped_round_was_b
         active.classifier.load_state_dict(some.weights[2])
         active.after_epoch(1)
     states = [files.load(tmp_path / name / "checkpoints" / "0000002-0-ready.pt") for name in ("whole", "stopped")]
-    whole, stopped = [state["parts"]["allowance"] for state in states if state is not None]
+    whole, stopped = [state["parts"]["class_budgets"] for state in states if state is not None]
     assert len(whole["history"]) == 1
     assert stopped == whole
     assert_same_images(tmp_path / "whole", tmp_path / "stopped")
@@ -152,7 +152,7 @@ def test_a_guided_image_can_be_drawn_again(trained: Trained, tmp_path: Path) -> 
     with opened(trained, tmp_path / "loop") as active:
         advance(active, trained, 0, 2)
     key = next(row["key"] for row in read_lines(tmp_path / "loop/store/metadata.jsonl") if "adversarial" in row["guides"])
-    assert [one.differs for one in redraw(tmp_path / "loop/store", [key], tmp_path / "again")] == [(0, 0)]
+    assert [one.differs for one in retries(tmp_path / "loop/store", [key], tmp_path / "again")] == [(0, 0)]
 
 
 # what is refused
@@ -245,8 +245,8 @@ def test_the_first_process_draws_and_the_others_see_it(trained: Trained, tmp_pat
     ]
     told = [one.communicate(timeout=250)[0].splitlines() for one in both]
     assert [one.returncode for one in both] == [0, 0]
-    seen = [[line for line in lines if line.startswith("seen")] for lines in told]
-    assert seen[0] == seen[1]
-    assert [line.split()[1:4] for line in seen[0]][:2] == [["0", "1", str(IMAGES // 2)], ["1", "2", str(IMAGES)]]
+    predictions = [[line for line in lines if line.startswith("seen")] for lines in told]
+    assert predictions[0] == predictions[1]
+    assert [line.split()[1:4] for line in predictions[0]][:2] == [["0", "1", str(IMAGES // 2)], ["1", "2", str(IMAGES)]]
     assert len(Store(tmp_path / "out" / "store")) == IMAGES
     assert_same_images(trained.out, tmp_path / "out")

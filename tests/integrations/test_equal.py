@@ -17,8 +17,8 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from actgen.classifiers.classifier import Classifier
 from actgen.integrations.active import ActiveGeneration
 from actgen.integrations.growing_folder import GrowingFolder
-from actgen.integrations.lightning import DrawAfterEpochs, GrowingData
-from actgen.integrations.trainer import DrawAfterEpochs as DrawAfterTrainerEpochs
+from actgen.integrations.lightning import ActiveLightningCallback, GrowingData
+from actgen.integrations.trainer import ActiveTrainerCallback as DrawAfterTrainerEpochs
 from actgen.integrations.trainer import PixelValues
 from tests.integrations.conftest import EPOCHS, Trained, assert_same_images
 
@@ -72,7 +72,7 @@ class LightningWeights(pl.Callback):  # type: ignore[misc]
 
 
 def lightning(active: ActiveGeneration, trained: Trained, path: Path, batches: int | None = 1, workers: int = 0) -> None:
-    callbacks = [LightningWeights(active.classifier, trained.weights), DrawAfterEpochs(active)]
+    callbacks = [LightningWeights(active.classifier, trained.weights), ActiveLightningCallback(active)]
     trainer = pl.Trainer(
         max_epochs=EPOCHS,
         callbacks=callbacks,
@@ -135,21 +135,21 @@ def test_the_same_weights_draw_what_actgen_train_draws(replay: Replay, trained: 
 @pytest.mark.parametrize("replay", [lightning, trainer])
 def test_trainers_with_a_process_that_stays_train_on_what_is_drawn(replay: Replay, trained: Trained, tmp_path: Path) -> None:
     with ActiveGeneration.from_recipe(trained.recipe, tmp_path / "out", trained.classifier()) as active:
-        seen: list[float] = []
+        predictions: list[float] = []
 
         def see(model: nn.Module, given: Any, named: Any) -> None:
             pixels = given[0] if given else named["pixel_values"]
-            seen.extend(pixels.double().sum(dim=(1, 2, 3)).tolist() if model.training else [])
+            predictions.extend(pixels.double().sum(dim=(1, 2, 3)).tolist() if model.training else [])
 
         hook = active.classifier.model.register_forward_pre_hook(see, with_kwargs=True)
         replay(active, trained, tmp_path, batches=None, workers=1)
         hook.remove()
         length = len(active.dataset)
-        assert len(seen) == EPOCHS * length
+        assert len(predictions) == EPOCHS * length
         for epoch in range(EPOCHS):
             active.begin(epoch)
             wanted = PixelValues(active.classifier)([active.dataset[place] for place in range(length)])["pixel_values"]
-            sums = torch.tensor(seen[epoch * length : (epoch + 1) * length]).sort().values
+            sums = torch.tensor(predictions[epoch * length : (epoch + 1) * length]).sort().values
             torch.testing.assert_close(sums, wanted.double().sum(dim=(1, 2, 3)).float().sort().values, rtol=0, atol=0.01)
 
 

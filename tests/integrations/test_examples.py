@@ -33,7 +33,7 @@ def brief(small: Recipe) -> Recipe:
     """The digits, six images after each of the first two of three epochs, two at a time."""
     return replace(
         small,
-        drawing=replace(small.drawing, batch_size=2),
+        sampling=replace(small.sampling, batch_size=2),
         training=replace(small.training, epochs=3),
         generation=replace(small.generation, until=0.7),
     )

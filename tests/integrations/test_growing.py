@@ -31,16 +31,16 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def draw(store: Store, count: int) -> None:
+def generate(store: Store, count: int) -> None:
     for number in range(len(store), len(store) + count):
         store.add(make_sample(f"k{number:03d}", shade=number, label=number % 4), {})
 
 
 def growing(digits: Path, store: Store, epoch_length: str = "real") -> Growing:
     real = load_data(str(digits)).train
-    away = frozenset(hold_out(real, 0.1, 0)[1].keys)
+    held_out_keys = frozenset(hold_out(real, 0.1, 0)[1].keys)
     options = TrainingOptions(batch_size=BATCH, epoch_length=epoch_length)
-    return Growing(real, store.folder, size=8, options=options, seed=3, away=away, until=2)
+    return Growing(real, store.folder, size=8, options=options, seed=3, held_out_keys=held_out_keys, until=2)
 
 
 def items(batches: Iterator[tuple[Tensor, Tensor]] | DataLoader[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
@@ -51,7 +51,7 @@ def items(batches: Iterator[tuple[Tensor, Tensor]] | DataLoader[tuple[Tensor, in
 def test_an_epoch_is_that_of_actgen_train(digits: Path, store: Store) -> None:
     dataset, real = growing(digits, store), load_data(str(digits)).train
     train, _ = hold_out(real, 0.1, 0)
-    draw(store, 20)
+    generate(store, 20)
     dataset.at(1, 6)
     mixture = Mixture(train, store.snapshot(6), size=8)
     order = epoch_order(len(mixture), len(dataset), 3, 1)
@@ -67,14 +67,14 @@ def test_the_held_out_images_return_and_the_length_is_as_chosen(
     digits: Path, store: Store, epoch_length: str, lengths: list[int]
 ) -> None:
     dataset = growing(digits, store, epoch_length=epoch_length)
-    draw(store, 40)
-    seen, images = [], []
-    for epoch, drawn in ((0, 0), (1, 30), (2, 40)):
-        dataset.at(epoch, drawn)
-        seen.append(len(dataset))
+    generate(store, 40)
+    predictions, images = [], []
+    for epoch, generated in ((0, 0), (1, 30), (2, 40)):
+        dataset.at(epoch, generated)
+        predictions.append(len(dataset))
         images.append(len(dataset.open()[0]))
     assert images == [REAL - AWAY, REAL - AWAY + 30, REAL + 40]
-    assert seen == lengths
+    assert predictions == lengths
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on a machine of one core
@@ -84,13 +84,13 @@ def test_processes_that_stay_see_it_grow(digits: Path, store: Store, start: str)
     alone = copy.copy(dataset)
     loader = DataLoader(dataset, BATCH, num_workers=2, persistent_workers=True, multiprocessing_context=start)
     processes = set()
-    for epoch, drawn in enumerate((0, 17, 40)):
-        draw(store, drawn - len(store))
-        dataset.at(epoch, drawn)
+    for epoch, generated in enumerate((0, 17, 40)):
+        generate(store, generated - len(store))
+        dataset.at(epoch, generated)
         there, here = items(loader), items(DataLoader(alone, BATCH))
         assert torch.equal(there[0], here[0])
         assert torch.equal(there[1], here[1])
-        assert bool((there[0] == 16).flatten(1).all(dim=1).any()) == (drawn > 16)  # the one-coloured drawing number 16
+        assert bool((there[0] == 16).flatten(1).all(dim=1).any()) == (generated > 16)  # the one-coloured drawing number 16
         processes.add(tuple(child.pid for child in multiprocessing.active_children()))
     assert len(processes) == 1
     assert os.getpid() not in next(iter(processes))
@@ -98,10 +98,10 @@ def test_processes_that_stay_see_it_grow(digits: Path, store: Store, start: str)
 
 def test_lines_written_after_the_round_do_not_show(digits: Path, store: Store) -> None:
     dataset = growing(digits, store)
-    draw(store, 10)
+    generate(store, 10)
     dataset.at(2, 10)
     before = items(DataLoader(dataset, BATCH))
-    draw(store, 10)
+    generate(store, 10)
     fresh = growing(digits, store)  # which reads the longer manifest
     fresh.at(2, 10)
     for one in (dataset, fresh):
@@ -118,7 +118,7 @@ def test_a_transform_makes_the_items(digits: Path, store: Store) -> None:
 
 def test_a_manifest_that_lost_lines_is_refused(digits: Path, store: Store) -> None:
     dataset = growing(digits, store)
-    draw(store, 3)
+    generate(store, 3)
     dataset.at(1, 5)
     with pytest.raises(UserError, match="has 3 lines, but 5 images were drawn"):
         _ = dataset[0]

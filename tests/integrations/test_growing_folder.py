@@ -34,9 +34,9 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
     with ActiveGeneration.from_recipe(trained.recipe, tmp_path / "run", trained.classifier()) as active:
         folder = GrowingFolder(active, tmp_path / "folder", links=links)
         train = tmp_path / "folder" / "train"
-        for epoch, (real, drawn) in enumerate([(REAL - AWAY, 0), (REAL - AWAY, IMAGES // 2), (REAL, IMAGES)]):
+        for epoch, (real, generated) in enumerate([(REAL - AWAY, 0), (REAL - AWAY, IMAGES // 2), (REAL, IMAGES)]):
             folder.begin(epoch)
-            assert (len(files(train, "real-")), len(files(train, "drawn-"))) == (real, drawn)
+            assert (len(files(train, "real-")), len(files(train, "drawn-"))) == (real, generated)
             wanted = sorted(active.dataset.open()[0].labels)
             by_timm = create_dataset("", root=str(tmp_path / "folder"), split="train").reader.samples
             for samples in (by_timm, ImageFolder(train).samples):

@@ -50,7 +50,7 @@ def vit_small() -> Classifier:
 @pytest.mark.parametrize("make", [bare, of_transformers, vit_small, pytest.param(resnet50, marks=pytest.mark.slow)])
 def test_it_goes_through_two_rounds(make: Callable[[], Classifier], small: Recipe, tmp_path: Path) -> None:
     recipe = replace(
-        small, generation=replace(small.generation, replay=False), drawing=replace(small.drawing, num_inference_steps=2)
+        small, generation=replace(small.generation, replay=False), sampling=replace(small.sampling, num_inference_steps=2)
     )
     torch.manual_seed(0)
     classifier = make()

@@ -22,9 +22,9 @@ from actgen.data.store.verify import verify
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
-from actgen.experiment.reproduce import redraw
+from actgen.experiment.reproduce import retries
 from actgen.experiment.run import run
-from actgen.generation.best_of_n import Choosing
+from actgen.generation.best_of_n import Selection
 from actgen.generation.filters.options import Filters
 from actgen.training.parallel.background import RESTARTS, Background, background_folder, environment
 from actgen.training.schedule import generating_epochs
@@ -43,12 +43,12 @@ def wanted(recipe: Recipe) -> Recipe:
         model=replace(recipe.model, name="actgen/tiny-cnn"),
         training=replace(recipe.training, epochs=EPOCHS),
         generation=replace(recipe.generation, budget=BUDGET / 120, on="cpu", checkpoint_images=4),
-        drawing=replace(recipe.drawing, num_inference_steps=2, batch_size=4),
+        sampling=replace(recipe.sampling, num_inference_steps=2, batch_size=4),
     )
 
 
 @pytest.fixture(scope="module")
-def away(wanted: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pending(wanted: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run whose rounds were drawn in a second process."""
     out = tmp_path_factory.mktemp("background") / "run"
     run(wanted, out)
@@ -73,12 +73,12 @@ def until(happened: Callable[[], object], seconds: float = 120) -> None:
 # what it does
 
 
-def test_images_join_an_epoch_later_and_say_how_stale_they_are(away: Path) -> None:
-    rows = read_lines(away / "store" / "metadata.jsonl")
+def test_images_join_an_epoch_later_and_say_how_stale_they_are(pending: Path) -> None:
+    rows = read_lines(pending / "store" / "metadata.jsonl")
     assert len(rows) == BUDGET
     assert {row["staleness"] for row in rows} == {1}
-    stats = read_lines(away / "stats.jsonl")
-    assert [row["drawn_so_far"] for row in stats] == [0, 12, 24, 24, 24]
+    stats = read_lines(pending / "stats.jsonl")
+    assert [row["generated_so_far"] for row in stats] == [0, 12, 24, 24, 24]
     assert [row["synthetic_images"] for row in stats] == [0, 0, 12, 24, 24]
     assert [row["real_images"] for row in stats] == [108, 108, 120, 120, 120]
     assert [row["staleness"] for row in stats] == [None, 1, 1, None, None]
@@ -87,21 +87,21 @@ def test_images_join_an_epoch_later_and_say_how_stale_they_are(away: Path) -> No
     for row in rows:
         first = next(epoch for epoch, line in enumerate(stats) if line["synthetic_images"] > 12 * row["round"])
         assert row["staleness"] == first - row["round"] - 1  # the definition
-    facts = summary(away)
+    facts = summary(pending)
     assert facts["synthetic_images"] == BUDGET
     assert facts["waited_seconds"] == pytest.approx(sum(row["waited_seconds"] for row in stats), abs=0.02)
 
 
-def test_nothing_but_the_run_is_left(away: Path) -> None:
-    assert not background_folder(away).exists()
+def test_nothing_but_the_run_is_left(pending: Path) -> None:
+    assert not background_folder(pending).exists()
     assert second_process(psutil.Process()) is None
-    assert {path.suffix for path in (away / "checkpoints").iterdir()} == {".pt"}
-    assert verify(away / "store").damage == []
+    assert {path.suffix for path in (pending / "checkpoints").iterdir()} == {".pt"}
+    assert verify(pending / "store").damage == []
 
 
-def test_its_images_are_drawn_again_pixel_for_pixel(away: Path, tmp_path: Path) -> None:
-    guided = [row["key"] for row in read_lines(away / "store" / "metadata.jsonl") if "adversarial" in row["guides"]]
-    assert all(one.differs == (0, 0) for one in redraw(away / "store", guided[:1], tmp_path / "again"))
+def test_its_images_are_drawn_again_pixel_for_pixel(pending: Path, tmp_path: Path) -> None:
+    guided = [row["key"] for row in read_lines(pending / "store" / "metadata.jsonl") if "adversarial" in row["guides"]]
+    assert all(one.differs == (0, 0) for one in retries(pending / "store", guided[:1], tmp_path / "again"))
 
 
 def test_without_it_no_column_is_added(finished: Path) -> None:
@@ -158,9 +158,11 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--generate-on", "cpu", "--epochs", "2", "--set", "generation.until=1"], "never after the last two"),
     ],
 )
-def test_what_cannot_be_is_refused(changes: list[str], told: str, digits: Path, tiny_generator: Path, refuse: Refuse) -> None:
+def test_what_cannot_be_is_refused(
+    changes: list[str], on_progress: str, digits: Path, tiny_generator: Path, refuse: Refuse
+) -> None:
     command = ["train", "--data", str(digits), "--generator", str(tiny_generator), "--out", "run", "--epochs", "4"]
-    assert told in refuse(*command, *changes)
+    assert on_progress in refuse(*command, *changes)
 
 
 def test_several_processes_are_refused(wanted: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +192,7 @@ def test_a_process_that_is_lost_again_and_again_is_a_message(wanted: Recipe, tmp
 
     threading.Thread(target=kill).start()
     try:
-        background.draw({})
+        background.generate({})
         with pytest.raises(UserError, match=r"the process that draws on cpu ended with signal 9, 3 times in one round"):
             background.wait()
     finally:
@@ -219,11 +221,11 @@ def test_the_end_of_an_earlier_second_process_is_waited_for(tmp_path: Path, monk
 
 
 @pytest.mark.slow
-def test_what_the_second_process_cannot_do_is_told_by_the_first(away: Path, wanted: Recipe, tmp_path: Path) -> None:
+def test_what_the_second_process_cannot_do_is_told_by_the_first(pending: Path, wanted: Recipe, tmp_path: Path) -> None:
     def moved(recipe: Recipe) -> Exception:
         background = Background(tmp_path, "cpu", to_toml(recipe))
         try:
-            background.draw({})
+            background.generate({})
             with pytest.raises(Exception, match=r".") as raised:
                 background.wait()
             return raised.value
@@ -249,7 +251,7 @@ def stop(stats: object) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_stopped_while_a_round_is_away_continues_as_if_it_was_not(away: Path, wanted: Recipe, tmp_path: Path) -> None:
+def test_a_run_stopped_while_a_round_is_away_continues_as_if_it_was_not(pending: Path, wanted: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     for _ in range(2):  # after each of the epochs after which a round leaves
         with pytest.raises(_Stop):
@@ -257,11 +259,11 @@ def test_a_run_stopped_while_a_round_is_away_continues_as_if_it_was_not(away: Pa
         assert second_process(psutil.Process()) is None
     max((out / "checkpoints").glob("*.pt")).write_bytes(b"")  # damaged: it goes on from the one before, with the round before
     run(wanted, out)
-    assert_same_run(away, out)
+    assert_same_run(pending, out)
 
 
 @pytest.mark.slow
-def test_when_the_second_process_is_killed_another_goes_on(away: Path, wanted: Recipe, tmp_path: Path) -> None:
+def test_when_the_second_process_is_killed_another_goes_on(pending: Path, wanted: Recipe, tmp_path: Path) -> None:
     out, killed = tmp_path / "run", list[int]()
 
     def kill(done: int, of: int) -> None:
@@ -271,7 +273,7 @@ def test_when_the_second_process_is_killed_another_goes_on(away: Path, wanted: R
 
     run(wanted, out, on_sample=kill)
     assert len(set(killed)) == 2
-    assert_same_run(away, out)
+    assert_same_run(pending, out)
 
 
 def command(wanted: Recipe, out: Path) -> list[str]:
@@ -293,21 +295,21 @@ def command(wanted: Recipe, out: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_when_the_first_process_ends_the_second_ends_and_the_run_goes_on(
-    number: signal.Signals, away: Path, wanted: Recipe, tmp_path: Path
+    number: signal.Signals, pending: Path, wanted: Recipe, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     with subprocess.Popen(command(wanted, out), stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         first = psutil.Process(process.pid)
         manifest = out / "store" / "metadata.jsonl"
         until(lambda: (manifest.exists() and manifest.read_bytes().count(b"\n") in range(4, 12)) or process.poll() is not None)
-        drawing = second_process(first)
-        assert drawing is not None
+        sampling = second_process(first)
+        assert sampling is not None
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.send_signal(number)
         _, said = process.communicate(timeout=60)
-        until(lambda: not drawing.is_running() or drawing.status() == psutil.STATUS_ZOMBIE, 2)
+        until(lambda: not sampling.is_running() or sampling.status() == psutil.STATUS_ZOMBIE, 2)
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
@@ -315,7 +317,7 @@ def test_when_the_first_process_ends_the_second_ends_and_the_run_goes_on(
         assert "stopped. Continue with: actgen" in said
     assert verify(out / "store").damage == []
     run(wanted, out)
-    assert_same_run(away, out)
+    assert_same_run(pending, out)
 
 
 @pytest.mark.slow
@@ -326,7 +328,7 @@ def test_filters_and_choices_of_rounds_on_a_plateau_are_the_same_after_a_stop(wa
         training=replace(wanted.training, epochs=7, ema_decay=0.9),
         generation=replace(wanted.generation, until=0.9),
         filters=Filters(duplicates=True, duplicates_distance=0.3, consistency="top-k", top_k=2),
-        choosing=Choosing(candidates=2, levels=1),
+        selection=Selection(candidates=2, levels=1),
     )
     whole = run(strict, tmp_path / "whole")
     for _ in range(4):
@@ -335,4 +337,4 @@ def test_filters_and_choices_of_rounds_on_a_plateau_are_the_same_after_a_stop(wa
     assert without_times(run(strict, tmp_path / "stopped")) == without_times(whole)
     lines = [read_lines(tmp_path / name / "store" / "metadata.jsonl") for name in ("whole", "stopped")]
     assert without_times(lines[0]) == without_times(lines[1])
-    assert whole["filters"]["drawn"] > whole["filters"]["kept"] > 0
+    assert whole["filters"]["generated"] > whole["filters"]["kept"] > 0

@@ -118,8 +118,8 @@ def test_another_error_is_not_taken_for_too_little_memory(tmp_path: Path) -> Non
 
 def test_looking_at_images_takes_what_memory_allows(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (21, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    seen = [predict_pixels(opened(tmp_path, Small(1, most)).classifier, pixels) for most in (21, 4)]
-    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-6)
+    predictions = [predict_pixels(opened(tmp_path, Small(1, most)).classifier, pixels) for most in (21, 4)]
+    torch.testing.assert_close(predictions[0], predictions[1], rtol=0, atol=1e-6)
     with pytest.raises(torch.OutOfMemoryError):
         predict_pixels(opened(tmp_path, Small(1, 0)).classifier, pixels)
 

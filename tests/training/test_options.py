@@ -127,10 +127,10 @@ def fresh_precision() -> Iterator[None]:
 def test_only_the_training_steps_are_in_mixed_precision(tmp_path: Path) -> None:
     options = replace(OPTIONS, precision="bf16", clip_norm=1.0)
     whole = opened(tmp_path / "whole", options)
-    seen: list[torch.dtype] = []
-    whole.classifier.model.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
+    predictions: list[torch.dtype] = []
+    whole.classifier.model.register_forward_hook(lambda module, inputs, out: predictions.append(out.dtype))
     list(fit(whole))
-    assert set(seen) == {torch.bfloat16, torch.float32}  # training steps, and the look at the test images
+    assert set(predictions) == {torch.bfloat16, torch.float32}  # training steps, and the look at the test images
     assert {parameter.dtype for parameter in whole.classifier.parameters()} == {torch.float32}
     next(iter(fit(opened(tmp_path / "stopped", options))))
     continued = opened(tmp_path / "stopped", options)

@@ -11,18 +11,18 @@ from torch import Tensor
 from actgen.classifiers.mining import Mining
 from actgen.training.augment.mixing import Mixing
 from actgen.training.options import TrainingOptions
-from actgen.training.proxy_model import scout
+from actgen.training.proxy_model import train_proxy_model
 
 from .test_fit import OPTIONS, opened, weights
 
-MINING = Mining(pool="training", scout_epochs=2)
+MINING = Mining(pool="training", proxy_epochs=2)
 
 
 def doubts(folder: Path, options: TrainingOptions) -> Tensor:
     """Return what a scout thinks of the real images, and see that the training is left as it was."""
     training = opened(folder, options=options)
     before = weights(training)
-    found = scout(training, MINING).predictions.logits_NK
+    found = train_proxy_model(training, MINING).predictions.logits_NK
     assert torch.equal(weights(training), before)
     return found
 

@@ -83,7 +83,7 @@ class Classifier(nn.Module):
         if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
             raise UserError(
                 f"a {type(model).__name__} does not show its features. Use a timm model or {SMALL_CNN}, or "
-                'drawing.text.contrast_in = "latents".'
+                'sampling.text.contrast_in = "latents".'
             )
         return model.forward_head(model.forward_features(self._prepared(images)), pre_logits=True)  # type: ignore[no-any-return]
 

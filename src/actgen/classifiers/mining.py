@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError, refuse_unknown
-from ..core.types import Mistake, Source
+from ..core.types import HardExample, Source
 from .predictions import Predictions
 
 OWN, HOLDOUT, TRAINING, CROSS_FIT = "own", "holdout", "training", "cross-fit"
@@ -40,7 +40,7 @@ class Mining:
     balanced: bool = False
     folds: int = 5
     fold_epochs: int = 10
-    scout_epochs: int = 25
+    proxy_epochs: int = 25
 
     def __post_init__(self) -> None:
         for name, allowed in (("pool", POOLS), ("by", CRITERIA)):
@@ -49,10 +49,10 @@ class Mining:
             raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
         if self.per_class < 0:
             raise UserError(f"mining.per_class = {self.per_class}: allowed is 0 (no limit) and more.")
-        if self.folds < 2 or self.fold_epochs < 1 or self.scout_epochs < 1:
+        if self.folds < 2 or self.fold_epochs < 1 or self.proxy_epochs < 1:
             raise UserError(
-                f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}, mining.scout_epochs = "
-                f"{self.scout_epochs}: allowed are 2 and more folds, 1 and more epochs."
+                f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}, mining.proxy_epochs = "
+                f"{self.proxy_epochs}: allowed are 2 and more folds, 1 and more epochs."
             )
 
     def over(self, own: Mining) -> Mining:
@@ -68,7 +68,7 @@ class Mining:
 MISCLASSIFIED = Mining(pool=HOLDOUT, by="misclassified", share=0.25)  # the paper
 
 
-def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[Mistake]:
+def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[HardExample]:
     """Return the mistakes among the predictions, in the order of the set; `mining` leaves nothing to a strategy."""
     losses = predictions.losses_N
     hardness = _hardness(predictions, losses, mining.by)
@@ -76,7 +76,7 @@ def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[
     rows = _thinned(rows, predictions.labels_N, hardness, mining)
     predicted, probabilities = predictions.predicted_N, predictions.logits_NK.softmax(dim=1)
     return [
-        Mistake(
+        HardExample(
             source=Source(split=mining.pool, index=i, key=keys[i]),
             label=(label := int(predictions.labels_N[i])),
             predicted=int(predicted[i]),
@@ -87,7 +87,7 @@ def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[
     ]
 
 
-def misclassified(predictions: Predictions, keys: Sequence[str]) -> list[Mistake]:
+def misclassified(predictions: Predictions, keys: Sequence[str]) -> list[HardExample]:
     """Return every held-out image whose top-1 class is not its label (the paper's prototypes)."""
     return mine(predictions, keys, MISCLASSIFIED)
 

@@ -71,9 +71,9 @@ class ZeroShot:
     @cached_property
     def _features_KD(self) -> Tensor:
         """Unit text features of the class prompts, [K, D]."""
-        told = self._processor(text=self.prompts, return_tensors="pt", padding=True, truncation=True).to(self.device)
+        conditioning = self._processor(text=self.prompts, return_tensors="pt", padding=True, truncation=True).to(self.device)
         with torch.no_grad():
-            return torch.nn.functional.normalize(_pooled(self._model.get_text_features(**told)))
+            return torch.nn.functional.normalize(_pooled(self._model.get_text_features(**conditioning)))
 
 
 def _opened(name: str, given: str) -> tuple[Any, Any]:

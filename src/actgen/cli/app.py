@@ -185,10 +185,10 @@ def generate(
     again = {"--from-manifest": from_manifest, "--key": key, "--data": data}
     if classes is not None and from_manifest is None:
         _refuse_given("--classes", again)
-        _draw_classes(classes, 100 if count is None else count, generator or "bundled", seed or 0, settings or [], out)
+        _generate_classes(classes, 100 if count is None else count, generator or "bundled", seed or 0, settings or [], out)
     elif classes is None and from_manifest is not None:
         _refuse_given("--from-manifest", fresh)
-        _draw_again(from_manifest, key or [], data, generator, out)
+        _generate_again(from_manifest, key or [], data, generator, out)
     else:
         raise UserError(
             f"generate was given {'neither' if classes is None else 'both'} of --classes and --from-manifest. Give "
@@ -201,7 +201,7 @@ def _refuse_given(mode: str, others: dict[str, Any]) -> None:
         raise UserError(f"{', '.join(given)} cannot go with {mode}. Leave it out; `actgen generate --help` shows both uses.")
 
 
-def _draw_classes(classes: str, count: int, generator: str, seed: int, settings: list[str], out: Path) -> None:
+def _generate_classes(classes: str, count: int, generator: str, seed: int, settings: list[str], out: Path) -> None:
     from accelerate import PartialState
 
     from ..core.memory import peak_gib
@@ -211,22 +211,22 @@ def _draw_classes(classes: str, count: int, generator: str, seed: int, settings:
 
     recipe = build_recipe(None, settings, {"generator": generator, "seed": seed})
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    with Bar(console, "drawing", count) as bar:
+    with Bar(console, "sampling", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
     console.print(f"{count} images in {for_terminal(out)}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
 
 
-def _draw_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
-    from ..experiment.reproduce import redraw
-    from .show import Bar, show_redrawn
+def _generate_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
+    from ..experiment.reproduce import retries
+    from .show import Bar, show_regenerated
 
-    with Bar(console, "drawing", len(set(keys))) as bar:
+    with Bar(console, "sampling", len(set(keys))) as bar:
         done = []
-        for one in redraw(store, keys, out, data=data, generator=generator):
+        for one in retries(store, keys, out, data=data, generator=generator):
             done.append(one)
             bar.at(len(done))
-    show_redrawn(console, done, out)
+    show_regenerated(console, done, out)
 
 
 @app.command()

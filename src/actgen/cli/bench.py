@@ -111,10 +111,10 @@ def _print_table(path: Path) -> None:
 
 def _dry_run(jobs: list[Job], out: Path, processes: int) -> None:
     from ..studies.bench.forecast import forecast
-    from ..studies.bench.run import refuse_other_bench, refuse_unfit_arms, unfinished
+    from ..studies.bench.run import check_compatible_arms, refuse_other_bench, unfinished
 
     refuse_other_bench(out, jobs)
-    refuse_unfit_arms(out, jobs)
+    check_compatible_arms(out, jobs)
     missing = unfinished(jobs, out)
     console.print(f"{len(jobs)} runs in {escape(str(out))}, {len(missing)} of them still to do, {processes} at a time.")
     seconds = 0.0

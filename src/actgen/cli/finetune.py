@@ -14,7 +14,7 @@ from ..core.text import for_terminal
 
 if TYPE_CHECKING:
     from ..data.datasets.imageset import ImageSet
-    from ..finetune.scratch import Progress
+    from ..finetune.scratch import ScratchProgress
 
 _DATA = "As of actgen train: a folder of class folders, fashion-mnist-mini, cifar10:DIR, hf:NAME, ..."
 
@@ -58,7 +58,7 @@ def finetune(
         str | None, typer.Option(help="Image files that cannot be read: refuse (default), or skip and count.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="prompts.template=..., drawing.a=b: as in a recipe. May be repeated.")
+        list[str] | None, typer.Option("--set", help="prompts.template=..., sampling.a=b: as in a recipe. May be repeated.")
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile, for --from-scratch; pays off late.")] = False,
 ) -> None:
@@ -116,7 +116,7 @@ def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
     return balanced(given.train, images) if images else given.train
 
 
-def _show(training: Iterator[Progress]) -> None:
+def _show(training: Iterator[ScratchProgress]) -> None:
     from .show import Bars
 
     with Bars(console) as bars:

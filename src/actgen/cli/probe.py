@@ -24,7 +24,7 @@ def probe(
     data: Annotated[str, typer.Option(help="As for train. Only training images are looked at.")],
     out: Annotated[Path, typer.Option(help="Folder; the same command continues it.")],
     generator: Annotated[
-        list[str], typer.Option(help="NAME or NAME:drawing.a=b,loading.c=d. May be repeated: one candidate each.")
+        list[str], typer.Option(help="NAME or NAME:sampling.a=b,loading.c=d. May be repeated: one candidate each.")
     ],
     count: Annotated[int, typer.Option(help="Drawings of each, evenly over the classes.", min=2, max=1_000_000)] = 200,
     classifier: Annotated[
@@ -41,7 +41,7 @@ def probe(
 ) -> None:
     """Measure which of several generators and settings suits the data, before any long run.
 
-        actgen probe --data my_photos --generator mine --generator mine:drawing.guidance_scale=3 --out runs/probe
+        actgen probe --data my_photos --generator mine --generator mine:sampling.guidance_scale=3 --out runs/probe
 
     Each candidate draws the same number of images from the same seeds. They are compared with training images that no
     classifier here has seen; test images are never looked at.

@@ -14,7 +14,7 @@ from rich.table import Table
 from ..core.text import for_terminal
 from ..experiment.config import Recipe, to_toml
 from ..experiment.dry_run import Estimate
-from ..experiment.reproduce import Redrawn
+from ..experiment.reproduce import Regenerated
 from ..training.stages import EpochStats
 
 
@@ -108,19 +108,19 @@ class RunBars:
 
     def sample(self, done: int, of: int) -> None:
         """Show progress within a round of generation."""
-        self._progress.update(self._part, description="drawing", completed=done, total=of)
+        self._progress.update(self._part, description="sampling", completed=done, total=of)
 
 
 def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
     """Print what a run measured and where its page is."""
     console.print(_table({summary["strategy"]: summary}))
-    if refused := {
-        name: one["drawn"] - one["kept"]
+    if rejected := {
+        name: one["generated"] - one["kept"]
         for name, one in ((summary["filters"] or {}).get("filters") or {}).items()
-        if one["drawn"] > one["kept"]
+        if one["generated"] > one["kept"]
     }:
-        reasons = ", ".join(f"{name} {count}" for name, count in refused.items())
-        console.print(f"drawn and refused: {reasons}; the reasons are in {for_terminal(out / 'refused.jsonl')}")
+        reasons = ", ".join(f"{name} {count}" for name, count in rejected.items())
+        console.print(f"drawn and refused: {reasons}; the reasons are in {for_terminal(out / 'rejected.jsonl')}")
     if summary.get("left_out_images"):
         console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
     console.print(f"page: {for_terminal(out / 'report.html')}")
@@ -154,14 +154,14 @@ def _table(arms: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
-def show_redrawn(console: Console, drawn: Sequence[Redrawn], out: Path) -> None:
+def show_regenerated(console: Console, generated: Sequence[Regenerated], out: Path) -> None:
     """Print for every image drawn again how it compares with the first."""
-    for one in drawn:
+    for one in generated:
         console.print(f"{for_terminal(one.key)}  {_comparison(one)}")
-    console.print(f"{len(drawn)} image{'s' if len(drawn) > 1 else ''} in {for_terminal(out)}")
+    console.print(f"{len(generated)} image{'s' if len(generated) > 1 else ''} in {for_terminal(out)}")
 
 
-def _comparison(one: Redrawn) -> str:
+def _comparison(one: Regenerated) -> str:
     if one.differs is None:
         return "differs; by how much cannot be told, since the stored image is gone, damaged or of another size"
     levels, pixels = one.differs

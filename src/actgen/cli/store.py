@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from ..data.store.verify import Finding, Verdict
+    from ..data.store.verify import Finding, StoreVerdict
 
 store = typer.Typer(no_args_is_help=True, help="Check, join or export folders of drawn images.")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -51,7 +51,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _show(verdict: Verdict, folder: Path) -> None:
+def _show(verdict: StoreVerdict, folder: Path) -> None:
     _list("damage", verdict.damage)
     _list("left over by a stop, no damage", verdict.leftovers)
     unchained = f"; {verdict.unchained} lines of an earlier version carry no chain" if verdict.unchained else ""
@@ -80,7 +80,7 @@ def merge(
     from .show import Bar
 
     with Bar(console, "merging", None) as bar:
-        done = join(folders, out, prefix=prefix, told=bar.at)
+        done = join(folders, out, prefix=prefix, on_progress=bar.at)
     twice = f"; {done.twice} were there twice" if done.twice else ""
     renamed = f"; {done.renamed} have a new key" if done.renamed else ""
     console.print(f"{done.images} images in {escape(str(out))}{twice}{renamed}")
@@ -118,6 +118,8 @@ def export(
     from .show import Bar
 
     with Bar(console, "exporting", None) as bar:
-        drawn, real = export_store(folder, out, form, with_real=with_real, link=link, shard_bytes=shard_size << 20, told=bar.of)
+        generated, real = export_store(
+            folder, out, form, with_real=with_real, link=link, shard_bytes=shard_size << 20, on_progress=bar.of
+        )
     beside = f" and {real} real ones" if real else ""
-    console.print(f"{drawn} drawn images{beside} in {escape(str(out))}")
+    console.print(f"{generated} drawn images{beside} in {escape(str(out))}")

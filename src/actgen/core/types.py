@@ -16,7 +16,7 @@ from torch import Tensor
 
 # What may bend a drawing: the attended part of the source image, all of it; distance from what was drawn before; doubt of the
 # classifier: its loss (through the text) or the entropy of its prediction (in the latents).
-FORCES = ("image", "whole-image", "contrastive", "adversarial", "entropy")
+KNOWN_GUIDES = ("image", "whole-image", "contrastive", "adversarial", "entropy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistake:
+class HardExample:
     """A real image of which the classifier has something to learn: one that it got wrong, or one high in the mined order.
 
     `loss` is the cross entropy in nats; `probability` the classifier's probability of the true label.
@@ -95,9 +95,9 @@ class Plan:
     number: int
     requests: tuple[Request, ...]
     accuracy: float | None
-    doubted: Mapping[str, float]
+    confidences: Mapping[str, float]
     images: int
-    turned_down: int = 0
+    rejected: int = 0
 
     @property
     def digest(self) -> str:
@@ -125,9 +125,9 @@ class Sample:
     latents: Tensor
     mask: Tensor | None
     seconds: float
-    redrawn: str = ""
+    regenerated: str = ""
     candidates: int = 1
-    belief: float | None = None
+    class_margin: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,7 @@ def choose_resolution(unet: nn.Module, latent_size: int, wanted: int | None) -> 
     if not sizes:
         raise UserError(
             "this generator's network has no cross-attention maps, which attentive image guidance reads. "
-            'Use a UNet pipeline (SD 1.x, 2.x, XL), drawing.image.mask = "none", or the strategy text-only.'
+            'Use a UNet pipeline (SD 1.x, 2.x, XL), sampling.image.mask = "none", or the strategy text-only.'
         )
     if wanted is not None and wanted not in sizes:
         raise UserError(

@@ -15,29 +15,29 @@ import torch
 from torch import Tensor
 
 from ..core.rng import generator
-from .pipeline import Backbone, Conditions
+from .pipeline import Conditions, PipelineAdapter
 from .solvers import alphas_cumprod
 
 NOISIEST, CLEAREST = -5.0, 0.0  # log(abar/(1 - abar)): where a class shows, between pure noise and mere texture
 
 
-def believe(
-    backbone: Backbone, latents_BCHW: Tensor, own: Sequence[str], rival: Sequence[str], seeds: Sequence[int], levels: int
+def measure_class_margin(
+    adapter: PipelineAdapter, latents_BCHW: Tensor, own: Sequence[str], rival: Sequence[str], seeds: Sequence[int], levels: int
 ) -> Tensor:
     """Return [B] in [-1, 1]: how much better the prompts `own` denoise the clean latents than `rival`, over `levels` noises.
 
     Above 0 the generator would sooner have drawn the picture for `own`. A picture's noise is a function of its seed alone.
     """
-    streams = [generator(seed, "belief") for seed in seeds]
+    streams = [generator(seed, "class_margin") for seed in seeds]
     shape = latents_BCHW.shape[1:]
-    told = (backbone.encode_text(own), backbone.encode_text(rival))
-    abar = alphas_cumprod(backbone.pipeline.scheduler.config)
-    clean = latents_BCHW.to(backbone.device)
+    conditioning = (adapter.encode_text(own), adapter.encode_text(rival))
+    abar = alphas_cumprod(adapter.pipeline.scheduler.config)
+    clean = latents_BCHW.to(adapter.device)
     total = torch.zeros(len(clean), device=clean.device)
-    with torch.no_grad(), backbone.borrowed():
+    with torch.no_grad(), adapter.borrowed():
         for timestep in level_timesteps(abar, levels):
             noise = torch.stack([torch.randn(shape, generator=stream) for stream in streams]).to(clean)
-            mine, other = (_errors(backbone, clean, noise, timestep, float(abar[timestep]), one) for one in told)
+            mine, other = (_errors(adapter, clean, noise, timestep, float(abar[timestep]), one) for one in conditioning)
             total += (other - mine) / (other + mine).clamp(min=1e-12)
     return (total / levels).cpu()
 
@@ -49,12 +49,14 @@ def level_timesteps(abar: Tensor, levels: int) -> list[int]:
     return [int((ratio - one).abs().argmin()) for one in wanted]
 
 
-def _errors(backbone: Backbone, clean: Tensor, noise: Tensor, timestep: int, abar: float, told: Conditions) -> Tensor:
+def _errors(
+    adapter: PipelineAdapter, clean: Tensor, noise: Tensor, timestep: int, abar: float, conditioning: Conditions
+) -> Tensor:
     """Return the mean squared error [B] of what the network predicts for noised latents."""
     signal, level = abar**0.5, (1.0 - abar) ** 0.5
-    kind = str(backbone.pipeline.scheduler.config.get("prediction_type") or "epsilon")
+    kind = str(adapter.pipeline.scheduler.config.get("prediction_type") or "epsilon")
     target = {"epsilon": noise, "v_prediction": signal * noise - level * clean}.get(kind, clean)
     x = signal * clean + level * noise
-    predicted = backbone.predict(x, torch.tensor(timestep, device=x.device), told, 1.0, plain=True)
+    predicted = adapter.predict(x, torch.tensor(timestep, device=x.device), conditioning, 1.0, plain=True)
     errors: Tensor = (predicted - target).square().flatten(1).mean(dim=1)
     return errors

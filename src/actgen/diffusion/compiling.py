@@ -39,23 +39,25 @@ class CompiledUNet:
         self._places, self._hash, self.dtype = places, found, next(self.unet.parameters()).dtype
 
     def __call__(
-        self, x: Tensor, timestep: Tensor, text: Tensor, told: Tensor | None, added: dict[str, Tensor] | None
+        self, x: Tensor, timestep: Tensor, text: Tensor, conditioning: Tensor | None, added: dict[str, Tensor] | None
     ) -> Tensor:
         """Return the output [B, C, h, w] as the UNet would."""
         x = x.contiguous()  # one layout, one graph
-        for tensor in (x, text, told, *(added or {}).values()):
+        for tensor in (x, text, conditioning, *(added or {}).values()):
             if tensor is not None:
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
         with torch._inductor.config.patch(freezing=self.freezing):
-            out: Tensor = self._function(x, timestep, text, told, added)
+            out: Tensor = self._function(x, timestep, text, conditioning, added)
         return out
 
     def _fresh(self) -> Any:
         """Return the call as a function with code of its own: torch keeps what it compiled with the code, not with us."""
         unet = self.unet
 
-        def call(x: Tensor, timestep: Tensor, text: Tensor, told: Tensor | None, added: dict[str, Tensor] | None) -> Any:
-            return unet(x, timestep, text, timestep_cond=told, added_cond_kwargs=added, return_dict=False)[0]
+        def call(
+            x: Tensor, timestep: Tensor, text: Tensor, conditioning: Tensor | None, added: dict[str, Tensor] | None
+        ) -> Any:
+            return unet(x, timestep, text, timestep_cond=conditioning, added_cond_kwargs=added, return_dict=False)[0]
 
         code: CodeType = call.__code__.replace(co_name=f"unet_{id(self)}_{self._versions}")
         return FunctionType(code, call.__globals__, code.co_name, None, call.__closure__)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .attention import map_layers, recording
-from .pipeline import Backbone, Conditions
-from .solver import Walk
+from .pipeline import Conditions, PipelineAdapter
+from .solver import Solver
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Step:
     x0: Tensor
     noise: Tensor
     attention: Tensor | None
-    proposed: Tensor
+    next_latents: Tensor
     next_text: Tensor
 
-    def with_proposed(self, latents: Tensor) -> Step:
+    def with_next_latents(self, latents: Tensor) -> Step:
         """Return this step with other latents for the next one."""
-        return replace(self, proposed=latents)
+        return replace(self, next_latents=latents)
 
     def with_next_text(self, text: Tensor) -> Step:
         """Return this step with another text embedding for the next one."""
@@ -66,17 +66,17 @@ class Guide(Protocol):
         """Whether step `index` must record attention maps."""
         ...
 
-    def gradient_halves(self, index: int) -> int:
+    def gradient_branches(self, index: int) -> int:
         """How many halves of the text `x0` of step `index` must carry a graph back to: 0, 1 (the prompts') or 2."""
         ...
 
-    def bend(self, step: Step) -> Step:
+    def apply(self, step: Step) -> Step:
         """Return the step with other latents or text."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreeGuidance:
+class ClassifierFreeGuidance:
     """Classifier-free guidance (Ho & Salimans 2022) of `scale`, in steps from `start` to `stop`, fractions of the schedule.
 
     Outside of them the prompts' prediction stands alone, at half the cost (limited interval: Kynkaanniemi et al. 2024).
@@ -92,11 +92,11 @@ class FreeGuidance:
 
 
 def denoise(
-    backbone: Backbone,
-    walk: Walk,
+    adapter: PipelineAdapter,
+    solver: Solver,
     batch: Batch,
     *,
-    free_guidance: FreeGuidance,
+    classifier_free_guidance: ClassifierFreeGuidance,
     guides: Sequence[Guide] = (),
     attention_resolution: int | None = None,
 ) -> Iterator[Step]:
@@ -105,27 +105,31 @@ def denoise(
     With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
     found, also when the caller stops in the middle or a guide raises.
     """
-    x, text, last = walk.enter(batch.latents_BCHW, batch.source_BCHW, batch.first), batch.conditions.text_2BLD, None
+    x, text, last = solver.enter(batch.latents_BCHW, batch.source_BCHW, batch.first), batch.conditions.text_2BLD, None
     size = attention_resolution or 0
-    layers = map_layers(backbone.unet, x.shape[-1], size) if size else []
-    timesteps = walk.timesteps.to(x.device)
-    for index in range(batch.first, len(walk)):
-        graph = max((guide.gradient_halves(index) for guide in guides), default=0)
+    layers = map_layers(adapter.unet, x.shape[-1], size) if size else []
+    timesteps = solver.timesteps.to(x.device)
+    for index in range(batch.first, len(solver)):
+        graph = max((guide.gradient_branches(index) for guide in guides), default=0)
         listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
-        with recording(layers, size) if listen or (layers and backbone.loading.compile) else nullcontext() as recorder:
+        with recording(layers, size) if listen or (layers and adapter.loading.compile) else nullcontext() as recorder:
             with torch.set_grad_enabled(graph > 0):
                 text = text.detach().requires_grad_(graph > 0)
-                told = replace(batch.conditions, text_2BLD=text)
-                scale = free_guidance.scale if backbone.is_told_the_scale else free_guidance.at(index, len(walk))
-                output = backbone.predict(x, timesteps[index], told, scale, graph=graph, plain=True)
-                x0 = walk.x0(x, output, index)
+                conditioning = replace(batch.conditions, text_2BLD=text)
+                scale = (
+                    classifier_free_guidance.scale
+                    if adapter.embeds_guidance_scale
+                    else classifier_free_guidance.at(index, len(solver))
+                )
+                output = adapter.predict(x, timesteps[index], conditioning, scale, graph=graph, plain=True)
+                x0 = solver.x0(x, output, index)
             maps = None if recorder is None else recorder.take(len(x))  # a compiled network writes them in every step:
             attention = maps if listen else None  # one graph for all
             noise = batch.noise_at(index)
-            proposed = walk.advance(x, x0.detach(), noise, index, last)
-            step = Step(index, len(walk), x, text, output.detach(), x0, noise, attention, proposed, text.detach())
+            next_latents = solver.advance(x, x0.detach(), noise, index, last)
+            step = Step(index, len(solver), x, text, output.detach(), x0, noise, attention, next_latents, text.detach())
             for guide in guides:
-                step = guide.bend(step)
-        x, text, last = step.proposed.detach(), step.next_text.detach(), x0.detach()
+                step = guide.apply(step)
+        x, text, last = step.next_latents.detach(), step.next_text.detach(), x0.detach()
         step, x0, output = replace(step, x0=last), last, step.output  # let go of the graph before the next one is built
         yield step

@@ -82,10 +82,10 @@ def refuse_unguidable(pipeline: Any, name: str) -> None:
             "a UNet's cross-attention maps, which transformers with joint attention (SD 3, Flux, DiT) do not have. "
             "What works: Stable Diffusion 1.x, 2.x and XL, their Turbo and LCM versions, and any of them with LoRA."
         )
-    reads, draws = int(pipeline.unet.config.in_channels), int(pipeline.vae.config.latent_channels)
-    if reads != draws:
+    reads, generates = int(pipeline.unet.config.in_channels), int(pipeline.vae.config.latent_channels)
+    if reads != generates:
         raise UserError(
-            f"--generator {name} is a {type(pipeline).__name__} whose UNet reads {reads} channels, not the {draws} "
+            f"--generator {name} is a {type(pipeline).__name__} whose UNet reads {reads} channels, not the {generates} "
             "of its latents: made for inpainting or editing. Give the text-to-image pipeline."
         )
 
@@ -123,14 +123,14 @@ def _quiet() -> Iterator[None]:
 
     logging.disable_progress_bar()
     text_logging.disable_progress_bar()
-    told = logging.get_verbosity(), text_logging.get_verbosity()
+    conditioning = logging.get_verbosity(), text_logging.get_verbosity()
     logging.set_verbosity(CRITICAL)
     text_logging.set_verbosity(CRITICAL)
     try:
         yield
     finally:
-        logging.set_verbosity(told[0])
-        text_logging.set_verbosity(told[1])
+        logging.set_verbosity(conditioning[0])
+        text_logging.set_verbosity(conditioning[1])
 
 
 def _load(path_or_id: str, dtype: torch.dtype) -> Any:
@@ -151,7 +151,7 @@ def _load(path_or_id: str, dtype: torch.dtype) -> Any:
 def _load_lora(pipeline: Any, lora: str) -> None:
     try:
         with _quiet():  # safetensors, else formats that run code would be tried
-            told = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
+            conditioning = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
             pipeline.load_lora_weights(lora, use_safetensors=True)
     except Exception as error:
         reason = first_line(error)
@@ -161,7 +161,7 @@ def _load_lora(pipeline: Any, lora: str) -> None:
             f"loading.lora = {brief(lora)} cannot be loaded: {reason} Give a folder or "
             ".safetensors file of LoRA weights for this generator, or a hub id."
         ) from error
-    layers = sum(any(mark in name for mark in _DOWN) for name in told[0])
+    layers = sum(any(mark in name for mark in _DOWN) for name in conditioning[0])
     networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     loaded = sum(".lora_A." in name for network in networks for name, _ in network.named_parameters())
     if loaded < layers:  # diffusers leaves such layers out and goes on

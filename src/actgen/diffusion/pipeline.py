@@ -34,7 +34,7 @@ class Conditions:
     added: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Backbone:
+class PipelineAdapter:
     """A diffusers pipeline seen as five functions. It is not changed but inside `borrowed()`, and given back as found.
 
     All image tensors are [B, 3, S, S]; `encode_image` takes [-1, 1], `decode` returns [0, 1]. Latents are float32 outside of
@@ -53,7 +53,7 @@ class Backbone:
         self._compiled = CompiledUNet(self.unet) if self.loading.compile else None
 
     @classmethod
-    def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", loading: Loading | None = None) -> Backbone:
+    def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", loading: Loading | None = None) -> PipelineAdapter:
         """Load a diffusers pipeline folder or hub id; `UserError` if it is neither, or has no UNet with text."""
         loading = Loading() if loading is None else loading
         pipeline = load_pipeline(path_or_id, device, loading)
@@ -61,9 +61,9 @@ class Backbone:
         if not loading.offload:
             for network in (pipeline.unet, pipeline.vae):
                 network.to(memory_format=torch.channels_last)
-        backbone = cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
-        backbone._try_out()
-        return backbone
+        adapter = cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+        adapter._try_out()
+        return adapter
 
     def _try_out(self) -> None:
         """Raise `UserError` if a small picture does not pass: the files are damaged, or do not fit together."""
@@ -152,13 +152,13 @@ class Backbone:
         return self.latent_shape[1] * self.vae_factor
 
     @property
-    def is_told_the_scale(self) -> bool:
+    def embeds_guidance_scale(self) -> bool:
         """Whether the UNet reads the guidance scale (LCM), so that no second half is needed."""
         return self.unet.config.time_cond_proj_dim is not None
 
-    def halves(self, guidance_scale: float) -> int:
+    def branches(self, guidance_scale: float) -> int:
         """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the UNet is told the scale."""
-        return 2 if guidance_scale > 1.0 and not self.is_told_the_scale else 1
+        return 2 if guidance_scale > 1.0 and not self.embeds_guidance_scale else 1
 
     # text
 
@@ -185,8 +185,8 @@ class Backbone:
                 )
             self._empty[self.dtype] = tuple(tensor[0].float() for tensor in out[1::2])
             self._text[key] = tuple(tensor[0].to(self.dtype) for tensor in out[::2])
-        told = zip(self._text[key], self._empty[self.dtype], strict=True)
-        return tuple(tensor.float() for pair in told for tensor in pair)
+        conditioning = zip(self._text[key], self._empty[self.dtype], strict=True)
+        return tuple(tensor.float() for pair in conditioning for tensor in pair)
 
     def forget_texts(self) -> None:
         """Encode every prompt anew from now on: the text encoders have changed."""
@@ -252,8 +252,8 @@ class Backbone:
 
     def _overflows(self) -> bool:
         """SDXL's decoder leaves float16's range. Older families' files do not say so, but diffusers fills in the same flag."""
-        told = bool(getattr(self.vae.config, "force_upcast", False))
-        return told and self.vae.dtype == torch.float16 and getattr(self.pipeline, "text_encoder_2", None) is not None
+        conditioning = bool(getattr(self.vae.config, "force_upcast", False))
+        return conditioning and self.vae.dtype == torch.float16 and getattr(self.pipeline, "text_encoder_2", None) is not None
 
     def _light_decoder(self, name: str) -> Any:
         key = (name, self.dtype)
@@ -266,7 +266,7 @@ class Backbone:
                 made = AutoencoderTiny.from_pretrained(name, torch_dtype=self.dtype, use_safetensors=True)
             except Exception as error:
                 raise UserError(
-                    f"drawing.text.decoder = {brief(name)}: allowed are full, half, or the folder or id of an "
+                    f"sampling.text.decoder = {brief(name)}: allowed are full, half, or the folder or id of an "
                     "AutoencoderTiny (such as madebyollin/taesd)."
                 ) from error
             self._decoders[key] = made.to(self.device).eval().requires_grad_(False)
@@ -289,7 +289,7 @@ class Backbone:
         `graph`: how many halves carry a graph back to the text: 0, 1 (the prompts', the other half is computed without) or 2.
         `plain` allows the compiled network, which takes the calls that build no graph.
         """
-        if self.halves(guidance_scale) == 1:
+        if self.branches(guidance_scale) == 1:
             return self._call(x, timestep, conditions, [1], guidance_scale, plain)
         if graph == 1:
             with torch.no_grad():
@@ -306,10 +306,10 @@ class Backbone:
             return torch.cat([tensor_2B[row] for row in rows]).to(self.dtype)
 
         embedded = None
-        if self.is_told_the_scale:
+        if self.embeds_guidance_scale:
             width = self.unet.config.time_cond_proj_dim
-            told = torch.full((len(rows) * len(x),), guidance_scale - 1.0)
-            embedded = self.pipeline.get_guidance_scale_embedding(told, embedding_dim=width).to(self.device, self.dtype)
+            conditioning = torch.full((len(rows) * len(x),), guidance_scale - 1.0)
+            embedded = self.pipeline.get_guidance_scale_embedding(conditioning, embedding_dim=width).to(self.device, self.dtype)
         added = {name: flat(tensor) for name, tensor in conditions.added.items()} or None
         many = torch.cat([x] * len(rows)).to(self.dtype)
         text, compiled = flat(conditions.text_2BLD), self._compiled

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walk:
+class Solver:
     """`timesteps` [N] from noisy to clean, as the network is told them, and the coefficients of (1), each [N], float64, CPU.
 
     `start`: what unit noise is multiplied by at the beginning.

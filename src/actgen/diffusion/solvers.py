@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError
-from .solver import Walk
+from .solver import Solver
 
 AUTO = "auto"
 NAMES = ("ddpm", "ddim", "euler", "euler-ancestral", "dpm++", "lcm")
@@ -45,13 +45,13 @@ def scheduler_name(name: str, pipeline_scheduler: Any) -> str:
         return name
     kind = type(pipeline_scheduler).__name__
     if kind not in _OF_CLASS:
-        raise UserError(f"drawing.scheduler = auto: this generator's {kind} is not one of ours. Allowed: {', '.join(NAMES)}.")
+        raise UserError(f"sampling.scheduler = auto: this generator's {kind} is not one of ours. Allowed: {', '.join(NAMES)}.")
     return _OF_CLASS[kind]
 
 
-def make_walk(
+def make_solver(
     config: Mapping[str, Any], steps: int, *, scheduler: str = "ddpm", eta: float = 0.0, previous: str = "grid"
-) -> Walk:
+) -> Solver:
     """Return the walk of `steps` steps of a named scheduler over the noise schedule of a pipeline's scheduler `config`.
 
     `eta` is DDIM's. `previous` (ddim and ddpm): "grid" goes to the next timestep of the grid, right for every spacing;
@@ -68,7 +68,7 @@ def make_walk(
     total = int(config.get("num_train_timesteps") or 1000)
     most = int(config.get("original_inference_steps") or 50) if scheduler == "lcm" else total
     if not 1 <= steps <= most:
-        raise UserError(f"drawing.num_inference_steps = {steps}: allowed is 1 to {most} with {scheduler} on this generator.")
+        raise UserError(f"sampling.num_inference_steps = {steps}: allowed is 1 to {most} with {scheduler} on this generator.")
     return _lcm(config, steps) if scheduler == "lcm" else _by_sigmas(config, steps, scheduler)
 
 
@@ -86,7 +86,7 @@ def _common(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"prediction_type": str(config.get("prediction_type") or "epsilon"), "clip": clip}
 
 
-def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float, previous: str) -> Walk:
+def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float, previous: str) -> Solver:
     abar = alphas_cumprod(config)
     total = len(abar)
     defaulted = config.get("_use_default_values") or ()  # of another class of schedulers
@@ -100,7 +100,7 @@ def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float,
         variance = variance.clamp(min=MINIMUM_VARIANCE)
     x_weight = (1 - then - variance).clamp(min=0).sqrt() / (1 - now).sqrt()
     large = scheduler == "ddpm" and config.get("variance_type") == "fixed_large"
-    return Walk(
+    return Solver(
         timesteps=timesteps,
         alpha_bar=now,
         memory_weight=torch.zeros_like(now),
@@ -111,7 +111,7 @@ def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float,
     )
 
 
-def _by_sigmas(config: Mapping[str, Any], steps: int, scheduler: str) -> Walk:
+def _by_sigmas(config: Mapping[str, Any], steps: int, scheduler: str) -> Solver:
     grid = _grid(config, steps, scheduler)
     sigmas = torch.as_tensor(grid.sigmas).double().cpu()
     now, then = sigmas[:-1], sigmas[1:]
@@ -123,7 +123,7 @@ def _by_sigmas(config: Mapping[str, Any], steps: int, scheduler: str) -> Walk:
     if scheduler == "euler-ancestral":
         up = (then**2 * (now**2 - then**2) / now**2).sqrt()
     ratio = (then**2 - up**2).clamp(min=0).sqrt() / now
-    return Walk(
+    return Solver(
         memory_weight=torch.zeros_like(now),
         x0_weight=(1 - ratio) / next_scale,
         x_weight=ratio * scale / next_scale,
@@ -133,7 +133,7 @@ def _by_sigmas(config: Mapping[str, Any], steps: int, scheduler: str) -> Walk:
     )
 
 
-def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Walk:
+def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Solver:
     alpha, alpha_then = (1 + now**2).rsqrt(), (1 + then**2).rsqrt()
     decay = torch.expm1(-(now.log() - then.log()))  # exp(-h) - 1; -1 where the last sigma is 0
     step = now.log() - then.log()
@@ -141,7 +141,7 @@ def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Walk:
     second = torch.zeros_like(now)
     second[1:] = (-0.5 * alpha_then * decay / ratio)[1:]
     second[-1] = 0.0  # the last step is of first order, since its sigma is 0
-    return Walk(
+    return Solver(
         x0_weight=-alpha_then * decay + second,
         x_weight=(then * alpha_then) / (now * alpha),
         noise_weight=torch.zeros_like(now),
@@ -150,13 +150,13 @@ def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Walk:
     )
 
 
-def _lcm(config: Mapping[str, Any], steps: int) -> Walk:
+def _lcm(config: Mapping[str, Any], steps: int) -> Solver:
     abar = alphas_cumprod(config)
     timesteps = _grid(config, steps, "lcm").timesteps.cpu()
     then = torch.cat([abar[timesteps[1:]], torch.ones(1, dtype=torch.float64)])
     scaled = timesteps.double() * float(config.get("timestep_scaling") or 10.0)
     skip, out = 0.25 / (scaled**2 + 0.25), scaled / (scaled**2 + 0.25).sqrt()
-    return Walk(
+    return Solver(
         timesteps=timesteps,
         alpha_bar=abar[timesteps],
         memory_weight=torch.zeros_like(then),
@@ -186,18 +186,18 @@ def _grid(config: Mapping[str, Any], steps: int, scheduler: str) -> Any:
             made.set_timesteps(steps)
     except ValueError as error:
         first = str(error).strip().splitlines()[0]
-        raise UserError(f"drawing.num_inference_steps = {steps} with {scheduler}: {first} Take another number.") from error
+        raise UserError(f"sampling.num_inference_steps = {steps} with {scheduler}: {first} Take another number.") from error
     return made
 
 
 def _timesteps(total: int, steps: int, spacing: str, offset: int) -> Tensor:
     """Return `steps` timesteps, descending, by the spacings of Lin et al. 2024 (table 2)."""
     if not 1 <= steps <= total:
-        raise UserError(f"drawing.num_inference_steps = {steps}: allowed is 1 to {total}, the timesteps of this generator.")
+        raise UserError(f"sampling.num_inference_steps = {steps}: allowed is 1 to {total}, the timesteps of this generator.")
     if spacing == "leading":
         if (first := (steps - 1) * (total // steps) + offset) >= total:
             raise UserError(
-                f"drawing.num_inference_steps = {steps}: with leading spacing and steps_offset {offset} it starts "
+                f"sampling.num_inference_steps = {steps}: with leading spacing and steps_offset {offset} it starts "
                 f"at timestep {first}, but this generator ends at {total - 1}. Take fewer steps."
             )
         return torch.arange(steps - 1, -1, -1) * (total // steps) + offset

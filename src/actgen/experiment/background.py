@@ -46,26 +46,26 @@ def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
         if fresh:  # what it knows of later rounds is its own
             _remember(round_, order)
             fresh = False
-        files.save(answer_path(out), draw(round_, classifier, order, tell))
-        tell("drawn")
+        files.save(answer_path(out), generate(round_, classifier, order, tell))
+        tell("generated")
 
 
-def draw(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, Any]:
     """Draw a round, or the rest of it, for the classifier with the weights of the order; return the answer."""
     from ..core.types import Plan
 
     plan = Plan.from_data(order["plan"])
     classifier.load_state_dict(order["weights"])
     earlier = sum(float(row["seconds"]) for row in round_.store.snapshot().rows[plan.images :])
-    began, known = time.perf_counter(), len(round_.artist.refused)
+    began, known = time.perf_counter(), len(round_.sampler.failed)
     with deferred():
-        round_.draw(plan, classifier, lambda done, of: tell("sample", done=done, of=of))
+        round_.generate(plan, classifier, lambda done, of: tell("sample", done=done, of=of))
         if round_.journal is not None:
             round_.journal.write()  # the training may be stopped before the round joins
     return {
         "seconds": earlier + time.perf_counter() - began,
-        "refused": [vars(one) for one in round_.artist.refused[known:]],
-        "bank": round_.artist.bank.state_dict(),
+        "failed": [vars(one) for one in round_.sampler.failed[known:]],
+        "bank": round_.sampler.bank.state_dict(),
         "filters": {} if round_.filters is None else round_.filters.state_dict(),
     }
 
@@ -85,18 +85,18 @@ def _open(out: Path) -> tuple[Classifier, Round, dict[str, str]]:
     untrained = replace(recipe, model=replace(recipe.model, pretrained=False, checkpoint=""))
     classifier = open_classifier(untrained, data.train)
     round_ = replace(open_round(recipe, out, data, classifier, open_generator, str(device)), staleness=STALENESS)
-    generator = str(round_.artist.facts["generator_hash"])
+    generator = str(round_.sampler.facts["generator_hash"])
     return classifier.to(device), round_, {"generator": generator, "training images": names_digest(data.train)}
 
 
 def _remember(round_: Round, order: dict[str, Any]) -> None:
-    round_.artist.bank.load_state_dict(order["bank"])
+    round_.sampler.bank.load_state_dict(order["bank"])
     if round_.filters is not None:
         round_.filters.load_state_dict(order["filters"])
 
 
-def _refuse_other_inputs(out: Path, seen: dict[str, str], wanted: dict[str, str]) -> None:
-    if changed := [name for name, digest in seen.items() if wanted.get(name) != digest]:
+def _refuse_other_inputs(out: Path, predictions: dict[str, str], wanted: dict[str, str]) -> None:
+    if changed := [name for name, digest in predictions.items() if wanted.get(name) != digest]:
         raise UserError(
             f"the second process of {out} finds another {' and other '.join(changed)} than the first. Put back "
             "what was there when the run began."

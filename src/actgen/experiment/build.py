@@ -28,31 +28,33 @@ from ..data.datasets.imageset import ImageSet, Renamed
 from ..data.datasets.sources import RealData, load_data
 from ..data.datasets.splits import balanced, hold_out
 from ..data.store.journal import Journal
-from ..data.store.rejections import Ledger
+from ..data.store.rejections import RejectionLog
 from ..data.store.rounds import RoundFiles
 from ..data.store.store import Previews, Store
 from ..diffusion.loading import Loading
-from ..diffusion.pipeline import Backbone
-from ..generation.best_of_n import Chooser
-from ..generation.copy_sampler import Copyist
+from ..diffusion.pipeline import PipelineAdapter
+from ..generation.best_of_n import BestOfN
+from ..generation.copy_sampler import CopySampler
 from ..generation.filters import open_chain
 from ..generation.round import Round
-from ..generation.sampler import Artist, Draws
+from ..generation.sampler import ImageSampler, Sampler
 from ..generation.spread import Spread
 from ..generation.strategies import STRATEGIES, create_strategy
 from ..generation.strategies.oversample import Oversample
 from ..training.parallel.background import Background
 from ..training.state import Training
-from .compatibility import refuse_unfit
+from .compatibility import check_compatible
 from .config import Recipe, to_toml
 
-Generators = Callable[[str, Sequence[str], str, Loading], Backbone]
+Generators = Callable[[str, Sequence[str], str, Loading], PipelineAdapter]
 
 
-def open_generator(name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None) -> Backbone:
+def open_generator(
+    name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None
+) -> PipelineAdapter:
     """Load a generator by recipe name; `bundled` is refused for classes it has never seen, unless a LoRA tells it of them."""
     if name != BUNDLED:
-        return Backbone.from_pretrained(name, device=device, loading=loading)
+        return PipelineAdapter.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
     if unknown and not (loading and loading.lora):
         raise UserError(
@@ -60,9 +62,9 @@ def open_generator(name: str, class_names: Sequence[str], device: str = "cpu", l
             "diffusers folder or id, or make one: actgen finetune --from-scratch tiny --data DATA --out "
             "FOLDER."
         )
-    backbone = Backbone.from_pretrained(str(bundled_generator()), device=device, loading=loading)
-    backbone.name = BUNDLED
-    return backbone
+    adapter = PipelineAdapter.from_pretrained(str(bundled_generator()), device=device, loading=loading)
+    adapter.name = BUNDLED
+    return adapter
 
 
 def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
@@ -76,25 +78,25 @@ def open_classifier(recipe: Recipe, real: ImageSet) -> Classifier:
     return classifier.double() if recipe.training.precision == EXACT else classifier
 
 
-def open_artist(
+def open_sampler(
     recipe: Recipe,
     class_names: Sequence[str],
     classifier: Classifier,
     prompts: Mapping[str, str],
     generators: Generators,
     device: str,
-) -> Draws:
+) -> Sampler:
     """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
     if recipe.strategy == Oversample.name:
-        return Copyist(classifier.image_size)
-    artist = Artist(generators(recipe.generator, class_names, device, recipe.loading), recipe.drawing)
+        return CopySampler(classifier.image_size)
+    sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling)
     if STRATEGIES[recipe.strategy].mining is not None:
-        artist.check_guides(class_names, prompts)
-    choosing = recipe.choosing.over(create_strategy(recipe.strategy).candidates)
-    if choosing.candidates == 1:
-        return artist
-    clip = ZeroShot(choosing.clip, class_names, device, prompts=prompts, given="choosing.clip =") if choosing.clip else None
-    return Chooser(artist, choosing, [prompts.get(name, class_prompt(name)) for name in class_names], clip)
+        sampler.check_guides(class_names, prompts)
+    selection = recipe.selection.over(create_strategy(recipe.strategy).candidates)
+    if selection.candidates == 1:
+        return sampler
+    clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
+    return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip)
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
@@ -123,7 +125,7 @@ def open_run(
     `classifier` is one that another loop trains; without, it is the recipe's and `fit` does.
     """
     refuse_other_run(recipe, out)
-    refuse_unfit(recipe, torch.cuda.device_count())
+    check_compatible(recipe, torch.cuda.device_count())
     data = open_data(recipe) if data is None else data
     real = data.train
     learns, classifier = classifier is None, open_classifier(recipe, real) if classifier is None else classifier
@@ -159,10 +161,10 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
     """Return the round of a run in folder `out` on `data`, as `open_data` returned it, drawing on `device`."""
     strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
     held_out = held_out_images(recipe, data.train)
-    artist = open_artist(recipe, data.train.class_names, classifier, data.prompts, generators, device)
+    sampler = open_sampler(recipe, data.train.class_names, classifier, data.prompts, generators, device)
     judges = ranks.is_first()  # and writes
     return Round(
-        artist=artist if ranks.size() == 1 else Spread(artist),
+        sampler=sampler if ranks.size() == 1 else Spread(sampler),
         strategy=strategy,
         store=Store(out / "store"),
         pool=data.train if held_out is None else held_out,
@@ -172,7 +174,7 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
         previews=Previews(out / "previews", generation.previews),
         files=RoundFiles(out / "rounds") if generation.replay else None,
         filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else None,
-        ledger=Ledger(out, pictures=recipe.filters.keep_refused) if judges else None,
+        rejections=RejectionLog(out, pictures=recipe.filters.keep_rejected) if judges else None,
         journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
     )
 

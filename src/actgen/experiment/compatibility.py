@@ -13,7 +13,7 @@ from ..training.schedule import generating_epochs
 from .config import Recipe
 
 
-def refuse_unfit(recipe: Recipe, gpus: int) -> None:
+def check_compatible(recipe: Recipe, gpus: int) -> None:
     """Raise `UserError` if no run can be done by a recipe where there are so many GPUs."""
     if recipe.strategy == RealOnly.name:
         return
@@ -36,22 +36,22 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
 def _refuse_choice(recipe: Recipe) -> None:
     """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
     strategy = create_strategy(recipe.strategy)
-    if recipe.choosing.over(strategy.candidates).candidates == 1:
-        if recipe.choosing.clip:
+    if recipe.selection.over(strategy.candidates).candidates == 1:
+        if recipe.selection.clip:
             raise UserError(
-                f"choosing.clip: {strategy.name} takes the first drawing of a request, so CLIP would not be asked. "
-                "Give choosing.candidates=8, for example, or --strategy selective; filters.clip refuses what "
+                f"selection.clip: {strategy.name} takes the first drawing of a request, so CLIP would not be asked. "
+                "Give selection.samples_per_request=8, for example, or --strategy selective; filters.clip refuses what "
                 "CLIP does not confirm."
             )
         return
     if strategy.name == Oversample.name:
-        raise UserError(f"choosing.candidates: {strategy.name} draws nothing to choose from. Leave it out.")
+        raise UserError(f"selection.samples_per_request: {strategy.name} draws nothing to choose from. Leave it out.")
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
     if strategy.when == BEFORE and (mining is None or mining.pool != TRAINING):
         pool = f", with mining.pool = {mining.pool}," if mining else ""
         raise UserError(
-            f"choosing.candidates: {strategy.name}{pool} draws before the training, when no classifier can be "
-            "asked. Give choosing.candidates=1, or mining.pool=training to a strategy that mines."
+            f"selection.samples_per_request: {strategy.name}{pool} draws before the training, when no classifier can be "
+            "asked. Give selection.samples_per_request=1, or mining.pool=training to a strategy that mines."
         )
 
 

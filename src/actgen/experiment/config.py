@@ -24,9 +24,9 @@ from ..core.text import LONGEST, brief, is_storable, read_text, shown, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
 from ..diffusion.loading import Loading
-from ..generation.best_of_n import Choosing
+from ..generation.best_of_n import Selection
 from ..generation.filters.options import Filters
-from ..generation.presets import PRESETS, Drawing
+from ..generation.presets import PRESETS, SamplingConfig
 from ..training.options import EPOCH_LENGTHS, PRECISIONS, TrainingOptions
 
 TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
@@ -36,7 +36,7 @@ TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
 class Generation:
     """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in this
     first fraction of the epochs, after each `every`th of them; `holdout`: fraction of the training images held out to find
-    mistakes and given back after the last round; `preset`: where `[drawing]` starts from; `curriculum`: fewer unguided and more
+    mistakes and given back after the last round; `preset`: where `[sampling]` starts from; `curriculum`: fewer unguided and more
     adversarial drawings as the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides
     and masks kept a round; `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again
     (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512
@@ -79,9 +79,9 @@ class Recipe:
     evaluation: Evaluation = field(default_factory=Evaluation)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
-    choosing: Choosing = field(default_factory=Choosing)
+    selection: Selection = field(default_factory=Selection)
     loading: Loading = field(default_factory=Loading)
-    drawing: Drawing = field(default_factory=lambda: PRESETS["tiny"])
+    sampling: SamplingConfig = field(default_factory=lambda: PRESETS["tiny"])
     filters: Filters = field(default_factory=Filters)
 
     def __post_init__(self) -> None:
@@ -105,7 +105,7 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
         preset = suggested_preset(generator if isinstance(generator, str) else BUNDLED)
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"generation.preset = {brief(preset)} is unknown; allowed: {', '.join(PRESETS)}.")
-    start = Recipe(drawing=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
+    start = Recipe(sampling=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
     recipe: Recipe = fill(start, tree, "")
     return recipe
 
@@ -270,20 +270,20 @@ _RANGES: dict[str, tuple[float, float]] = {
     "generation.holdout": (0.001, 0.9),
     "generation.previews": (0, 1e6),
     "generation.checkpoint_images": (1, 1e6),
-    "drawing.num_inference_steps": (1, 1000),
-    "drawing.guidance_scale": (0, 100),
-    "drawing.guidance_start": (0, 1),
-    "drawing.guidance_stop": (0, 1),
-    "drawing.eta": (0, 1),
-    "drawing.attention_resolution": (0, 1024),
-    "drawing.batch_size": (1, 4096),
-    "drawing.image.strength": (0, 1),
-    "drawing.image.mask_stop": (0, 1),
-    "drawing.text.until": (0, 1),
-    "drawing.text.step_size": (0, 100),
-    "drawing.text.margin": (0, 1e9),
-    "drawing.text.feature_margin": (0, 2),
-    "drawing.text.adversarial_weight": (0, 1e6),
+    "sampling.num_inference_steps": (1, 1000),
+    "sampling.guidance_scale": (0, 100),
+    "sampling.guidance_start": (0, 1),
+    "sampling.guidance_stop": (0, 1),
+    "sampling.eta": (0, 1),
+    "sampling.attention_resolution": (0, 1024),
+    "sampling.batch_size": (1, 4096),
+    "sampling.image.strength": (0, 1),
+    "sampling.image.mask_stop": (0, 1),
+    "sampling.text.until": (0, 1),
+    "sampling.text.step_size": (0, 100),
+    "sampling.text.margin": (0, 1e9),
+    "sampling.text.feature_margin": (0, 2),
+    "sampling.text.adversarial_weight": (0, 1e6),
 }
 
 

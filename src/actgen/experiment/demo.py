@@ -14,7 +14,7 @@ from ..report.html import write_report
 from ..training.stages import EpochStats
 from .build import open_data, open_run
 from .config import Recipe
-from .run import SHOWN, Told, run
+from .run import SHOWN, OnProgress, run
 
 ARMS = ("none", "text-only", "actgen")
 
@@ -24,8 +24,8 @@ def run_demo(
     out: Path,
     *,
     on_epoch: Callable[[str, EpochStats], None],
-    on_batch: Told | None = None,
-    on_sample: Told | None = None,
+    on_batch: OnProgress | None = None,
+    on_sample: OnProgress | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html."""
     refuse_file(out)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ..core.frozen import frozen
 from ..core.prompts import worded
-from ..core.types import Mistake, Progress, Request, Sample, Source
+from ..core.types import HardExample, Progress, Request, Sample, Source
 from ..data.datasets.imageset import Subset
 from ..data.mixture import Mixture
-from ..generation.best_of_n import Chooser
+from ..generation.best_of_n import BestOfN
 from ..generation.round import Round
-from ..generation.sampler import Artist, Draws
+from ..generation.sampler import ImageSampler, Sampler
 from ..generation.strategies.base import BEFORE
 from ..training.loop import steps_per_epoch, train_epoch
 from ..training.state import Training
@@ -44,12 +44,12 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     trial.total_real = min(training.total_real, 4 * training.options.batch_size)
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
-    drawing = _drawing_seconds(training) if images else 0.0
-    if training.needs_scout and training.mining is not None:
+    sampling = _sampling_seconds(training) if images else 0.0
+    if training.needs_proxy_model and training.mining is not None:
         real = training.total_real
-        drawing += training.mining.scout_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
+        sampling += training.mining.proxy_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
-    return Estimate(images, rounds, steps, steps * seconds_a_step, drawing, training.left_out)
+    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out)
 
 
 def _planned_steps(training: Training) -> int:
@@ -57,8 +57,8 @@ def _planned_steps(training: Training) -> int:
     options, real = training.options, training.total_real
     early = training.round is not None and training.round.strategy.when == BEFORE
     late = training.background is not None  # its images join an epoch later
-    drawn = [training.budget if early else sum(training.budgets[: max(0, epoch - late)]) for epoch in range(options.epochs)]
-    sizes = [len(training.real_rows(epoch)) + drawn[epoch] for epoch in range(options.epochs)]
+    generated = [training.budget if early else sum(training.budgets[: max(0, epoch - late)]) for epoch in range(options.epochs)]
+    sizes = [len(training.real_rows(epoch)) + generated[epoch] for epoch in range(options.epochs)]
     return sum(steps_per_epoch(options, real, images) for images in sizes)
 
 
@@ -71,37 +71,37 @@ def _seconds_a_step(trial: Training) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def _drawing_seconds(training: Training) -> float:
+def _sampling_seconds(training: Training) -> float:
     """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
     if training.background is not None:
         classifier = copy.deepcopy(classifier).to(training.background.device)
-    artist: Draws = round_.artist
+    sampler: Sampler = round_.sampler
     candidates = 1.0
-    if isinstance(artist, Chooser):
-        candidates, artist = max(1.0, USUAL_SHARE * artist.options.candidates), artist.artist
-    if isinstance(artist, Artist):
-        artist = Artist(artist.backbone, artist.drawing)  # with a memory of its own
-    most = min(artist.drawing.batch_size, 16)
+    if isinstance(sampler, BestOfN):
+        candidates, sampler = max(1.0, USUAL_SHARE * sampler.options.candidates), sampler.sampler
+    if isinstance(sampler, ImageSampler):
+        sampler = ImageSampler(sampler.adapter, sampler.sampling)  # with a memory of its own
+    most = min(sampler.sampling.batch_size, 16)
     kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):
         kinds.setdefault((request.guides, request.strength), []).append(request)
 
-    def draw(requests: list[Request]) -> list[Sample]:
+    def generate(requests: list[Request]) -> list[Sample]:
         with frozen(classifier):
-            return list(artist.draw(requests[:most], guide_image=round_.guide_image, classifier=classifier))
+            return list(sampler.generate(requests[:most], guide_image=round_.guide_image, classifier=classifier))
 
-    for sample in draw(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
+    for sample in generate(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
         for label in range(len(training.real.class_names)):
-            artist.bank.add(label, sample.latents)
-    return candidates * sum(len(requests) * draw(requests)[0].seconds for requests in kinds.values())
+            sampler.bank.add(label, sample.latents)
+    return candidates * sum(len(requests) * generate(requests)[0].seconds for requests in kinds.values())
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:
     """Return what the rounds would ask for if every image that they look at was a mistake."""
-    mistakes = [
-        Mistake(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
+    hard_examples = [
+        HardExample(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
         for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))
     ]
     names, epochs = training.real.class_names, training.options.epochs
@@ -110,6 +110,7 @@ def _planned_requests(training: Training, round_: Round) -> list[Request]:
         request
         for epoch, budget in budgets.items()
         for request in worded(
-            round_.strategy.plan(mistakes, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed), round_.prompts
+            round_.strategy.plan(hard_examples, names, budget, Progress(epoch=epoch, epochs=epochs), training.seed),
+            round_.prompts,
         )
     ]

@@ -14,7 +14,7 @@ from ..data.store.store import Store, refuse_no_store
 from .build import open_data
 from .config import build_recipe
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 def export_store(
@@ -25,7 +25,7 @@ def export_store(
     with_real: str | None = None,
     link: bool = False,
     shard_bytes: int = 500 << 20,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[int, int]:
     """Export what is committed in the store `folder`; return how many images of it and how many real ones are in `out`.
 
@@ -35,14 +35,14 @@ def export_store(
     refuse_no_store(folder)
     if out.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--out {out} is inside the store, which holds drawn images only. Give a folder outside of it.")
-    drawn = Store(folder).snapshot()
-    if not len(drawn):
+    generated = Store(folder).snapshot()
+    if not len(generated):
         raise UserError(f"{folder} holds no images yet. Export it when some are drawn.")
     if with_real is None:
-        splits, names = [Split(name="train", drawn=drawn)], None
+        splits, names = [Split(name="train", generated=generated)], None
     else:
         real, measured = _real(folder, with_real)
-        splits, names = [Split(name="train", drawn=drawn, real=real.train)], real.train.class_names
+        splits, names = [Split(name="train", generated=generated, real=real.train)], real.train.class_names
         if real.test is not None:
             splits.append(Split(name=measured, real=real.test))
     total = sum(map(len, splits))
@@ -53,9 +53,9 @@ def export_store(
         class_names=names,
         link=link,
         shard_bytes=shard_bytes,
-        told=None if told is None else lambda done: told(done, total),
+        on_progress=None if on_progress is None else lambda done: on_progress(done, total),
     )
-    return len(drawn), total - len(drawn)
+    return len(generated), total - len(generated)
 
 
 def _real(folder: Path, spec: str) -> tuple[RealData, str]:

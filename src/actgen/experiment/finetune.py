@@ -13,11 +13,11 @@ from ..core.text import brief
 from ..data.datasets.imageset import ImageSet, Renamed
 from ..finetune.adapt import Adaptation, adapt
 from ..finetune.options import AdaptOptions, LoraOptions
-from ..finetune.scratch import Progress, from_scratch
+from ..finetune.scratch import ScratchProgress, from_scratch
 from .config import build_recipe
 
 SCRATCH, LORA, FULL = "--from-scratch", "--lora", "--full"
-_SET = ("prompts", "drawing", "generation.preset")
+_SET = ("prompts", "sampling", "generation.preset")
 _NUMBERS = (
     "batch_size",
     "learning_rate",
@@ -33,7 +33,7 @@ _NUMBERS = (
 )
 _MATRICES = ("rank", "alpha", "text_encoder")
 _OWN = ("autoencoder_steps", "compile")
-_UNFIT = {SCRATCH: (*_NUMBERS, *_MATRICES, "generator", "set"), LORA: _OWN, FULL: (*_OWN, *_MATRICES)}
+_INCOMPATIBLE = {SCRATCH: (*_NUMBERS, *_MATRICES, "generator", "set"), LORA: _OWN, FULL: (*_OWN, *_MATRICES)}
 """The options that cannot go with a way."""
 
 
@@ -50,7 +50,7 @@ class Asked:
     @property
     def way(self) -> str:
         """SCRATCH, LORA or FULL; `UserError` unless it is exactly one."""
-        given = [way for way in _UNFIT if _name(way) in self.options]
+        given = [way for way in _INCOMPATIBLE if _name(way) in self.options]
         if len(given) != 1:
             raise UserError(
                 f"finetune was given {' and '.join(given) or 'none'} of --from-scratch, --lora and --full. Give "
@@ -63,35 +63,37 @@ class Asked:
         return {name: self.options[name] for name in names if name in self.options}
 
 
-def open_training(asked: Asked, images: Callable[[], ImageSet]) -> Iterator[Progress]:
+def open_training(round_classifier: Asked, images: Callable[[], ImageSet]) -> Iterator[ScratchProgress]:
     """Return the training, a `Progress` a step; `images` loads what it is on, when all else is found to fit."""
-    way = asked.way
-    if unfit := [f"--{name.replace('_', '-')}" for name in asked.some(_UNFIT[way])]:
+    way = round_classifier.way
+    if unfit := [f"--{name.replace('_', '-')}" for name in round_classifier.some(_INCOMPATIBLE[way])]:
         raise UserError(
             f"{', '.join(unfit)} cannot go with {way}. Leave it out; `actgen finetune --help` says what goes with it."
         )
-    return _scratch(asked, images) if way == SCRATCH else _adapted(asked, images)
+    return _scratch(round_classifier, images) if way == SCRATCH else _adapted(round_classifier, images)
 
 
-def _scratch(asked: Asked, images: Callable[[], ImageSet]) -> Iterator[Progress]:
+def _scratch(round_classifier: Asked, images: Callable[[], ImageSet]) -> Iterator[ScratchProgress]:
     return from_scratch(
         images(),
-        asked.out,
-        architecture=asked.options[_name(SCRATCH)],
-        seed=asked.seed,
-        **asked.some(("steps", *_OWN)),
-        source=f"{asked.data} --images {asked.limit}" if asked.limit else asked.data,
+        round_classifier.out,
+        architecture=round_classifier.options[_name(SCRATCH)],
+        seed=round_classifier.seed,
+        **round_classifier.some(("steps", *_OWN)),
+        source=f"{round_classifier.data} --images {round_classifier.limit}"
+        if round_classifier.limit
+        else round_classifier.data,
     )
 
 
-def _adapted(asked: Asked, images: Callable[[], ImageSet]) -> Iterator[Progress]:
-    way, settings = asked.way, asked.options.get("set", [])
-    if (generator := asked.options.get("generator")) is None:
+def _adapted(round_classifier: Asked, images: Callable[[], ImageSet]) -> Iterator[ScratchProgress]:
+    way, settings = round_classifier.way, round_classifier.options.get("set", [])
+    if (generator := round_classifier.options.get("generator")) is None:
         raise UserError(f"{way} needs --generator: a diffusers folder, a hub id, or bundled.")
     if odd := [one for one in settings if not one.strip().startswith(_SET)]:
         raise UserError(f"--set {brief(odd[0])} is not for finetune, which reads {', '.join(_SET)} of a recipe. Leave it out.")
-    lora = LoraOptions(**asked.some(_MATRICES)) if way == LORA else None
-    options = AdaptOptions(lora=lora, seed=asked.seed, **asked.some(("steps", *_NUMBERS)))
+    lora = LoraOptions(**round_classifier.some(_MATRICES)) if way == LORA else None
+    options = AdaptOptions(lora=lora, seed=round_classifier.seed, **round_classifier.some(("steps", *_NUMBERS)))
     recipe = build_recipe(None, settings, {"generator": generator})
     given = images()
     names, prompts = recipe.prompts.names(given.class_names), recipe.prompts.of(given.class_names)
@@ -99,13 +101,13 @@ def _adapted(asked: Asked, images: Callable[[], ImageSet]) -> Iterator[Progress]
         Adaptation(
             images=Renamed(given, names),
             prompts=prompts,
-            out=asked.out,
+            out=round_classifier.out,
             options=options,
-            drawing=recipe.drawing,
+            sampling=recipe.sampling,
             name=generator,
             generator=str(bundled_generator()) if generator == BUNDLED else generator,
-            data=asked.data,
-            limit=asked.limit,
+            data=round_classifier.data,
+            limit=round_classifier.limit,
             settings=settings,
         )
     )

@@ -15,7 +15,7 @@ from ..core.prompts import worded
 from ..core.text import brief, is_storable, visible
 from ..core.types import Progress, Request
 from ..data.store.store import Store, refuse_other_folder
-from ..generation.sampler import Artist
+from ..generation.sampler import ImageSampler
 from ..generation.strategies.text_only import TextOnly
 from .build import open_generator
 from .config import Recipe
@@ -37,37 +37,37 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     refuse_other_folder(out)
     device = str(PartialState().device)
     names = recipe.prompts.names(class_names)
-    artist = Artist(open_generator(recipe.generator, names, device, recipe.loading), recipe.drawing)
+    sampler = ImageSampler(open_generator(recipe.generator, names, device, recipe.loading), recipe.sampling)
     refuse_in_use(out)
     requests = worded(
         TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.of(class_names)
     )
     with locked(out):
-        yield from draw_missing(artist, requests, Store(out))
-    if refused := artist.refused:
+        yield from generate_missing(sampler, requests, Store(out))
+    if failed := sampler.failed:
         raise UserError(
-            f"{len(refused)} of {len(requests)} images are broken in any precision and were not kept (first: "
-            f"{refused[0].key}, {refused[0].reason}). Check the generator's weights and drawing.scheduler; the "
+            f"{len(failed)} of {len(requests)} images are broken in any precision and were not kept (first: "
+            f"{failed[0].key}, {failed[0].reason}). Check the generator's weights and sampling.scheduler; the "
             "same command tries them again."
         )
 
 
-def draw_missing(artist: Artist, requests: Sequence[Request], store: Store) -> Iterator[int]:
+def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
     """Draw what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
 
     `UserError` if some of them were drawn in another way.
     """
     facts = {
-        "guidance": asdict(artist.drawing),
-        **artist.backbone.facts,
+        "guidance": asdict(sampler.sampling),
+        **sampler.adapter.facts,
         "classifier_accuracy": None,
         "guide_probability": None,
         "probability": None,
     }
     missing = _missing(store, requests, facts)
     done = len(requests) - len(missing)
-    for sample in artist.draw(missing):
-        store.add(sample, {**facts, "redrawn": sample.redrawn, "seconds": round(sample.seconds, 4)})
+    for sample in sampler.generate(missing):
+        store.add(sample, {**facts, "regenerated": sample.regenerated, "seconds": round(sample.seconds, 4)})
         done += 1
         yield done
 

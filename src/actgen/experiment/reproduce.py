@@ -25,15 +25,15 @@ from ..core.types import Request, Sample, Source
 from ..data.datasets.decoding import read_image
 from ..data.store.chain import CHAIN
 from ..data.store.manifest import Manifest
-from ..data.store.rejections import in_order, read_ledger
+from ..data.store.rejections import in_order, read_rejections
 from ..data.store.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
 from ..diffusion.guides.bank import MemoryBank
 from ..diffusion.loading import Loading
-from ..diffusion.pipeline import Backbone
+from ..diffusion.pipeline import PipelineAdapter
 from ..generation.batching import Kind, Opener
-from ..generation.presets import Drawing
-from ..generation.round import look_at_classifier
-from ..generation.sampler import Artist
+from ..generation.presets import SamplingConfig
+from ..generation.round import needs_classifier
+from ..generation.sampler import ImageSampler
 from ..generation.strategies.retry import attempt_of
 from .build import open_generator
 from .config import fill
@@ -46,7 +46,7 @@ _FACTS = ("guidance", "generator", "generator_hash")
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class Regenerated:
     """An image drawn again: by how many grey levels it differs at most from the stored one, in how many of its pixels.
 
     (0, 0) if it is identical; None if it is not and the stored image is gone.
@@ -56,9 +56,9 @@ class Redrawn:
     differs: tuple[int, int] | None
 
 
-def redraw(
+def retries(
     folder: Path, keys: Sequence[str], out: Path, *, data: str | None = None, generator: str | None = None
-) -> Iterator[Redrawn]:
+) -> Iterator[Regenerated]:
     """Draw the images `keys` of the store `folder` again into the store `out`, each with its manifest line.
 
     `data` and `generator` say where the run's data and the generator are now, if they have moved. What is missing is found
@@ -69,15 +69,15 @@ def redraw(
     refuse_other_folder(out)
     if out.resolve() == folder.resolve():
         raise UserError(f"--out {out} is the store itself. Give another folder for the images drawn again.")
-    backbone = _open_generator(generator, list(wanted.values()))
+    adapter = _open_generator(generator, list(wanted.values()))
     run = Revisit(folder.parent, rows, data)
-    batches = _batches(backbone, run, in_order(rows, read_ledger(folder.parent)), wanted)
+    batches = _batches(adapter, run, in_order(rows, read_rejections(folder.parent)), wanted)
     for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
-        run.check(request_of(row), drawing_of(row))
+        run.check(request_of(row), sampling_of(row))
     with locked(out):
         store = Store(out)
         for batch in batches:
-            for sample in _draw(backbone, batch, run):
+            for sample in _generate(adapter, batch, run):
                 if sample.request.key in wanted:
                     yield _keep(store, sample, wanted[sample.request.key], folder)
 
@@ -100,15 +100,15 @@ def request_of(row: Row) -> Request:
     )
 
 
-def drawing_of(row: Row) -> Drawing:
+def sampling_of(row: Row) -> SamplingConfig:
     """Return the settings that a manifest line was drawn with; those that it does not name have their defaults."""
     try:
-        drawing: Drawing = fill(Drawing(), row["guidance"], "guidance.")
+        sampling: SamplingConfig = fill(SamplingConfig(), row["guidance"], "guidance.")
     except UserError as error:
         raise UserError(
             f"the settings of {row['key']} cannot be used: {error} Another version of actgen may have drawn it; use that one."
         ) from error
-    return drawing
+    return sampling
 
 
 def _open(folder: Path) -> Manifest:
@@ -140,7 +140,9 @@ def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, 
     return wanted
 
 
-def _batches(backbone: Backbone, run: Revisit, drawn: Iterable[Row], wanted: Mapping[str, Row]) -> list[Sequence[Row]]:
+def _batches(
+    adapter: PipelineAdapter, run: Revisit, generated: Iterable[Row], wanted: Mapping[str, Row]
+) -> list[Sequence[Row]]:
     """Return the batches in which the wanted images were drawn: all that was `drawn`, in that order, refused or not.
 
     Every attempt at what the filters refused had batches of its own.
@@ -150,66 +152,66 @@ def _batches(backbone: Backbone, run: Revisit, drawn: Iterable[Row], wanted: Map
         return repr((row["round"], attempt_of(row["key"]), row["guidance"]))
 
     alike: dict[str, list[Row]] = {shared(row): [] for row in wanted.values()}
-    for row in drawn:
+    for row in generated:
         if (members := alike.get(shared(row))) is not None:
             members.append(row)
     batches: list[Sequence[Row]] = []
     for members in alike.values():
-        batches += [batch for batch in _split(backbone, run, members) if any(row["key"] in wanted for row in batch)]
+        batches += [batch for batch in _split(adapter, run, members) if any(row["key"] in wanted for row in batch)]
     return batches
 
 
-def _split(backbone: Backbone, run: Revisit, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _split(adapter: PipelineAdapter, run: Revisit, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """Split the lines of a round into batches as `Artist.draw` does: by the guides that act, which the bank decides too."""
-    bank, drawing = MemoryBank(), drawing_of(rows[0])
+    bank, sampling = MemoryBank(), sampling_of(rows[0])
     for label in run.labels_before(rows[0]["round"]):
         bank.add(label, torch.zeros(1))  # here it only counts that something is there
-    opener = Opener(backbone, drawing, bank)
+    opener = Opener(adapter, sampling, bank)
     groups: dict[Kind, list[Row]] = {}
     for row in rows:
         groups.setdefault(opener.kind(request_of(row)), []).append(row)
     for group in groups.values():
-        for start in range(0, len(group), drawing.batch_size):
-            yield group[start : start + drawing.batch_size]
+        for start in range(0, len(group), sampling.batch_size):
+            yield group[start : start + sampling.batch_size]
 
 
-def _open_generator(given: str | None, rows: Sequence[Row]) -> Backbone:
+def _open_generator(given: str | None, rows: Sequence[Row]) -> PipelineAdapter:
     """Open the generator that drew the images; `UserError` if its weights are others now."""
     name = given or rows[0]["generator"]
     try:
         classes, device = sorted({row["class_name"] for row in rows}), str(PartialState().device)
-        backbone = open_generator(name, classes, device, fill(Loading(), rows[0].get("loading", {}), "loading."))
+        adapter = open_generator(name, classes, device, fill(Loading(), rows[0].get("loading", {}), "loading."))
     except UserError as error:
         raise UserError(
             f"{error} {rows[0]['key']} was drawn by {rows[0]['generator']}; if that has moved, give --generator."
         ) from error
     for row in rows:
-        if row["generator_hash"] != backbone.weights_hash:
+        if row["generator_hash"] != adapter.weights_hash:
             raise UserError(
                 f"the generator {name} has other weights than the one that drew {row['key']}: "
-                f"{backbone.weights_hash[:12]} instead of {row['generator_hash'][:12]} (generator_hash). Give that "
+                f"{adapter.weights_hash[:12]} instead of {row['generator_hash'][:12]} (generator_hash). Give that "
                 "one with --generator."
             )
-    return backbone
+    return adapter
 
 
-def _draw(backbone: Backbone, batch: Sequence[Row], run: Revisit) -> Iterator[Sample]:
-    requests, drawing = [request_of(row) for row in batch], drawing_of(batch[0])
+def _generate(adapter: PipelineAdapter, batch: Sequence[Row], run: Revisit) -> Iterator[Sample]:
+    requests, sampling = [request_of(row) for row in batch], sampling_of(batch[0])
     number = requests[0].round
     remembers = any("contrastive" in request.guides for request in requests)
-    artist = Artist(backbone, drawing, run.bank(number) if remembers else None)
-    if not any(look_at_classifier(request.guides, drawing) for request in requests):
-        yield from artist.draw(requests, guide_image=run.guide_image)
+    sampler = ImageSampler(adapter, sampling, run.bank(number) if remembers else None)
+    if not any(needs_classifier(request.guides, sampling) for request in requests):
+        yield from sampler.generate(requests, guide_image=run.guide_image)
         return
     classifier = run.classifier(number)
     with frozen(classifier):
-        yield from artist.draw(requests, guide_image=run.guide_image, classifier=classifier)
+        yield from sampler.generate(requests, guide_image=run.guide_image, classifier=classifier)
 
 
-def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Redrawn:
+def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Regenerated:
     again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER, CHAIN)})
     same = again["sha256"] == row["sha256"]
-    return Redrawn(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
+    return Regenerated(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))
 
 
 def _difference(image: Image.Image, path: Path) -> tuple[int, int] | None:

@@ -17,8 +17,8 @@ from ..core.types import Request
 from ..data.datasets.imageset import ImageSet
 from ..data.store.rounds import RoundFiles
 from ..diffusion.guides.bank import MemoryBank
-from ..generation.presets import Drawing
-from ..generation.round import look_at_classifier
+from ..generation.presets import SamplingConfig
+from ..generation.round import needs_classifier
 from .build import open_classifier, open_data
 from .config import Recipe, build_recipe
 
@@ -34,7 +34,7 @@ class Revisit:
         self.folder, self.rows, self.data = folder, rows, data
         self.files = RoundFiles(folder / "rounds")
 
-    def check(self, request: Request, drawing: Drawing) -> None:
+    def check(self, request: Request, sampling: SamplingConfig) -> None:
         """Raise `UserError` if something is missing that the request's guides look at."""
         if (request.guides or request.sees_source) and not (self.folder / "recipe.toml").is_file():
             raise UserError(
@@ -43,7 +43,7 @@ class Revisit:
             )
         if request.sees_source:
             self._index(request)
-        if look_at_classifier(request.guides, drawing):
+        if needs_classifier(request.guides, sampling):
             _refuse_missing(self.files.classifier_path(request.round), request)
         if "contrastive" in request.guides:
             for number in self._rounds_before(request.round):

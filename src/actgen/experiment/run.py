@@ -1,6 +1,6 @@
 """A recipe becomes a run: open its parts (`build.py`), train, write the summary and the page.
 
-    OUT/recipe.toml  stats.jsonl  summary.json  store/  refused.jsonl  previews/  rounds/  checkpoints/  report.html
+    OUT/recipe.toml  stats.jsonl  summary.json  store/  rejected.jsonl  previews/  rounds/  checkpoints/  report.html
 
 Everything that can be wrong with the input is found before the folder is made.
 """
@@ -29,14 +29,14 @@ from ..generation.filters.tally import keep_rates
 from ..report.html import write_report
 from ..training.crossfit import cross_fit
 from ..training.loop import fit
-from ..training.proxy_model import scout
+from ..training.proxy_model import train_proxy_model
 from ..training.stages import EpochStats
 from ..training.state import Training
 from .build import Generators, open_generator, open_run, refuse_other_run
 from .config import Recipe, flat, to_toml
 from .tracking import parse_trackers, tracking
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 Tell = Callable[[Mapping[str, Any] | None], None]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 """What is shown of every finished run."""
@@ -48,8 +48,8 @@ def run(
     *,
     data: RealData | None = None,
     on_epoch: Callable[[EpochStats], None] | None = None,
-    on_batch: Told | None = None,
-    on_sample: Told | None = None,
+    on_batch: OnProgress | None = None,
+    on_sample: OnProgress | None = None,
     generators: Generators = open_generator,
     page: bool = True,
     track: Sequence[str] = (),
@@ -78,8 +78,8 @@ def run(
             held.enter_context(deferred())
         if training.mining is not None and training.mining.pool == CROSS_FIT:
             training.cross_fitted = cross_fit(training, training.mining)
-        if training.needs_scout and training.mining is not None:
-            training.scouted = scout(training, training.mining)
+        if training.needs_proxy_model and training.mining is not None:
+            training.proxy = train_proxy_model(training, training.mining)
         with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
             for stats in epochs:
                 tell(None)
@@ -128,7 +128,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.stats[-1]
-    facts = training.round.artist.facts if training.round is not None else {}
+    facts = training.round.sampler.facts if training.round is not None else {}
     chain = training.round.filters if training.round is not None else None
     return {
         "strategy": recipe.strategy,

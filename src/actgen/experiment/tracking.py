@@ -47,7 +47,7 @@ _NAMES = {
     "holdout_accuracy": "holdout/accuracy",
     "real_images": "images/real",
     "synthetic_images": "images/synthetic",
-    "drawn_so_far": "images/drawn_so_far",
+    "generated_so_far": "images/drawn_so_far",
     "generation_seconds": "round/seconds",
     "waited_seconds": "round/waited_seconds",
     "staleness": "round/staleness",
@@ -190,14 +190,14 @@ class _Follower:
         """Show some pictures of an epoch's round, if the tracker can."""
         if not hasattr(self._tracker, "log_images"):
             return
-        drawn = self._pictures(row)
-        if len(drawn):
+        generated = self._pictures(row)
+        if len(generated):
             layout = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
-            self._tracker.log_images({"round/drawn": drawn}, step=row["epoch"], **layout)
+            self._tracker.log_images({"round/drawn": generated}, step=row["epoch"], **layout)
 
     def _pictures(self, row: Row) -> Any:
         """Return uint8 [N, S, S, 3] of at most `PICTURES` images that a round drew, evenly over it."""
-        kept, last = (row.get("filters") or {}).get("kept", 0), row.get("drawn_so_far", 0)
+        kept, last = (row.get("filters") or {}).get("kept", 0), row.get("generated_so_far", 0)
         if not kept:
             return ()
         self._manifest = self._manifest or Manifest(self.folder / "store" / MANIFEST)
@@ -222,9 +222,9 @@ def epoch_values(row: Row) -> dict[str, float]:
     if len(classes) <= MOST_CLASSES:
         values |= {f"{on}/class/{name}": value for name, value in _told_apart(classes).items()}
     filters = row.get("filters") or {}  # of earlier versions there may be none
-    if drawn := filters.get("drawn"):
+    if generated := filters.get("generated"):
         kept = filters["kept"]
-        values |= {"round/drawn": drawn, "round/kept": kept, "round/keep_rate": round(kept / drawn, 4)}
+        values |= {"round/drawn": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
         values |= {f"round/refused/{_clean(name)}": count for name, count in filters["refused"].items()}
     return values
 

@@ -27,9 +27,9 @@ from ..core.text import read_text
 from ..data.datasets.imageset import ImageSet, names_digest
 from ..data.store.store import Store
 from ..diffusion.loading import Loading
-from ..diffusion.pipeline import Backbone
-from ..generation.presets import Drawing
-from ..generation.sampler import Artist
+from ..diffusion.pipeline import PipelineAdapter
+from ..generation.presets import SamplingConfig
+from ..generation.sampler import ImageSampler
 from .adapted_card import write_adapted_card
 from .card import draw_sheet, plot_losses
 from .claim import claim
@@ -39,8 +39,8 @@ from .lora import attach, require_peft, save_lora
 from .objective import Objective, refuse_untrainable
 from .optimise import Tick, optimise, seconds_spent
 from .options import AdaptOptions, as_flags
-from .prior import PriorImages, draw_prior
-from .scratch import Progress
+from .prior import PriorImages, generate_prior
+from .scratch import ScratchProgress
 
 ROWS, COLUMNS = 6, 4  # of a sheet of samples, at most
 _HALF = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,7 +60,7 @@ class Adaptation:
     generator: str
     out: Path
     options: AdaptOptions
-    drawing: Drawing
+    sampling: SamplingConfig
     name: str = ""
     data: str = "DATA"
     limit: int = 0
@@ -72,7 +72,7 @@ class Adaptation:
         return self.out.with_name(self.out.name + ".work")
 
 
-def adapt(task: Adaptation) -> Iterator[Progress]:
+def adapt(task: Adaptation) -> Iterator[ScratchProgress]:
     """Adapt a generator, a `Progress` a step; the same call continues one that was stopped.
 
     `UserError` before anything is written if the generator or the options cannot be used, or if `out` exists.
@@ -86,15 +86,15 @@ def adapt(task: Adaptation) -> Iterator[Progress]:
     if PartialState().num_processes > 1:
         raise UserError("finetune runs in one process. Start it without accelerate launch or torchrun.")
     accelerator = open_accelerator(task.options.precision, f"--precision {task.options.precision}")
-    backbone = Backbone.from_pretrained(task.generator, device=str(accelerator.device), loading=Loading(dtype="float32"))
-    backbone.name = task.name or backbone.name
-    refuse_untrainable(backbone)
-    resolution = _resolution(backbone, task.options.resolution)
+    adapter = PipelineAdapter.from_pretrained(task.generator, device=str(accelerator.device), loading=Loading(dtype="float32"))
+    adapter.name = task.name or adapter.name
+    refuse_untrainable(adapter)
+    resolution = _resolution(adapter, task.options.resolution)
     with locked(task.work):
-        claim(task.work, _claimed(task, backbone, resolution))
+        claim(task.work, _claimed(task, adapter, resolution))
         files.clean(task.work)
         try:
-            yield from _train(task, backbone, accelerator, resolution)
+            yield from _train(task, adapter, accelerator, resolution)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -105,60 +105,60 @@ def adapt(task: Adaptation) -> Iterator[Progress]:
             ) from error
 
 
-def _train(task: Adaptation, backbone: Backbone, accelerator: Accelerator, resolution: int) -> Iterator[Progress]:
+def _train(task: Adaptation, adapter: PipelineAdapter, accelerator: Accelerator, resolution: int) -> Iterator[ScratchProgress]:
     options, way = task.options, task.options.way
-    yield from _draw_prior(task, backbone)
-    _draw_samples(task, backbone, 0)
-    trained = _prepare(task, backbone, resolution)
+    yield from _generate_prior(task, adapter)
+    _generate_samples(task, adapter, 0)
+    trained = _prepare(task, adapter, resolution)
     prompts = list(task.prompts.values())
     prior = None
     if options.prior_preservation:
-        drawn = PriorImages(Store(task.work / "prior").snapshot(), list(task.prompts))
-        prior = Examples(drawn, prompts, resolution)
-    loss_at = Objective(backbone, Examples(task.images, prompts, resolution), options, accelerator.autocast, prior)
+        generated = PriorImages(Store(task.work / "prior").snapshot(), list(task.prompts))
+        prior = Examples(generated, prompts, resolution)
+    loss_at = Objective(adapter, Examples(task.images, prompts, resolution), options, accelerator.autocast, prior)
     for tick in optimise(
         trained, loss_at, options.schedule, task.work / way, scaler=accelerator.scaler, checkpoint_steps=options.sample_every
     ):
         if options.sample_every and tick.step % options.sample_every == 0 and tick.step < tick.steps:
             with tick.averaged():
-                _draw_samples(task, backbone, tick.step)
+                _generate_samples(task, adapter, tick.step)
             plot_losses(task.work, task.work / "loss.png", [way])
-        yield Progress(way, tick)
-    _draw_samples(task, backbone, options.steps)
+        yield ScratchProgress(way, tick)
+    _generate_samples(task, adapter, options.steps)
     plot_losses(task.work, task.work / "loss.png", [way])
-    _publish(task, backbone, trained, resolution)
+    _publish(task, adapter, trained, resolution)
 
 
-def _draw_prior(task: Adaptation, backbone: Backbone) -> Iterator[Progress]:
+def _generate_prior(task: Adaptation, adapter: PipelineAdapter) -> Iterator[ScratchProgress]:
     options = task.options
     if options.prior_preservation:
         count = max(options.prior_images, len(task.prompts))
-        artist = Artist(backbone, task.drawing)
-        for done in draw_prior(artist, task.prompts, count, task.work / "prior", options.seed):
-            yield Progress("prior", Tick(done, count))
+        sampler = ImageSampler(adapter, task.sampling)
+        for done in generate_prior(sampler, task.prompts, count, task.work / "prior", options.seed):
+            yield ScratchProgress("prior", Tick(done, count))
 
 
-def _prepare(task: Adaptation, backbone: Backbone, resolution: int) -> nn.Module:
+def _prepare(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> nn.Module:
     """Return the networks that are trained, all other weights frozen."""
     options = task.options
-    for network in backbone.networks:
+    for network in adapter.networks:
         network.requires_grad_(False)
     if options.gradient_checkpointing:
-        backbone.unet.enable_gradient_checkpointing()
+        adapter.unet.enable_gradient_checkpointing()
     if options.lora is None:
-        return unfreeze(backbone, resolution)
-    return attach(backbone, options.lora, options.seed, _HALF[options.precision])
+        return unfreeze(adapter, resolution)
+    return attach(adapter, options.lora, options.seed, _HALF[options.precision])
 
 
-def _draw_samples(task: Adaptation, backbone: Backbone, step: int) -> None:
+def _generate_samples(task: Adaptation, adapter: PipelineAdapter, step: int) -> None:
     """Draw the sheet of `step` with the weights as they are, unless it is there."""
     path = _sheet(task, step)
     if path.exists():
         return
-    backbone.forget_texts()
-    artist = Artist(backbone, task.drawing)
+    adapter.forget_texts()
+    sampler = ImageSampler(adapter, task.sampling)
     names = list(task.prompts)[:ROWS]
-    sheet = draw_sheet(artist, names, task.options.seed, columns=COLUMNS, prompts=task.prompts)
+    sheet = draw_sheet(sampler, names, task.options.seed, columns=COLUMNS, prompts=task.prompts)
     with files.whole(path) as file:
         sheet.save(file, format="PNG")
 
@@ -167,47 +167,47 @@ def _sheet(task: Adaptation, step: int) -> Path:
     return task.work / "samples" / f"{step:06d}.png"
 
 
-def _publish(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution: int) -> None:
+def _publish(task: Adaptation, adapter: PipelineAdapter, trained: nn.Module, resolution: int) -> None:
     part = task.out.with_name(task.out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     if task.options.lora is None:
-        save_full(backbone, part)
+        save_full(adapter, part)
     else:
-        save_lora(backbone, task.options.lora, part)
+        save_lora(adapter, task.options.lora, part)
     shutil.copyfile(_sheet(task, 0), part / "samples-before.png")
     shutil.copyfile(_sheet(task, task.options.steps), part / "samples.png")
     shutil.copyfile(task.work / "loss.png", part / "loss.png")
-    write_adapted_card(part, _facts(task, backbone, trained, resolution))
+    write_adapted_card(part, _facts(task, adapter, trained, resolution))
     part.replace(task.out)
 
 
-def _resolution(backbone: Backbone, wanted: int | None) -> int:
+def _resolution(adapter: PipelineAdapter, wanted: int | None) -> int:
     """Return the size to train at in pixels; `UserError` if the networks cannot work at it."""
-    size = wanted or backbone.image_size
-    step = backbone.vae_factor * 2 ** (len(backbone.unet.config.block_out_channels) - 1)
+    size = wanted or adapter.image_size
+    step = adapter.vae_factor * 2 ** (len(adapter.unet.config.block_out_channels) - 1)
     if size % step:
         raise UserError(
             f"--resolution {size} cannot be used with this generator: give a multiple of {step}, such as "
-            f"{max(step, size // step * step)}; its own is {backbone.image_size}."
+            f"{max(step, size // step * step)}; its own is {adapter.image_size}."
         )
     return size
 
 
-def _claimed(task: Adaptation, backbone: Backbone, resolution: int) -> dict[str, Any]:
+def _claimed(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> dict[str, Any]:
     options = {key: value for key, value in asdict(task.options).items() if key not in _ANYTIME}
     options |= {"resolution": resolution, "learning_rate": task.options.schedule.learning_rate}
-    drawing = asdict(task.drawing) if task.options.prior_preservation else None
+    sampling = asdict(task.sampling) if task.options.prior_preservation else None
     return {
         **options,
-        "generator": backbone.weights_hash,
+        "generator": adapter.weights_hash,
         "data": names_digest(task.images),
         "prompts": dict(task.prompts),
-        "drawing": drawing,
+        "sampling": sampling,
     }
 
 
-def _facts(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution: int) -> dict[str, Any]:
+def _facts(task: Adaptation, adapter: PipelineAdapter, trained: nn.Module, resolution: int) -> dict[str, Any]:
     options = task.options
     more = ["--images", str(task.limit)] if task.limit else []
     more += [word for setting in task.settings for word in ("--set", setting)]
@@ -215,7 +215,7 @@ def _facts(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution:
         "actgen",
         "finetune",
         "--generator",
-        backbone.name,
+        adapter.name,
         *as_flags(options),
         "--data",
         task.data,
@@ -224,13 +224,13 @@ def _facts(task: Adaptation, backbone: Backbone, trained: nn.Module, resolution:
         str(task.out),
     ]
     device = f"CPU, {torch.get_num_threads()} threads"
-    if backbone.device.type == "cuda":
-        device = torch.cuda.get_device_name(backbone.device)
+    if adapter.device.type == "cuda":
+        device = torch.cuda.get_device_name(adapter.device)
     return {
         "way": options.way,
-        "generator": backbone.name,
+        "generator": adapter.name,
         "folder": task.generator,
-        "generator_hash": backbone.weights_hash,
+        "generator_hash": adapter.weights_hash,
         "out": str(task.out),
         "data": task.data,
         "settings": list(task.settings),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..core.prompts import worded
 from ..core.types import Progress
-from ..generation.sampler import Artist
+from ..generation.sampler import ImageSampler
 from ..generation.strategies.base import make_request
 
 STAGES = ("autoencoder", "features", "decoder", "denoiser")
@@ -51,11 +51,16 @@ def _smooth(values: list[float], keep: float = 0.8) -> list[float]:
 
 def sample_sheet(folder: Path, class_names: list[str], seed: int) -> Image.Image:
     """Draw a row of images of every class with the finished pipeline."""
-    return draw_sheet(Artist.from_pretrained(str(folder), preset="tiny"), class_names, seed)
+    return draw_sheet(ImageSampler.from_pretrained(str(folder), preset="tiny"), class_names, seed)
 
 
 def draw_sheet(
-    artist: Artist, class_names: Sequence[str], seed: int, *, columns: int = COLUMNS, prompts: Mapping[str, str] | None = None
+    sampler: ImageSampler,
+    class_names: Sequence[str],
+    seed: int,
+    *,
+    columns: int = COLUMNS,
+    prompts: Mapping[str, str] | None = None,
 ) -> Image.Image:
     """Draw a row of images of every class from its prompt, always from the same noise; a broken image stays black."""
     now = Progress(epoch=0, epochs=1)
@@ -65,9 +70,9 @@ def draw_sheet(
         for column in range(columns)
     ]
     places = {request.key: divmod(number, columns) for number, request in enumerate(requests)}
-    size = artist.backbone.image_size
+    size = sampler.adapter.image_size
     sheet = Image.new("RGB", (columns * size, len(class_names) * size))
-    for sample in artist.draw(worded(requests, prompts or {})):
+    for sample in sampler.generate(worded(requests, prompts or {})):
         row, column = places[sample.request.key]
         sheet.paste(sample.image, (column * size, row * size))
     larger = 2 if size <= 64 else 1

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from torch import nn
 
-from ..diffusion.pipeline import Backbone
+from ..diffusion.pipeline import PipelineAdapter
 
 
-def unfreeze(backbone: Backbone, resolution: int) -> nn.Module:
+def unfreeze(adapter: PipelineAdapter, resolution: int) -> nn.Module:
     """Return the UNet, to be trained as a whole, whose own size is `resolution` pixels from now on."""
-    backbone.unet.register_to_config(sample_size=resolution // backbone.vae_factor)
-    return backbone.unet.requires_grad_(True)  # type: ignore[no-any-return]
+    adapter.unet.register_to_config(sample_size=resolution // adapter.vae_factor)
+    return adapter.unet.requires_grad_(True)  # type: ignore[no-any-return]
 
 
-def save_full(backbone: Backbone, folder: Path) -> None:
+def save_full(adapter: PipelineAdapter, folder: Path) -> None:
     """Write the pipeline as a diffusers folder, float32 safetensors."""
-    backbone.pipeline.save_pretrained(folder, safe_serialization=True)
+    adapter.pipeline.save_pretrained(folder, safe_serialization=True)

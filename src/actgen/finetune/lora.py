@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.rng import derive
-from ..diffusion.pipeline import Backbone
+from ..diffusion.pipeline import PipelineAdapter
 from .options import LoraOptions
 
 FILE = "pytorch_lora_weights.safetensors"
@@ -29,16 +29,16 @@ def require_peft() -> None:
         raise UserError("--lora needs the package peft: pip install 'actgen[lora]'.") from error
 
 
-def attach(backbone: Backbone, options: LoraOptions, seed: int, dtype: torch.dtype) -> nn.Module:
+def attach(adapter: PipelineAdapter, options: LoraOptions, seed: int, dtype: torch.dtype) -> nn.Module:
     """Add the matrices (the product is zero at first) and return the networks that hold them; only these are to be trained.
 
     UNet and text encoders are cast to `dtype`; the matrices are float32.
     """
     from peft import LoraConfig
 
-    parts = _parts(backbone, options)
-    for network in backbone.networks:
-        if network is not backbone.vae:
+    parts = _parts(adapter, options)
+    for network in adapter.networks:
+        if network is not adapter.vae:
             for parameter in network.parameters():
                 parameter.data = parameter.data.to(dtype)
     with torch.random.fork_rng(devices=[]):
@@ -54,15 +54,15 @@ def attach(backbone: Backbone, options: LoraOptions, seed: int, dtype: torch.dty
     return nn.ModuleList(list(parts.values()))
 
 
-def save_lora(backbone: Backbone, options: LoraOptions, folder: Path) -> None:
+def save_lora(adapter: PipelineAdapter, options: LoraOptions, folder: Path) -> None:
     """Write the matrices as one safetensors file that `load_lora_weights` of diffusers reads."""
-    layers = {f"{name}_lora_layers": _layers(network, options.scale) for name, network in _parts(backbone, options).items()}
-    type(backbone.pipeline).save_lora_weights(folder, weight_name=FILE, safe_serialization=True, **layers)
+    layers = {f"{name}_lora_layers": _layers(network, options.scale) for name, network in _parts(adapter, options).items()}
+    type(adapter.pipeline).save_lora_weights(folder, weight_name=FILE, safe_serialization=True, **layers)
 
 
-def _parts(backbone: Backbone, options: LoraOptions) -> dict[str, Any]:
+def _parts(adapter: PipelineAdapter, options: LoraOptions) -> dict[str, Any]:
     names = ["unet", *(("text_encoder", "text_encoder_2") if options.text_encoder else ())]
-    parts = {name: getattr(backbone.pipeline, name, None) for name in names}
+    parts = {name: getattr(adapter.pipeline, name, None) for name in names}
     return {name: network for name, network in parts.items() if network is not None}
 
 

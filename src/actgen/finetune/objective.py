@@ -19,7 +19,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.rng import generator
 from ..core.text import brief, visible
-from ..diffusion.pipeline import Backbone
+from ..diffusion.pipeline import PipelineAdapter
 from ..diffusion.solvers import alphas_cumprod
 from .examples import Examples
 from .options import AdaptOptions
@@ -35,7 +35,7 @@ class Objective:
     `autocast` opens accelerate's mixed precision.
     """
 
-    backbone: Backbone
+    adapter: PipelineAdapter
     examples: Examples
     options: AdaptOptions
     autocast: Callable[[], AbstractContextManager[None]]
@@ -56,18 +56,18 @@ class Objective:
 
     def errors(self, pixels: Tensor, prompts: list[str], rng: torch.Generator) -> Tensor:
         """Return the weighted squared errors [B] of images [B, 3, S, S] in [-1, 1] at random timesteps."""
-        backbone, config = self.backbone, self.backbone.pipeline.scheduler.config
+        adapter, config = self.adapter, self.adapter.pipeline.scheduler.config
         alphas = self._alphas
         posterior, noise = (torch.randn(self._latent_shape(pixels), generator=rng) for _ in range(2))
         t = torch.randint(len(alphas), (len(pixels),), generator=rng)
         dropped = torch.rand(len(pixels), generator=rng) < self.options.caption_dropout
-        x0 = backbone.encode_image(pixels, posterior)
+        x0 = adapter.encode_image(pixels, posterior)
         noise, alpha = noise.to(x0), alphas[t].to(x0)
         a, s = alpha.sqrt().view(-1, 1, 1, 1), (1.0 - alpha).sqrt().view(-1, 1, 1, 1)
         trains_text = self.options.lora is not None and self.options.lora.text_encoder
         with self.autocast():
-            conditions = encode_texts(backbone, prompts, dropped, pixels.shape[-1], graph=trains_text)
-            output = backbone.predict(a * x0 + s * noise, t.to(x0.device), conditions, 1.0)
+            conditions = encode_texts(adapter, prompts, dropped, pixels.shape[-1], graph=trains_text)
+            output = adapter.predict(a * x0 + s * noise, t.to(x0.device), conditions, 1.0)
         wanted = {"epsilon": noise, "v_prediction": a * noise - s * x0, "sample": x0}[prediction(config)]
         weight = min_snr_weight(alpha, prediction(config), self.options.min_snr)
         errors: Tensor = weight * (output - wanted).square().mean(dim=(1, 2, 3))
@@ -75,11 +75,11 @@ class Objective:
 
     @cached_property
     def _alphas(self) -> Tensor:
-        return alphas_cumprod(self.backbone.pipeline.scheduler.config).float()
+        return alphas_cumprod(self.adapter.pipeline.scheduler.config).float()
 
     def _latent_shape(self, pixels: Tensor) -> tuple[int, int, int, int]:
-        side = pixels.shape[-1] // self.backbone.vae_factor
-        return len(pixels), self.backbone.latent_shape[0], side, side
+        side = pixels.shape[-1] // self.adapter.vae_factor
+        return len(pixels), self.adapter.latent_shape[0], side, side
 
 
 def prediction(config: Mapping[str, Any]) -> str:
@@ -97,16 +97,16 @@ def min_snr_weight(alpha: Tensor, kind: str, gamma: float) -> Tensor:
     return snr.clamp(max=gamma) / (snr + 1.0 if kind == "v_prediction" else 1.0)
 
 
-def refuse_untrainable(backbone: Backbone) -> None:
+def refuse_untrainable(adapter: PipelineAdapter) -> None:
     """Raise `UserError` for a generator that was not trained by this loss, and would unlearn what it was made for."""
-    config, name = backbone.pipeline.scheduler.config, visible(backbone.name)
-    if backbone.is_told_the_scale:
+    config, name = adapter.pipeline.scheduler.config, visible(adapter.name)
+    if adapter.embeds_guidance_scale:
         raise UserError(
             f"--generator {name} is a latent consistency model, which this loss would undo. Adapt the generator "
             "that it was distilled from."
         )
     if prediction(config) not in PREDICTIONS or config.get("beta_schedule") is None:
-        kind = type(backbone.pipeline.scheduler).__name__
+        kind = type(adapter.pipeline.scheduler).__name__
         raise UserError(
             f"--generator {name} has a {kind} with prediction_type {brief(prediction(config))}; "
             f"allowed are schedulers with betas and {', '.join(PREDICTIONS)}."

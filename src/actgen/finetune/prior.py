@@ -15,11 +15,11 @@ from ..core.rng import derive
 from ..core.types import Progress, Snapshot
 from ..data.store.store import Store
 from ..data.store.stored import read_stored
-from ..generation.sampler import Artist
+from ..generation.sampler import ImageSampler
 from ..generation.strategies.text_only import TextOnly
 
 
-def draw_prior(artist: Artist, prompts: Mapping[str, str], count: int, folder: Path, seed: int) -> Iterator[int]:
+def generate_prior(sampler: ImageSampler, prompts: Mapping[str, str], count: int, folder: Path, seed: int) -> Iterator[int]:
     """Draw `count` images, balanced over the classes (name -> prompt), into the store `folder`, yielding how many are there.
 
     What is there already is not drawn again. `UserError` if one is broken in every precision.
@@ -27,13 +27,13 @@ def draw_prior(artist: Artist, prompts: Mapping[str, str], count: int, folder: P
     store = Store(folder)
     plan = TextOnly().plan([], list(prompts), count, Progress(epoch=0, epochs=1), derive(seed, "prior"))
     missing = [request for request in worded(plan, prompts) if request.key not in store]
-    for done, sample in enumerate(artist.draw(missing), start=count - len(missing) + 1):
-        store.add(sample, {**artist.facts, "redrawn": sample.redrawn})
+    for done, sample in enumerate(sampler.generate(missing), start=count - len(missing) + 1):
+        store.add(sample, {**sampler.facts, "regenerated": sample.regenerated})
         yield done
-    if artist.refused:
-        first = artist.refused[0]
+    if sampler.failed:
+        first = sampler.failed[0]
         raise UserError(
-            f"{len(artist.refused)} images for --prior-preservation are broken in any precision (first: "
+            f"{len(sampler.failed)} images for --prior-preservation are broken in any precision (first: "
             f"{first.key}, {first.reason}). Check the generator, or leave the option out."
         )
 

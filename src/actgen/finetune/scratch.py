@@ -56,7 +56,7 @@ def from_scratch(
     seed: int = 0,
     source: str = "DATA",
     compile: bool = False,
-) -> Iterator[Progress]:
+) -> Iterator[ScratchProgress]:
     """Check the request, then train with the default configuration and these numbers of steps (see `train_from_scratch`)."""
     refuse_unknown("--from-scratch", architecture, ARCHITECTURES)
     refuse_file(out)
@@ -80,7 +80,7 @@ def from_scratch(
 
 
 @dataclass(frozen=True)
-class Progress:
+class ScratchProgress:
     """A finished step of a named stage."""
 
     stage: str
@@ -89,7 +89,7 @@ class Progress:
 
 def train_from_scratch(
     images: ImageSet, out: Path, config: ScratchConfig, *, source: str = "DATA", compile: bool = False
-) -> Iterator[Progress]:
+) -> Iterator[ScratchProgress]:
     """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `Progress` a step.
 
     The same call continues an interrupted run; with another configuration it is refused. `source` names the data in the card.
@@ -100,7 +100,9 @@ def train_from_scratch(
         yield from _stages(images, out, config, work, source, compile)
 
 
-def _stages(images: ImageSet, out: Path, config: ScratchConfig, work: Path, source: str, compile: bool) -> Iterator[Progress]:
+def _stages(
+    images: ImageSet, out: Path, config: ScratchConfig, work: Path, source: str, compile: bool
+) -> Iterator[ScratchProgress]:
     tokenizer = tiny.build_tokenizer(images.class_names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, "weights"))
@@ -110,15 +112,15 @@ def _stages(images: ImageSet, out: Path, config: ScratchConfig, work: Path, sour
     for tick in train_autoencoder(
         vae, pixels, config.autoencoder, work / "autoencoder", seed=config.seed, kl_weight=config.kl_weight, compile=compile
     ):
-        yield Progress("autoencoder", tick)
+        yield ScratchProgress("autoencoder", tick)
     latents = encode(vae, pixels)
     labels = torch.tensor(images.labels)
     for tick in train_features(network, pixels, labels, config.features, work / "features", seed=config.seed):
-        yield Progress("features", tick)
+        yield ScratchProgress("features", tick)
     for tick in train_decoder(
         vae, network, pixels, latents, config.decoder, work / "decoder", seed=config.seed, weight=config.perceptual_weight
     ):
-        yield Progress("decoder", tick)
+        yield ScratchProgress("decoder", tick)
     for tick in train_denoiser(
         unet,
         text_encoder,
@@ -131,7 +133,7 @@ def _stages(images: ImageSet, out: Path, config: ScratchConfig, work: Path, sour
         seed=config.seed,
         compile=compile,
     ):
-        yield Progress("denoiser", tick)
+        yield ScratchProgress("denoiser", tick)
     for module in (vae, unet, text_encoder):
         module.half()
     pipeline = tiny.assemble(vae, unet, text_encoder, tokenizer)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diffusion.pipeline import Backbone, Conditions
+from ..diffusion.pipeline import Conditions, PipelineAdapter
 
 
-def encode_texts(backbone: Backbone, prompts: Sequence[str], dropped_B: Tensor, size: int, *, graph: bool) -> Conditions:
+def encode_texts(adapter: PipelineAdapter, prompts: Sequence[str], dropped_B: Tensor, size: int, *, graph: bool) -> Conditions:
     """Return the conditions of B prompts, of the unconditional text where `dropped_B` is true.
 
     With `graph` they carry gradients to the text encoders. `size` (pixels) is what SDXL is told of the images.
     """
-    both = _encode_with_graph(backbone, prompts) if graph else backbone.encode_text(prompts)
+    both = _encode_with_graph(adapter, prompts) if graph else adapter.encode_text(prompts)
     dropped = dropped_B.to(both.text_2BLD.device)
 
     def chosen(tensor_2B: Tensor) -> Tensor:
@@ -30,12 +30,12 @@ def encode_texts(backbone: Backbone, prompts: Sequence[str], dropped_B: Tensor, 
     return Conditions(chosen(both.text_2BLD), added)
 
 
-def _encode_with_graph(backbone: Backbone, prompts: Sequence[str]) -> Conditions:
+def _encode_with_graph(adapter: PipelineAdapter, prompts: Sequence[str]) -> Conditions:
     distinct = sorted(set(prompts))
-    out = backbone.pipeline.encode_prompt(
-        prompt=distinct, device=backbone.device, num_images_per_prompt=1, do_classifier_free_guidance=True
+    out = adapter.pipeline.encode_prompt(
+        prompt=distinct, device=adapter.device, num_images_per_prompt=1, do_classifier_free_guidance=True
     )
-    where = torch.tensor([distinct.index(prompt) for prompt in prompts], device=backbone.device)
+    where = torch.tensor([distinct.index(prompt) for prompt in prompts], device=adapter.device)
 
     def spread(tensor: Tensor) -> Tensor:
         # a product, not an index: the backward of indexing adds in an order that changes from run to run

@@ -22,10 +22,10 @@ from ..diffusion.guides.entropy import BoundEntropy
 from ..diffusion.guides.image import BoundImage
 from ..diffusion.guides.text import BoundText
 from ..diffusion.noise import Noises, open_noises
-from ..diffusion.pipeline import Backbone
-from ..diffusion.solver import Walk
-from ..diffusion.solvers import make_walk, scheduler_name
-from .presets import Drawing
+from ..diffusion.pipeline import PipelineAdapter
+from ..diffusion.solver import Solver
+from ..diffusion.solvers import make_solver, scheduler_name
+from .presets import SamplingConfig
 
 PIXELS_TOGETHER = 2**19  # through the VAE at once: two pictures of 512 pixels, 512 of 32
 
@@ -36,7 +36,7 @@ GuideImage = Callable[[Request], Image.Image]
 class Opened:
     """One batch, ready for `denoise`."""
 
-    walk: Walk
+    solver: Solver
     batch: Batch
     guides: list[Guide]
     image: BoundImage | None
@@ -46,13 +46,13 @@ class Opened:
 class Kind(NamedTuple):
     """What the images of one batch share: the forces that act on them, and how much of the walk they take."""
 
-    forces: tuple[str, ...]
+    guides: tuple[str, ...]
     strength: float
 
     @property
     def pulls(self) -> bool:
         """Whether a real image guides the drawing."""
-        return "image" in self.forces or "whole-image" in self.forces
+        return "image" in self.guides or "whole-image" in self.guides
 
     @property
     def sees_source(self) -> bool:
@@ -68,17 +68,17 @@ class Opener:
     the contrastive one. The bank is moved to the device once a label.
     """
 
-    backbone: Backbone
-    drawing: Drawing
+    adapter: PipelineAdapter
+    sampling: SamplingConfig
     bank: MemoryBank
     guide_image: GuideImage | None = None
     classifier: Classifier | None = None
     _points: dict[int, Tensor] = field(default_factory=dict)
 
-    def forces(self, request: Request) -> tuple[str, ...]:
+    def guides(self, request: Request) -> tuple[str, ...]:
         """Return the guides of a request that can act: a loss needs gradient steps, repulsion something to repel from."""
-        idle = set() if self.drawing.text.until > 0 else {"contrastive", "adversarial"}
-        if not (self.drawing.entropy.scale and self.drawing.entropy.until):
+        idle = set() if self.sampling.text.until > 0 else {"contrastive", "adversarial"}
+        if not (self.sampling.entropy.scale and self.sampling.entropy.until):
             idle.add("entropy")
         if not self.bank.count(request.label):
             idle.add("contrastive")
@@ -87,34 +87,34 @@ class Opener:
     @property
     def together(self) -> int:
         """How many pictures pass the VAE at once."""
-        return max(1, PIXELS_TOGETHER // self.backbone.image_size**2)
+        return max(1, PIXELS_TOGETHER // self.adapter.image_size**2)
 
     def kind(self, request: Request) -> Kind:
         """Return what requests must share to be drawn in one batch."""
-        return Kind(self.forces(request), request.strength)
+        return Kind(self.guides(request), request.strength)
 
     def open(self, requests: Sequence[Request], kind: Kind) -> Opened:
         """Open requests of one kind."""
-        noises = open_noises([request.seed for request in requests], self.backbone.latent_shape)
-        walk = make_own_walk(self.backbone, self.drawing)
+        noises = open_noises([request.seed for request in requests], self.adapter.latent_shape)
+        solver = make_own_solver(self.adapter, self.sampling)
         source = self._sources(requests, noises) if kind.sees_source else None
-        first = walk.first(kind.strength)
-        image = self._bind_image(requests, walk, noises, source, kind) if source is not None and kind.pulls else None
-        guides = (self._bind_text(requests, kind.forces, len(walk)), self._bind_entropy(walk, kind), image)
+        first = solver.first(kind.strength)
+        image = self._bind_image(requests, solver, noises, source, kind) if source is not None and kind.pulls else None
+        guides = (self._bind_text(requests, kind.guides, len(solver)), self._bind_entropy(solver, kind), image)
         masked = image is not None and image.options.mask != "none"
         return Opened(
-            walk,
-            self._batch(requests, noises, walk, source if first else None, first),
+            solver,
+            self._batch(requests, noises, solver, source if first else None, first),
             [guide for guide in guides if guide is not None],
             image,
-            map_resolution(self.backbone, self.drawing) if masked else None,
+            map_resolution(self.adapter, self.sampling) if masked else None,
         )
 
-    def _batch(self, requests: Sequence[Request], noises: Noises, walk: Walk, source: Tensor | None, first: int) -> Batch:
-        device = self.backbone.device
-        noisy, nothing = walk.uses_noise(), torch.zeros((), device=device)
+    def _batch(self, requests: Sequence[Request], noises: Noises, solver: Solver, source: Tensor | None, first: int) -> Batch:
+        device = self.adapter.device
+        noisy, nothing = solver.uses_noise(), torch.zeros((), device=device)
         return Batch(
-            self.backbone.encode_text([request.prompt for request in requests]),
+            self.adapter.encode_text([request.prompt for request in requests]),
             noises.sample.to(device),
             lambda index: noises.at(index).to(device) if noisy else nothing,
             source,
@@ -124,35 +124,35 @@ class Opener:
     def _sources(self, requests: Sequence[Request], noises: Noises) -> Tensor:
         """Return the clean latents of the requests' real images."""
         assert self.guide_image is not None, "a request that starts from a real image needs a resolver for its source"
-        pictures = [fit_square(self.guide_image(request), self.backbone.image_size) for request in requests]
+        pictures = [fit_square(self.guide_image(request), self.adapter.image_size) for request in requests]
         pixels = stack_pixels(pictures).float() / 127.5 - 1.0
         pairs = zip(pixels.split(self.together), noises.vae.split(self.together), strict=True)
-        return torch.cat([self.backbone.encode_image(some, noise) for some, noise in pairs])
+        return torch.cat([self.adapter.encode_image(some, noise) for some, noise in pairs])
 
-    def _bind_image(self, requests: Sequence[Request], walk: Walk, noises: Noises, clean: Tensor, kind: Kind) -> BoundImage:
-        options = self.drawing.image if "image" in kind.forces else replace(self.drawing.image, mask="none")
-        tokens = [self.backbone.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
-        return BoundImage(options, walk, clean, noises.guide.to(clean), tokens, walk.first(kind.strength))
+    def _bind_image(self, requests: Sequence[Request], solver: Solver, noises: Noises, clean: Tensor, kind: Kind) -> BoundImage:
+        options = self.sampling.image if "image" in kind.guides else replace(self.sampling.image, mask="none")
+        tokens = [self.adapter.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
+        return BoundImage(options, solver, clean, noises.guide.to(clean), tokens, solver.first(kind.strength))
 
-    def _bind_entropy(self, walk: Walk, kind: Kind) -> BoundEntropy | None:
-        if "entropy" not in kind.forces:
+    def _bind_entropy(self, solver: Solver, kind: Kind) -> BoundEntropy | None:
+        if "entropy" not in kind.guides:
             return None
-        return BoundEntropy(self.drawing.entropy, walk, self._logits, self.together)
+        return BoundEntropy(self.sampling.entropy, solver, self._logits, self.together)
 
-    def _bind_text(self, requests: Sequence[Request], forces: tuple[str, ...], steps: int) -> BoundText | None:
-        if not {"contrastive", "adversarial"} & set(forces):
+    def _bind_text(self, requests: Sequence[Request], guides: tuple[str, ...], steps: int) -> BoundText | None:
+        if not {"contrastive", "adversarial"} & set(guides):
             return None
-        labels = torch.tensor([request.label for request in requests], device=self.backbone.device)
-        banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in forces else {}
-        point = self._features if self.drawing.text.contrast_in == "features" else None
-        view = self._logits if "adversarial" in forces else None
-        return BoundText(self.drawing.text, steps, labels, banks, view, point, self.together)
+        labels = torch.tensor([request.label for request in requests], device=self.adapter.device)
+        banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in guides else {}
+        point = self._features if self.sampling.text.contrast_in == "features" else None
+        view = self._logits if "adversarial" in guides else None
+        return BoundText(self.sampling.text, steps, labels, banks, view, point, self.together)
 
     def _bank_points(self, label: int) -> Tensor:
         """Return the bank of a label on the device as points [M, D]."""
         if label not in self._points:
-            latents = self.bank.draw(label).to(self.backbone.device)
-            if self.drawing.text.contrast_in == "features":
+            latents = self.bank.latents_of(label).to(self.adapter.device)
+            if self.sampling.text.contrast_in == "features":
                 with torch.no_grad():
                     self._points[label] = torch.cat([self._features(some) for some in latents.split(self.together)])
             else:
@@ -161,37 +161,37 @@ class Opener:
 
     def _logits(self, x0: Tensor) -> Tensor:
         classifier = self._opponent()
-        text = self.drawing.text
-        images = self.backbone.decode(x0 * self._view_units(), text.decoder)
+        text = self.sampling.text
+        images = self.adapter.decode(x0 * self._view_units(), text.decoder)
         if text.double_mapped:
             images = 0.5 * F.interpolate(images, (classifier.image_size,) * 2, mode="bilinear") + 0.5
         out: Tensor = classifier(images)
         return out
 
     def _view_units(self) -> float:
-        scale = self.drawing.text.view_scale
-        return float(self.backbone.vae.config.scaling_factor) / scale if scale else 1.0
+        scale = self.sampling.text.view_scale
+        return float(self.adapter.vae.config.scaling_factor) / scale if scale else 1.0
 
     def _features(self, x0: Tensor) -> Tensor:
-        return F.normalize(self._opponent().features(self.backbone.decode(x0, self.drawing.text.decoder)))
+        return F.normalize(self._opponent().features(self.adapter.decode(x0, self.sampling.text.decoder)))
 
     def _opponent(self) -> Classifier:
         assert self.classifier is not None, "the adversarial guide and contrast in features need a classifier"
         return self.classifier
 
 
-def make_own_walk(backbone: Backbone, drawing: Drawing) -> Walk:
+def make_own_solver(adapter: PipelineAdapter, sampling: SamplingConfig) -> Solver:
     """Return the walk that the settings ask for on this generator; `UserError` if it cannot take it."""
-    stock = backbone.pipeline.scheduler
-    return make_walk(
+    stock = adapter.pipeline.scheduler
+    return make_solver(
         stock.config,
-        drawing.num_inference_steps,
-        scheduler=scheduler_name(drawing.scheduler, stock),
-        eta=drawing.eta,
-        previous=drawing.previous,
+        sampling.num_inference_steps,
+        scheduler=scheduler_name(sampling.scheduler, stock),
+        eta=sampling.eta,
+        previous=sampling.previous,
     )
 
 
-def map_resolution(backbone: Backbone, drawing: Drawing) -> int:
+def map_resolution(adapter: PipelineAdapter, sampling: SamplingConfig) -> int:
     """Return the size of the attention maps that the settings ask for on this generator."""
-    return choose_resolution(backbone.unet, backbone.latent_shape[1], drawing.attention_resolution or None)
+    return choose_resolution(adapter.unet, adapter.latent_shape[1], sampling.attention_resolution or None)

@@ -24,16 +24,16 @@ from ..core.memory import is_out_of_memory
 from ..core.rng import derive
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square, stack_pixels
-from ..diffusion.class_margin import believe
+from ..diffusion.class_margin import measure_class_margin
 from .batching import GuideImage
-from .sampler import Artist, OutOfMemory, Refusal
+from .sampler import FailedRequest, ImageSampler, OutOfMemory
 from .wrapping import Wrapped
 
 BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choosing:
+class Selection:
     """When a drawing is taken. `candidates`: at most so many drawings a request; 1 takes the first, 0 is as the strategy says.
 
     A candidate is in doubt if the classifier gives its class less than `doubt` but at least `plausible`. It is taken if the
@@ -43,9 +43,9 @@ class Choosing:
     """
 
     candidates: int = 0
-    doubt: float = 0.6
-    plausible: float = 0.1
-    belief: float = 0.02
+    max_confidence: float = 0.6
+    min_confidence: float = 0.1
+    class_margin: float = 0.02
     levels: int = 6
     clip: str = ""
     clip_probability: float = 0.5
@@ -53,28 +53,28 @@ class Choosing:
     def __post_init__(self) -> None:
         ranges = {
             "candidates": (0, 1000),
-            "doubt": (0, 1),
-            "plausible": (0, 1),
-            "belief": (-1, 1),
+            "max_confidence": (0, 1),
+            "min_confidence": (0, 1),
+            "class_margin": (-1, 1),
             "levels": (1, 1000),
             "clip_probability": (0, 1),
         }
         for key, (low, high) in ranges.items():
             refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
-        if self.plausible >= self.doubt:
+        if self.min_confidence >= self.max_confidence:
             raise UserError(
-                f"choosing.plausible = {self.plausible} is not below choosing.doubt = {self.doubt}: nothing would "
+                f"selection.min_confidence = {self.min_confidence} is not below selection.max_confidence = {self.max_confidence}: nothing would "
                 "ever be in doubt. Give a lower one."
             )
 
-    def over(self, own: int) -> Choosing:
+    def over(self, own: int) -> Selection:
         """Return these settings with a strategy's `own` number of candidates where they leave it to the strategy."""
         return self if self.candidates else replace(self, candidates=own)
 
     def takes(self, candidate: Candidate) -> bool:
         """Whether no further candidate is needed."""
-        enough = self.clip_probability if self.clip else self.belief
-        return candidate.belief is not None and candidate.belief >= enough
+        enough = self.clip_probability if self.clip else self.class_margin
+        return candidate.class_margin is not None and candidate.class_margin >= enough
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Candidate:
 
     sample: Sample
     probability: float
-    belief: float | None
+    class_margin: float | None
 
 
 @dataclass
@@ -94,12 +94,12 @@ class _Open:
     """A request under way: its best candidate, how many were drawn in how many seconds, why one was broken."""
 
     best: Candidate | None = None
-    drawn: int = 0
+    generated: int = 0
     seconds: float = 0.0
     reason: str = ""
 
 
-class Chooser(Wrapped[Artist]):
+class BestOfN(Wrapped[ImageSampler]):
     """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
@@ -107,21 +107,21 @@ class Chooser(Wrapped[Artist]):
     its candidates is whole.
     """
 
-    def __init__(self, artist: Artist, options: Choosing, prompts: Sequence[str], clip: ZeroShot | None = None) -> None:
+    def __init__(self, sampler: ImageSampler, options: Selection, prompts: Sequence[str], clip: ZeroShot | None = None) -> None:
         """`prompts`: those of all classes, in the order of the labels; `clip`: the model that `options` name, if they do."""
-        super().__init__(artist)
+        super().__init__(sampler)
         self.options, self.prompts, self.clip = options, prompts, clip
 
     @property
     def together(self) -> int:
         """How many requests come with one yield, at most."""
-        return BATCHES * self.drawing.batch_size
+        return BATCHES * self.sampling.batch_size
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return all requests as one group."""
         return [list(requests)]
 
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,
@@ -134,9 +134,9 @@ class Chooser(Wrapped[Artist]):
         waiting = [request for request in requests if request.key not in done]
         for start in range(0, len(waiting), self.together):
             batch = waiting[start : start + self.together]
-            drawn = self._candidates(batch, guide_image, classifier)
-            self.refused += [Refusal(key, one.reason) for key, one in drawn.items() if one.best is None]
-            yield [_chosen(request, one, one.best) for request in batch if (one := drawn[request.key]).best is not None]
+            generated = self._candidates(batch, guide_image, classifier)
+            self.failed += [FailedRequest(key, one.reason) for key, one in generated.items() if one.best is None]
+            yield [_chosen(request, one, one.best) for request in batch if (one := generated[request.key]).best is not None]
 
     def _candidates(
         self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
@@ -145,13 +145,16 @@ class Chooser(Wrapped[Artist]):
 
         A signal is answered between these; what is under way is then drawn again when the run goes on.
         """
-        drawn = {request.key: _Open() for request in requests}
+        generated = {request.key: _Open() for request in requests}
         waiting = list(requests)
         for number in range(self.options.candidates):
             signals.check()
-            asked, known = {candidate(request, number).key: drawn[request.key] for request in waiting}, len(self.artist.refused)
+            asked, known = (
+                {candidate(request, number).key: generated[request.key] for request in waiting},
+                len(self.sampler.failed),
+            )
             samples = list(
-                self.artist.draw(
+                self.sampler.generate(
                     [candidate(request, number) for request in waiting], guide_image=guide_image, classifier=classifier
                 )
             )
@@ -159,12 +162,12 @@ class Chooser(Wrapped[Artist]):
                 of = asked[one.sample.request.key]
                 of.best = one if of.best is None else choose([of.best, one], self.options)
                 of.seconds += one.sample.seconds
-            for refusal in self.artist.refused[known:]:
-                asked[refusal.key].reason = refusal.reason
+            for rejection in self.sampler.failed[known:]:
+                asked[rejection.key].reason = rejection.reason
             for of in asked.values():
-                of.drawn += 1
-            waiting = [one for one in waiting if (best := drawn[one.key].best) is None or not self.options.takes(best)]
-        return drawn
+                of.generated += 1
+            waiting = [one for one in waiting if (best := generated[one.key].best) is None or not self.options.takes(best)]
+        return generated
 
     def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
         """Ask the classifier about all, and the generator, or CLIP, about those that it doubts."""
@@ -176,17 +179,17 @@ class Chooser(Wrapped[Artist]):
         labels = torch.tensor([sample.request.label for sample in samples])
         own = likely.gather(1, labels[:, None])[:, 0]
         rivals = likely.scatter(1, labels[:, None], -1.0).argmax(dim=1)
-        doubted = ((own < self.options.doubt) & (own >= self.options.plausible)).nonzero()[:, 0].tolist()
-        beliefs: dict[int, float | None] = {}
-        for few in (doubted[start : start + self.batch_size] for start in range(0, len(doubted), self.batch_size)):
-            beliefs |= zip(few, self._beliefs([samples[i] for i in few], rivals[few].tolist()), strict=True)
+        confidences = ((own < self.options.max_confidence) & (own >= self.options.min_confidence)).nonzero()[:, 0].tolist()
+        margins: dict[int, float | None] = {}
+        for few in (confidences[start : start + self.batch_size] for start in range(0, len(confidences), self.batch_size)):
+            margins |= zip(few, self._margins([samples[i] for i in few], rivals[few].tolist()), strict=True)
         seconds = (time.perf_counter() - began) / len(samples)
         return [
-            Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), beliefs.get(i))
+            Candidate(replace(sample, seconds=sample.seconds + seconds), float(own[i]), margins.get(i))
             for i, sample in enumerate(samples)
         ]
 
-    def _beliefs(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
+    def _margins(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
         """Return what is believed; None where numbers end (float16). What does not fit is asked in halves."""
         try:
             return [float(one) if isfinite(one) else None for one in self._asked(samples, rivals)]
@@ -194,12 +197,12 @@ class Chooser(Wrapped[Artist]):
             if not is_out_of_memory(error):
                 raise
             if len(samples) == 1:
-                other = "a smaller choosing.clip" if self.clip else "--set loading.dtype=float16, loading.offload=true"
+                other = "a smaller selection.clip" if self.clip else "--set loading.dtype=float16, loading.offload=true"
                 raise OutOfMemory(
-                    f"asking about one image does not fit into memory. Try {other}, or choosing.candidates=1."
+                    f"asking about one image does not fit into memory. Try {other}, or selection.samples_per_request=1."
                 ) from error
         half = len(samples) // 2
-        return self._beliefs(samples[:half], rivals[:half]) + self._beliefs(samples[half:], rivals[half:])
+        return self._margins(samples[:half], rivals[:half]) + self._margins(samples[half:], rivals[half:])
 
     def _asked(self, samples: Sequence[Sample], rivals: Sequence[int]) -> Tensor:
         """Return what CLIP gives to the classes of B samples, or by how much the generator prefers them to `rivals`, [B]."""
@@ -208,8 +211,8 @@ class Chooser(Wrapped[Artist]):
             likely = self.clip.probabilities([sample.image for sample in samples])
             return likely[torch.arange(len(requests)), torch.tensor([request.label for request in requests])]
         latents = torch.stack([sample.latents for sample in samples])
-        return believe(
-            self.artist.backbone,
+        return measure_class_margin(
+            self.sampler.adapter,
             latents,
             [request.prompt for request in requests],
             [self.prompts[rival] for rival in rivals],
@@ -218,13 +221,13 @@ class Chooser(Wrapped[Artist]):
         )
 
 
-def _chosen(request: Request, drawn: _Open, best: Candidate) -> Sample:
+def _chosen(request: Request, generated: _Open, best: Candidate) -> Sample:
     return replace(
         best.sample,
         request=replace(request, seed=best.sample.request.seed),
-        belief=best.belief,
-        candidates=drawn.drawn,
-        seconds=drawn.seconds,
+        class_margin=best.class_margin,
+        candidates=generated.generated,
+        seconds=generated.seconds,
     )
 
 
@@ -234,14 +237,14 @@ def candidate(request: Request, number: int) -> Request:
     return replace(request, key=f"{request.key}.{number}", seed=seed)
 
 
-def choose(candidates: Sequence[Candidate], options: Choosing) -> Candidate:
+def choose(candidates: Sequence[Candidate], options: Selection) -> Candidate:
     """Return the one that is taken; if there is none, the least sure of those beyond doubt, whose class is likely
     right; if there is none either, the one that the classifier gives most.
     """
     for one in candidates:
         if options.takes(one):
             return one
-    sure = [one for one in candidates if one.probability >= options.doubt]
+    sure = [one for one in candidates if one.probability >= options.max_confidence]
     if sure:
         return min(sure, key=lambda one: one.probability)
     return max(candidates, key=lambda one: one.probability)

@@ -13,24 +13,24 @@ from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square
 from ..diffusion.guides.bank import MemoryBank
 from .batching import GuideImage
-from .presets import Drawing
-from .sampler import Draws, Refusal
+from .presets import SamplingConfig
+from .sampler import FailedRequest, Sampler
 
 
-class Copyist(Draws):
+class CopySampler(Sampler):
     """Copies the real images that requests name, fitted to `image_size` pixels."""
 
     def __init__(self, image_size: int) -> None:
-        self.image_size, self.drawing, self.bank = image_size, Drawing(), MemoryBank()
-        self.batch_size = self.drawing.batch_size
-        self.refused: list[Refusal] = []
+        self.image_size, self.sampling, self.bank = image_size, SamplingConfig(), MemoryBank()
+        self.batch_size = self.sampling.batch_size
+        self.failed: list[FailedRequest] = []
 
     @property
     def facts(self) -> dict[str, Any]:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
 
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import refuse_unknown
-from ..diffusion.denoising import FreeGuidance
+from ..diffusion.denoising import ClassifierFreeGuidance
 from ..diffusion.guides.entropy import EntropyGuidance
 from ..diffusion.guides.image import ImageGuidance
 from ..diffusion.guides.text import TextGuidance
@@ -19,7 +19,7 @@ PREVIOUS = ("grid", "stride")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class SamplingConfig:
     """Settings of one drawing: sampler, classifier-free guidance, and the guides that requests may switch on.
 
     `scheduler`: one of `NAMES`, or "auto", the generator's own. `guidance_scale` up to 1 draws without classifier-free guidance
@@ -41,39 +41,39 @@ class Drawing:
     entropy: EntropyGuidance = field(default_factory=EntropyGuidance)
 
     def __post_init__(self) -> None:
-        refuse_unknown("drawing.previous =", self.previous, PREVIOUS)
-        refuse_unknown("drawing.scheduler =", self.scheduler, (AUTO, *NAMES))
+        refuse_unknown("sampling.previous =", self.previous, PREVIOUS)
+        refuse_unknown("sampling.scheduler =", self.scheduler, (AUTO, *NAMES))
 
     @property
-    def free_guidance(self) -> FreeGuidance:
+    def classifier_free_guidance(self) -> ClassifierFreeGuidance:
         """Classifier-free guidance as the denoising loop takes it."""
-        return FreeGuidance(scale=self.guidance_scale, start=self.guidance_start, stop=self.guidance_stop)
+        return ClassifierFreeGuidance(scale=self.guidance_scale, start=self.guidance_start, stop=self.guidance_stop)
 
 
 _RELEASED: dict[str, Any] = {"num_inference_steps": 40, "scheduler": "ddpm", "guidance_start": 0.0, "guidance_stop": 1.0}
 
-PRESETS: dict[str, Drawing] = {
+PRESETS: dict[str, SamplingConfig] = {
     # A second-order solver in 25 steps, and classifier-free guidance where it matters: measured in benchmarks/sampling.py
-    "default": Drawing(image=ImageGuidance(negligible=1e-3)),
-    "paper": Drawing(**_RELEASED, text=TextGuidance(until=1.0)),
-    "code": Drawing(
+    "default": SamplingConfig(image=ImageGuidance(negligible=1e-3)),
+    "paper": SamplingConfig(**_RELEASED, text=TextGuidance(until=1.0)),
+    "code": SamplingConfig(
         **_RELEASED,
         previous="stride",
-        image=ImageGuidance(reference_steps=0, mask="cumulative", both_halves=True, token=4, negligible=0.0),
+        image=ImageGuidance(reference_steps=0, mask="cumulative", both_branches=True, token=4, negligible=0.0),
         text=TextGuidance(
-            norm="token-columns", both_halves=True, margin=100.0, margin_scaled=False, view_scale=0.18215, double_mapped=True
+            norm="token-columns", both_branches=True, margin=100.0, margin_scaled=False, view_scale=0.18215, double_mapped=True
         ),
     ),
-    "fast": Drawing(
+    "fast": SamplingConfig(
         num_inference_steps=20,
         guidance_start=0.3,
         guidance_stop=0.5,
         image=ImageGuidance(negligible=1e-2, mask_stop=0.25),
         text=TextGuidance(until=0.0),
     ),
-    "quality": Drawing(num_inference_steps=50, guidance_start=0.0, guidance_stop=1.0, text=TextGuidance(until=0.5)),
+    "quality": SamplingConfig(num_inference_steps=50, guidance_start=0.0, guidance_stop=1.0, text=TextGuidance(until=0.5)),
     # few steps, no classifier-free guidance, the generator's own scheduler: Turbo and LCM pipelines
-    "turbo": Drawing(
+    "turbo": SamplingConfig(
         num_inference_steps=4,
         scheduler=AUTO,
         guidance_scale=1.0,
@@ -81,7 +81,7 @@ PRESETS: dict[str, Drawing] = {
         guidance_stop=1.0,
         text=TextGuidance(until=0.5),
     ),
-    "tiny": Drawing(
+    "tiny": SamplingConfig(
         num_inference_steps=20,
         scheduler="ddim",
         guidance_scale=1.0,

@@ -14,17 +14,17 @@ from ..classifiers.predictions import Predictions, predict, predict_pixels
 from ..core import signals
 from ..core.frozen import frozen
 from ..core.prompts import worded
-from ..core.types import Mistake, Plan, Progress, Request, Sample, Snapshot
+from ..core.types import HardExample, Plan, Progress, Request, Sample, Snapshot
 from ..data.datasets.imageset import ImageSet, fit_square, stack_pixels
-from ..data.store.journal import Batch, Drawn, Journal
-from ..data.store.rejections import Ledger
+from ..data.store.journal import Journal, JournalBatch, JournalState
+from ..data.store.rejections import RejectionLog
 from ..data.store.rounds import Remembered, RoundFiles
 from ..data.store.store import Previews, Store
 from .filters.chain import Chain
-from .presets import Drawing
-from .sampler import Draws, Refusal
+from .presets import SamplingConfig
+from .sampler import FailedRequest, Sampler
 from .strategies.base import Strategy
-from .strategies.class_budgets import SPARE, ration
+from .strategies.class_budgets import SPARE, apply_budgets
 from .strategies.retry import again
 
 
@@ -40,7 +40,7 @@ class Round:
     again from another seed as often as they allow.
     """
 
-    artist: Draws
+    sampler: Sampler
     strategy: Strategy
     store: Store
     pool: ImageSet
@@ -50,7 +50,7 @@ class Round:
     previews: Previews | None = None
     files: RoundFiles | None = None
     filters: Chain | None = None
-    ledger: Ledger | None = None
+    rejections: RejectionLog | None = None
     journal: Journal | None = None
     staleness: int | None = None
 
@@ -61,79 +61,81 @@ class Round:
         budget: int,
         on_sample: Callable[[int, int], None] | None = None,
         *,
-        seen: Predictions | None = None,
+        predictions: Predictions | None = None,
     ) -> Snapshot:
         """Draw `budget` images for the classifier's mistakes and commit them. `on_sample(done, of)` is told of each.
 
         `seen` is what `look` returned, if the caller has looked already.
         """
-        seen = self.look(classifier) if seen is None else seen
-        return self.draw(self.plan(seen, progress, budget), classifier, on_sample)
+        predictions = self.predict_pool(classifier) if predictions is None else predictions
+        return self.generate(self.plan(predictions, progress, budget), classifier, on_sample)
 
-    def plan(self, seen: Predictions | None, progress: Progress, budget: int, shares: Sequence[float] | None = None) -> Plan:
+    def plan(
+        self, predictions: Predictions | None, progress: Progress, budget: int, shares: Sequence[float] | None = None
+    ) -> Plan:
         """Decide what to draw, by what `look` returned. `shares`: of the budget, by class, where some are to have less."""
-        progress = progress if seen is None else replace(progress, accuracy=seen.accuracy)
-        mistakes, names = self.mine(seen), self.pool.class_names
-        requests = self.strategy.plan(mistakes, names, budget if shares is None else SPARE * budget, progress, self.seed)
-        requests = worded(requests if shares is None else ration(requests, shares, budget), self.prompts)
+        progress = progress if predictions is None else replace(progress, accuracy=predictions.accuracy)
+        hard_examples, names = self.mine(predictions), self.pool.class_names
+        requests = self.strategy.plan(hard_examples, names, budget if shares is None else SPARE * budget, progress, self.seed)
+        requests = worded(requests if shares is None else apply_budgets(requests, shares, budget), self.prompts)
         return Plan(
             number=progress.epoch,
             requests=tuple(requests),
             accuracy=progress.accuracy,
             images=len(self.store),
-            turned_down=0 if self.ledger is None else len(self.ledger),
-            doubted={mistake.source.key: mistake.probability for mistake in mistakes},
+            rejected=0 if self.rejections is None else len(self.rejections),
+            confidences={hard_example.source.key: hard_example.probability for hard_example in hard_examples},
         )
 
-    def draw(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
+    def generate(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
         """Draw what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
-        if self.files is not None and any(look_at_classifier(request.guides, self.artist.drawing) for request in plan.requests):
+        if self.files is not None and any(needs_classifier(request.guides, self.sampler.sampling) for request in plan.requests):
             self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
-        drawn = self._resume(plan)
-        done = sum(key in self.store for key in drawn.done)
+        generated = self._resume(plan)
+        done = sum(key in self.store for key in generated.done)
         with frozen(classifier):
-            for drawing in self._drawings(plan, classifier, drawn.done):
-                self._keep(drawing.kept, classifier, plan)
-                self._note(drawing)
-                drawn.add(drawing)
+            for sampling in self._generated(plan, classifier, generated.done):
+                self._keep(sampling.kept, classifier, plan)
+                self._note(sampling)
+                generated.add(sampling)
                 if on_sample is not None:
-                    for number in range(done, done + len(drawing.kept)):
+                    for number in range(done, done + len(sampling.kept)):
                         on_sample(number + 1, len(plan.requests))
-                done += len(drawing.kept)
-        self._remember(drawn.remembered, plan.number)
+                done += len(sampling.kept)
+        self._remember(generated.remembered, plan.number)
         return self.store.snapshot()
 
-    def _resume(self, plan: Plan) -> Drawn:
+    def _resume(self, plan: Plan) -> JournalState:
         """Return what has been drawn of a plan; images that the journal does not know are set aside, to be drawn again."""
         if self.journal is None:
-            return Drawn()
-        drawn = self.journal.open(plan.digest)
-        self.store.keep(drawn.images if drawn.done else plan.images, drawn.chain)
-        if self.ledger is not None:
-            self.ledger.keep(drawn.facts.get("turned_down", plan.turned_down))
-        self.artist.refused += [Refusal(**one) for one in drawn.refused]
-        self.artist.batch_size = drawn.facts.get("batch_size", self.artist.batch_size)
+            return JournalState()
+        generated = self.journal.open(plan.digest)
+        self.store.keep(generated.images if generated.done else plan.images, generated.chain)
+        if self.rejections is not None:
+            self.rejections.keep(generated.facts.get("rejected", plan.rejected))
+        self.sampler.failed += [FailedRequest(**one) for one in generated.failed]
+        self.sampler.batch_size = generated.facts.get("batch_size", self.sampler.batch_size)
         if self.previews is not None:
-            self.previews.resume(plan.number, drawn.done)
-        return drawn
+            self.previews.resume(plan.number, generated.done)
+        return generated
 
-    def _drawings(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[Batch]:
+    def _generated(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[JournalBatch]:
         """Draw what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
         if self.filters is not None:
             self.filters.begin(classifier, self.store.snapshot())
-        waiting, known = list(plan.requests), len(self.artist.refused)
-        turned_down = set() if self.ledger is None else {row["key"] for row in self.ledger.rows} & set(done)
-        for attempt in range(1 + (0 if self.filters is None else self.filters.options.redraw)):
-            for samples in self.artist.draw_batches(
+        waiting, known = list(plan.requests), len(self.sampler.failed)
+        rejected = set() if self.rejections is None else {row["key"] for row in self.rejections.rows} & set(done)
+        for attempt in range(1 + (0 if self.filters is None else self.filters.options.retries)):
+            for samples in self.sampler.sample_batches(
                 waiting, guide_image=self.guide_image, classifier=classifier, done=frozenset(done)
             ):
                 judged = [(sample, self._passes(sample)) for sample in samples]
                 lost = [sample.request.key for sample, passed in judged if not passed]
-                turned_down.update(lost)
+                rejected.update(lost)
                 kept = [sample for sample, passed in judged if passed]
-                yield Batch(kept=kept, turned_down=lost, refused=[vars(one) for one in self.artist.refused[known:]])
-                known = len(self.artist.refused)
-            waiting = [again(request, attempt + 1) for request in waiting if request.key in turned_down]
+                yield JournalBatch(kept=kept, rejected=lost, failed=[vars(one) for one in self.sampler.failed[known:]])
+                known = len(self.sampler.failed)
+            waiting = [again(request, attempt + 1) for request in waiting if request.key in rejected]
 
     def _passes(self, sample: Sample) -> bool:
         """Whether the filters let a sample through; a refusal goes to the ledger."""
@@ -142,11 +144,13 @@ class Round:
         if (verdict := self.filters.judge(sample)).kept:
             self.filters.keep(sample)
             return True
-        if self.ledger is not None:
-            self.ledger.add(sample, {**asdict(verdict), "guidance": asdict(self.artist.drawing), "after": self.filters.kept})
+        if self.rejections is not None:
+            self.rejections.add(
+                sample, {**asdict(verdict), "guidance": asdict(self.sampler.sampling), "after": self.filters.kept}
+            )
         return False
 
-    def _note(self, batch: Batch) -> None:
+    def _note(self, batch: JournalBatch) -> None:
         """Write a batch down, so that a stop loses little; answer a signal, now that nothing is under way."""
         if self.journal is not None:
             manifest = self.store.manifest
@@ -154,21 +158,21 @@ class Round:
                 batch,
                 images=len(manifest),
                 chain=manifest.chain,
-                batch_size=self.artist.batch_size,
-                together=self.artist.together,
-                turned_down=0 if self.ledger is None else len(self.ledger),
+                batch_size=self.sampler.batch_size,
+                together=self.sampler.together,
+                rejected=0 if self.rejections is None else len(self.rejections),
             )
             if signals.asked():
                 self.journal.write()
         signals.check()
 
-    def look(self, classifier: Classifier) -> Predictions | None:
+    def predict_pool(self, classifier: Classifier) -> Predictions | None:
         """Return the predictions for the pool; None if the strategy does without them."""
         return None if self.strategy.mining is None else predict(classifier, self.pool)
 
-    def mine(self, seen: Predictions | None) -> list[Mistake]:
+    def mine(self, predictions: Predictions | None) -> list[HardExample]:
         """Return the images of the pool that are to be drawn anew."""
-        return [] if seen is None or self.mines is None else mine(seen, self.pool.keys, self.mines)
+        return [] if predictions is None or self.mines is None else mine(predictions, self.pool.keys, self.mines)
 
     @property
     def mines(self) -> Mining | None:
@@ -186,7 +190,7 @@ class Round:
         if self.files is not None and remembered:
             self.files.keep_latents(number, remembered)
         for one in remembered:
-            self.artist.bank.add(one.label, one.latents)
+            self.sampler.bank.add(one.label, one.latents)
 
     def _keep(self, batch: Sequence[Sample], classifier: Classifier, plan: Plan) -> None:
         """Commit a batch: images first, then their lines, then what people look at."""
@@ -201,21 +205,21 @@ class Round:
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])
         probability = predict_pixels(classifier, pixels).softmax(dim=1)[0, request.label]
         return {
-            "guidance": asdict(self.artist.drawing),
-            **self.artist.facts,
-            "redrawn": sample.redrawn,
+            "guidance": asdict(self.sampler.sampling),
+            **self.sampler.facts,
+            "regenerated": sample.regenerated,
             "classifier_accuracy": None if plan.accuracy is None else round(100 * plan.accuracy, 3),
-            "guide_probability": None if request.source is None else plan.doubted.get(request.source.key),
+            "guide_probability": None if request.source is None else plan.confidences.get(request.source.key),
             "probability": float(probability),
             "candidates": sample.candidates,
-            "belief": sample.belief,
+            "class_margin": sample.class_margin,
             **({} if self.staleness is None else {"staleness": self.staleness}),
             "seconds": round(sample.seconds, 4),
         }
 
 
-def look_at_classifier(guides: Sequence[str], drawing: Drawing) -> bool:
+def needs_classifier(guides: Sequence[str], sampling: SamplingConfig) -> bool:
     """Whether a request's guides need the classifier: as the opponent, or for its features."""
-    in_features = drawing.text.contrast_in == "features"
-    by_text = drawing.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))
+    in_features = sampling.text.contrast_in == "features"
+    by_text = sampling.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))
     return by_text or "entropy" in guides

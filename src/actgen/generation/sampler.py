@@ -22,16 +22,16 @@ from ..diffusion.denoising import denoise
 from ..diffusion.guides.bank import MemoryBank
 from ..diffusion.guides.image import unit_range
 from ..diffusion.loading import Loading
-from ..diffusion.pipeline import Backbone
-from .batching import GuideImage, Kind, Opener, make_own_walk, map_resolution
-from .presets import PRESETS, Drawing
+from ..diffusion.pipeline import PipelineAdapter
+from .batching import GuideImage, Kind, Opener, make_own_solver, map_resolution
+from .presets import PRESETS, SamplingConfig
 
 BLACK = 2  # grey levels of 255: at most this everywhere is no picture
 _HIGHER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
 
 
 @dataclass(frozen=True)
-class Refusal:
+class FailedRequest:
     """A request that gave no picture, twice."""
 
     key: str
@@ -42,16 +42,16 @@ class OutOfMemory(UserError):
     """A single image does not fit."""
 
 
-class Draws(Protocol):
+class Sampler(Protocol):
     """What a round asks of whoever draws: `Artist`, `Copyist` for the control that draws nothing new, or one around these.
 
     `drawing` are the settings of its drawings, `bank` what it remembers of earlier ones; `batch_size` are drawn at a time.
     """
 
-    drawing: Drawing
+    sampling: SamplingConfig
     bank: MemoryBank
     batch_size: int
-    refused: list[Refusal]
+    failed: list[FailedRequest]
 
     @property
     def together(self) -> int:
@@ -67,18 +67,18 @@ class Draws(Protocol):
         """Return the requests in the order of drawing; those of one group may share a batch."""
         return [list(requests)]
 
-    def draw(
+    def generate(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:
         """Yield a sample for every request but the refused ones.
 
         `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
         """
-        for batch in self.draw_batches(requests, guide_image=guide_image, classifier=classifier):
+        for batch in self.sample_batches(requests, guide_image=guide_image, classifier=classifier):
             yield from batch
 
     @abstractmethod
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,
@@ -89,54 +89,56 @@ class Draws(Protocol):
         """Yield the samples of one batch after the other; `done` are the keys of batches that were drawn already."""
 
 
-class Artist(Draws):
+class ImageSampler(Sampler):
     """Draws requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
 
     `batch_size` starts as the drawing's and is halved when memory does not suffice; `refused` are requests that gave no
     picture in any precision.
     """
 
-    def __init__(self, backbone: Backbone, drawing: Drawing | None = None, bank: MemoryBank | None = None) -> None:
-        self.backbone = backbone
-        self.drawing = PRESETS["default"] if drawing is None else drawing
+    def __init__(
+        self, adapter: PipelineAdapter, sampling: SamplingConfig | None = None, bank: MemoryBank | None = None
+    ) -> None:
+        self.adapter = adapter
+        self.sampling = PRESETS["default"] if sampling is None else sampling
         self.bank = MemoryBank() if bank is None else bank
-        self.batch_size = self.drawing.batch_size
-        self.refused: list[Refusal] = []
-        make_own_walk(backbone, self.drawing)  # steps that this generator cannot take are found before anything is drawn
+        self.batch_size = self.sampling.batch_size
+        self.failed: list[FailedRequest] = []
+        make_own_solver(adapter, self.sampling)  # steps that this generator cannot take are found before anything is drawn
 
     @classmethod
     def from_pretrained(
         cls, path_or_id: str, *, preset: str = "default", device: str = "cpu", loading: Loading | None = None
-    ) -> Artist:
+    ) -> ImageSampler:
         """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
-        return cls(Backbone.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
+        return cls(PipelineAdapter.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
     @property
     def facts(self) -> dict[str, Any]:
         """The generator's columns of the manifest."""
-        return self.backbone.facts
+        return self.adapter.facts
 
     def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
         """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
 
         `prompts`: those of classes with another than the usual, by name.
         """
-        image, length = self.drawing.image, self.backbone.pipeline.tokenizer.model_max_length
+        image, length = self.sampling.image, self.adapter.pipeline.tokenizer.model_max_length
         if image.mask != "none":
             if image.token >= length:
                 raise UserError(
-                    f"drawing.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
+                    f"sampling.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
                     f"0 to {length - 1}, or -1 to find the class words."
                 )
-            map_resolution(self.backbone, self.drawing)
+            map_resolution(self.adapter, self.sampling)
             for name in class_names:
-                self.backbone.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
+                self.adapter.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests by the guides that act on them."""
-        return list(_by_kind(Opener(self.backbone, self.drawing, self.bank), requests).values())
+        return list(_by_kind(Opener(self.adapter, self.sampling, self.bank), requests).values())
 
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,
@@ -148,22 +150,22 @@ class Artist(Draws):
 
         `done` are the keys of the first batches, drawn before a stop: the others are the same batches as without it.
         """
-        opener = Opener(self.backbone, self.drawing, self.bank, guide_image, classifier)
+        opener = Opener(self.adapter, self.sampling, self.bank, guide_image, classifier)
         for kind, members in _by_kind(opener, requests).items():
             waiting = [request for request in members if request.key not in done]
             while waiting:
-                drawn = self._draw_batch(opener, waiting[: self.batch_size], kind)
-                waiting = waiting[len(drawn) :]
-                yield list(self._whole(opener, drawn, kind))
+                generated = self._sample_batch(opener, waiting[: self.batch_size], kind)
+                waiting = waiting[len(generated) :]
+                yield list(self._whole(opener, generated, kind))
 
-    def _whole(self, opener: Opener, drawn: list[Sample], kind: Kind) -> Iterator[Sample]:
+    def _whole(self, opener: Opener, generated: list[Sample], kind: Kind) -> Iterator[Sample]:
         """Yield the pictures; broken ones are drawn again once in higher precision, and refused if that does not help."""
-        for sample in drawn:
-            reason, higher = flaw(sample), _HIGHER.get(self.backbone.dtype)
+        for sample in generated:
+            reason, higher = flaw(sample), _HIGHER.get(self.adapter.dtype)
             if reason and higher is not None:
                 sample, reason = self._once_more(opener, sample, kind, reason, higher)
             if reason:
-                self.refused.append(Refusal(sample.request.key, reason))
+                self.failed.append(FailedRequest(sample.request.key, reason))
             else:
                 yield sample
 
@@ -171,13 +173,13 @@ class Artist(Draws):
         """Return the picture drawn again in `dtype`, and what is still wrong with it."""
         name = str(dtype).removeprefix("torch.")
         try:
-            (again,) = self._draw_batch(opener, [broken.request], kind, dtype)
+            (again,) = self._sample_batch(opener, [broken.request], kind, dtype)
         except OutOfMemory:
             return broken, f"{reason}; does not fit into memory in {name}"
         still = flaw(again)
-        return replace(again, redrawn=reason), f"{reason}; {still} in {name}" if still else ""
+        return replace(again, regenerated=reason), f"{reason}; {still} in {name}" if still else ""
 
-    def _draw_batch(
+    def _sample_batch(
         self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None = None
     ) -> list[Sample]:
         """Draw requests, or as many of the first as memory allows."""
@@ -189,9 +191,9 @@ class Artist(Draws):
                     raise
                 if len(requests) == 1:
                     raise OutOfMemory(
-                        f"one image of {self.backbone.image_size} pixels does not fit into memory with the guides "
-                        f"{', '.join(kind.forces) or 'none'}. Try --set loading.gradient_checkpointing=true, "
-                        'loading.dtype=float16, loading.offload=true, or drawing.text.decoder="half".'
+                        f"one image of {self.adapter.image_size} pixels does not fit into memory with the guides "
+                        f"{', '.join(kind.guides) or 'none'}. Try --set loading.gradient_checkpointing=true, "
+                        'loading.dtype=float16, loading.offload=true, or sampling.text.decoder="half".'
                     ) from error
             requests = requests[: len(requests) // 2]  # outside of the except block, which keeps the failed batch alive
             self.batch_size = len(requests)
@@ -200,21 +202,21 @@ class Artist(Draws):
 
     def _try_batch(self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None) -> list[Sample]:
         began = time.perf_counter()
-        drawing = self.drawing
-        with self.backbone.borrowed(dtype):
+        sampling = self.sampling
+        with self.adapter.borrowed(dtype):
             opened = opener.open(requests, kind)
             latents = opened.batch.latents_BCHW
             for step in denoise(
-                self.backbone,
-                opened.walk,
+                self.adapter,
+                opened.solver,
                 opened.batch,
-                free_guidance=drawing.free_guidance,
+                classifier_free_guidance=sampling.classifier_free_guidance,
                 guides=opened.guides,
                 attention_resolution=opened.attention_resolution,
             ):
-                latents = step.proposed
+                latents = step.next_latents
             with torch.no_grad():
-                decoded = torch.cat([self.backbone.decode(some) for some in latents.split(opener.together)])
+                decoded = torch.cat([self.adapter.decode(some) for some in latents.split(opener.together)])
         pictures = _to_images(decoded)
         latents = torch.where(_finite(decoded), latents, torch.full_like(latents, torch.nan))  # what does not decode is broken
         seconds = (time.perf_counter() - began) / len(requests)

@@ -22,17 +22,17 @@ from ..core.errors import UserError
 from ..core.parallel import agreeing, ranks
 from ..core.types import Request, Sample
 from .batching import GuideImage
-from .sampler import Draws, Refusal
+from .sampler import FailedRequest, Sampler
 from .wrapping import Wrapped
 
 
-class Spread(Wrapped[Draws]):
+class Spread(Wrapped[Sampler]):
     """The artists of all ranks as one; `artist` is this rank's.
 
     `batch_size` is what fits into the memory of every rank; `leading` and `follow` keep the memories (`bank`) of all equal.
     """
 
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,
@@ -47,10 +47,10 @@ class Spread(Wrapped[Draws]):
         for start in range(0, len(batches), many):
             wave = batches[start : start + many]
             ranks.broadcast({"wave": [[asdict(one) for one in batch] for batch in wave], "batch_size": self.batch_size})
-            results = ranks.collect(self._drawn(wave[0], guide_image, classifier))
+            results = ranks.collect(self._generated(wave[0], guide_image, classifier))
             self._heed(results)
             for batch, result in zip(wave, results, strict=False):
-                self.refused += [Refusal(**one) for one in result["refused"]]
+                self.failed += [FailedRequest(**one) for one in result["failed"]]
                 asked = {one.key: one for one in batch}
                 yield [_sample(one, asked[one["key"]]) for one in result["samples"]]
 
@@ -64,8 +64,8 @@ class Spread(Wrapped[Draws]):
         except ranks.Lost:
             raise
         except (UserError, OSError) as error:
-            ranks.broadcast({"error": agreeing.told_of(error)})
-            raise ranks.Shared(agreeing.told_of(error)) from error
+            ranks.broadcast({"error": agreeing.described(error)})
+            raise ranks.Shared(agreeing.described(error)) from error
         except signals.Stopped as stop:
             ranks.broadcast({"signal": stop.number})
             raise
@@ -78,7 +78,7 @@ class Spread(Wrapped[Draws]):
         while "wave" in (said := ranks.broadcast(dict[str, Any]())):
             self.batch_size = said["batch_size"]
             own = said["wave"][ranks.rank() : ranks.rank() + 1]
-            ranks.collect(self._drawn([Request.from_data(one) for batch in own for one in batch], guide_image, classifier))
+            ranks.collect(self._generated([Request.from_data(one) for batch in own for one in batch], guide_image, classifier))
         if "error" in said:
             raise ranks.Shared(said["error"])
         if "signal" in said:
@@ -86,21 +86,21 @@ class Spread(Wrapped[Draws]):
         for label, latents in said["added"]:
             self.bank.add(label, latents)
 
-    def _drawn(
+    def _generated(
         self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier | None
     ) -> dict[str, Any]:
         """Return what came of a batch on this rank, as plain data."""
-        known, samples, told = len(self.artist.refused), list[Sample](), dict[str, Any]()
+        known, samples, told = len(self.sampler.failed), list[Sample](), dict[str, Any]()
         try:
-            samples = list(self.artist.draw(requests, guide_image=guide_image, classifier=classifier))
+            samples = list(self.sampler.generate(requests, guide_image=guide_image, classifier=classifier))
         except signals.Stopped as stop:
             told = {"left": stop.number}
         except (UserError, OSError) as error:
-            told = {"error": agreeing.told_of(error)}
-        refused = [vars(one) for one in self.artist.refused[known:]]
+            told = {"error": agreeing.described(error)}
+        failed = [vars(one) for one in self.sampler.failed[known:]]
         return {
             "samples": [_plain(sample) for sample in samples],
-            "refused": refused,
+            "failed": failed,
             "batch_size": self.batch_size,
             "signal": signals.signal_asked(),
             "error": "",
@@ -127,9 +127,9 @@ def _plain(sample: Sample) -> dict[str, Any]:
         "latents": sample.latents,
         "mask": sample.mask,
         "seconds": sample.seconds,
-        "redrawn": sample.redrawn,
+        "regenerated": sample.regenerated,
         "candidates": sample.candidates,
-        "belief": sample.belief,
+        "class_margin": sample.class_margin,
     }
 
 

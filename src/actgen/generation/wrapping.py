@@ -6,38 +6,38 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from ..core.types import Request
-from .sampler import Draws, Refusal
+from .sampler import FailedRequest, Sampler
 
-A = TypeVar("A", bound=Draws)
+A = TypeVar("A", bound=Sampler)
 
 
-class Wrapped(Draws, Generic[A]):
+class Wrapped(Sampler, Generic[A]):
     """Has the settings, the memory and the generator of `artist`; its refusals are its own."""
 
-    def __init__(self, artist: A) -> None:
-        self.artist = artist
-        self.drawing, self.bank = artist.drawing, artist.bank
-        self.refused: list[Refusal] = []
+    def __init__(self, sampler: A) -> None:
+        self.sampler = sampler
+        self.sampling, self.bank = sampler.sampling, sampler.bank
+        self.failed: list[FailedRequest] = []
 
     @property
     def batch_size(self) -> int:
         """How many are drawn at a time."""
-        return self.artist.batch_size
+        return self.sampler.batch_size
 
     @batch_size.setter
     def batch_size(self, value: int) -> None:
-        self.artist.batch_size = value
+        self.sampler.batch_size = value
 
     @property
     def together(self) -> int:
         """How many requests come with one yield, at most."""
-        return self.artist.together
+        return self.sampler.together
 
     @property
     def facts(self) -> dict[str, Any]:
         """The generator's columns of the manifest."""
-        return self.artist.facts
+        return self.sampler.facts
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests that may share a batch."""
-        return self.artist.groups(requests)
+        return self.sampler.groups(requests)

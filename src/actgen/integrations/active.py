@@ -41,15 +41,15 @@ from ..experiment.config import Recipe, build_recipe, to_toml
 from ..generation.strategies.base import BEFORE
 from ..training.crossfit import cross_fit
 from ..training.growing import Growing, Transform
-from ..training.loop import NOTHING_DRAWN, draw_before, draw_round
-from ..training.proxy_model import scout
+from ..training.loop import NOTHING_GENERATED, generate_before, generate_round
+from ..training.proxy_model import train_proxy_model
 from ..training.resume import restore, save
 from ..training.schedule import generating_epochs
 from ..training.stages import Begun, EpochStats
 from ..training.state import Training
-from .waiting import are_several, draws_here, from_first
+from .waiting import are_several, from_first, generates_here
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 _FAILED = -1
 _ELSEWHERE = (
     "train_loss",
@@ -109,7 +109,7 @@ class ActiveGeneration:
         data = open_data(recipe) if data is None else data
         _refuse_other_classes(classifier, data.train)
         held, training, images = ExitStack(), None, held_out_images(recipe, data.train)
-        if draws_here():
+        if generates_here():
             refuse_in_use(out)
             training = open_run(recipe, out, data, generators, classifier)
         generating = generating_epochs(recipe.training.epochs, recipe.generation.until)
@@ -119,7 +119,7 @@ class ActiveGeneration:
             size=classifier.image_size,
             options=recipe.training,
             seed=recipe.seed,
-            away=() if images is None else frozenset(images.keys),
+            held_out_keys=() if images is None else frozenset(images.keys),
             until=generating,
             transform=transform,
         )
@@ -147,7 +147,7 @@ class ActiveGeneration:
         """The drawn images that the dataset's epoch trains on."""
         return Store(self.dataset.store).snapshot(self.dataset.now[1])
 
-    def begin(self, epoch: int, model: nn.Module | None = None, on_sample: Told | None = None) -> None:
+    def begin(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> None:
         """Have the dataset hold the images of `epoch` (0-based), and none that came later; to be called before it is trained.
 
         What is owed is done first: the round before the training, of strategies that have one, and the round of the last epoch
@@ -156,14 +156,14 @@ class ActiveGeneration:
         with self._telling():
             if (training := self._training) is not None:
                 if epoch == training.start + 1:
-                    self._draw(training, epoch - 1, model, on_sample)
+                    self._generate(training, epoch - 1, model, on_sample)
                 _refuse_gap(training, epoch)
                 if epoch == 0:
                     self._prepare(training, -1, model, on_sample)
                 self._show(epoch)
         self._agree()
 
-    def after_epoch(self, epoch: int, model: nn.Module | None = None, on_sample: Told | None = None) -> Snapshot:
+    def after_epoch(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> Snapshot:
         """Do the round that comes after `epoch` (0-based), if one does; return the drawn images of the next epoch.
 
         `model`: the classifier as it is now, if it is another one than this was made for (a moving average of it, say): a
@@ -173,21 +173,21 @@ class ActiveGeneration:
         with self._telling():
             if (training := self._training) is not None:
                 if epoch >= training.start:
-                    self._draw(training, epoch, model, on_sample)
+                    self._generate(training, epoch, model, on_sample)
                 self._show(epoch + 1)
         self._agree()
         return self.snapshot
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the dataset stands, for the loop's own checkpoint."""
-        epoch, drawn = self.dataset.now
-        return {"epoch": epoch, "drawn": drawn, "chain": Store(self.dataset.store).manifest.chain_at(drawn)}
+        epoch, generated = self.dataset.now
+        return {"epoch": epoch, "generated": generated, "chain": Store(self.dataset.store).manifest.chain_at(generated)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the epoch of a loop's checkpoint; `UserError` if it belongs to another folder."""
         manifest = Store(self.dataset.store).manifest
-        epoch, drawn = int(state["epoch"]), int(state["drawn"])
-        if drawn > len(manifest) or manifest.chain_at(drawn) != state["chain"]:
+        epoch, generated = int(state["epoch"]), int(state["generated"])
+        if generated > len(manifest) or manifest.chain_at(generated) != state["chain"]:
             raise UserError(
                 f"{self.dataset.store} does not hold the images that this state of the loop was trained on. Give "
                 "the folder that belongs to it, or start the loop anew in a new one."
@@ -205,7 +205,7 @@ class ActiveGeneration:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _draw(self, training: Training, epoch: int, model: nn.Module | None, on_sample: Told | None) -> None:
+    def _generate(self, training: Training, epoch: int, model: nn.Module | None, on_sample: OnProgress | None) -> None:
         """Do the round of an epoch, or the rest of it, and write down that the epoch is over."""
         _refuse_gap(training, epoch)
         if epoch >= self.epochs:
@@ -219,26 +219,30 @@ class ActiveGeneration:
                 "real_images": len(self.dataset.rows(epoch)),
                 "synthetic_images": len(training.snapshot),
             }
-            drawn = draw_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_DRAWN
+            generated = generate_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_GENERATED
             stats = EpochStats(
-                epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot), filters=training.tallied()
+                epoch=epoch,
+                **training.trained,
+                **generated,
+                generated_so_far=len(training.snapshot),
+                filters=training.tallied(),
             )
             training.stats.append(asdict(stats))
             training.trained = training.begun = None
             save(training)
 
-    def _prepare(self, training: Training, number: int, model: nn.Module | None, on_sample: Told | None) -> None:
+    def _prepare(self, training: Training, number: int, model: nn.Module | None, on_sample: OnProgress | None) -> None:
         """Take the classifier as it is now, for round `number`, and do what comes before the first epoch if it is not done."""
         training.classifier = self._seated(self.classifier if model is None else model)
         mining = training.mining
         if mining is not None and mining.pool == CROSS_FIT and training.cross_fitted is None:
             training.cross_fitted = cross_fit(training, mining)
-        if mining is not None and training.needs_scout and training.scouted is None:
-            training.scouted = scout(training, mining)
+        if mining is not None and training.needs_proxy_model and training.proxy is None:
+            training.proxy = train_proxy_model(training, mining)
         begun = training.begun
-        if begun is not None and begun.plan.number == number and begun.weights != hash_networks([training.asked]):
+        if begun is not None and begun.plan.number == number and begun.weights != hash_networks([training.round_classifier]):
             _start_again(training, begun)
-        draw_before(training, on_sample)
+        generate_before(training, on_sample)
         self._prepared = True
 
     def _seated(self, model: nn.Module) -> Classifier:
@@ -282,20 +286,20 @@ class ActiveGeneration:
                 "this process is not the first one, by its environment, and there is no process group to hear of "
                 "the first one's images. Call torch.distributed.init_process_group before."
             )
-        epoch, drawn = from_first(self.dataset.now)
+        epoch, generated = from_first(self.dataset.now)
         if epoch == _FAILED:
             raise UserError("the first process stopped with an error, which it shows; so this one ends, too.")
-        self.dataset.at(epoch, drawn)
+        self.dataset.at(epoch, generated)
 
 
 def _start_again(training: Training, begun: Begun) -> None:
     """The loop came back to a stopped round with other weights: what was drawn of it is set aside, and it is planned anew."""
     assert training.round is not None
     training.round.store.keep(begun.plan.images)
-    if training.round.ledger is not None:
-        training.round.ledger.keep(begun.plan.turned_down)
-    if training.allowance is not None:
-        training.allowance.take_back()  # or the losses of the weights that are gone would be those after the last round
+    if training.round.rejections is not None:
+        training.round.rejections.keep(begun.plan.rejected)
+    if training.class_budgets is not None:
+        training.class_budgets.take_back()  # or the losses of the weights that are gone would be those after the last round
     training.trained = training.begun = None
     save(training)
 

@@ -27,7 +27,7 @@ from ..core.errors import UserError, refuse_file, refuse_unknown
 from ..data.datasets.folder import FolderImages
 from ..data.datasets.imageset import ImageSet, Renamed, Subset
 from .active import ActiveGeneration
-from .waiting import draws_here, from_first
+from .waiting import from_first, generates_here
 
 MARK = "growing.json"
 LINKS = ("symlink", "hardlink", "copy")
@@ -81,21 +81,21 @@ class GrowingFolder:
 
     def update(self) -> None:
         """Make the folder hold what the epoch of `active` trains on: add what is missing, take out what is not of it."""
-        if draws_here():
-            epoch, drawn = self.active.dataset.now
+        if generates_here():
+            epoch, generated = self.active.dataset.now
             mark = {"store": str(self._store), "links": self.links}
             _write(self.folder / MARK, {**mark, "epoch": None})
-            self._fill(self.folder / "train", [*self._real(epoch), *self._drawn()])
+            self._fill(self.folder / "train", [*self._real(epoch), *self._generated()])
             if (test := self.active.test) is not None:
                 self._fill(self.folder / "val", [_real(test, row) for row in range(len(test.labels))])
-            _write(self.folder / MARK, {**mark, "epoch": epoch, "drawn": drawn})
+            _write(self.folder / MARK, {**mark, "epoch": epoch, "generated": generated})
         from_first((0, 0))  # the other processes wait until it is there
 
     def _real(self, epoch: int) -> Iterator[_Wanted]:
         dataset = self.active.dataset
         return (_real(dataset.real, row) for row in dataset.rows(epoch))
 
-    def _drawn(self) -> Iterator[_Wanted]:
+    def _generated(self) -> Iterator[_Wanted]:
         names = self.active.dataset.real.class_names
         for row in self.active.snapshot.rows:
             name = f"{class_folder(row['label'], names)}/drawn-{row['key']}-{row['sha256'][:8]}.png"

@@ -24,7 +24,7 @@ except ImportError as error:
     raise UserError("pytorch-lightning is not installed. Install it: pip install 'actgen[lightning]'.") from error
 
 
-class DrawAfterEpochs(pl.Callback):  # type: ignore[misc]
+class ActiveLightningCallback(pl.Callback):  # type: ignore[misc]
     """A round of generation after each epoch; put it behind callbacks that change the weights at an epoch's end."""
 
     def __init__(self, active: ActiveGeneration) -> None:

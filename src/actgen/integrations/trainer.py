@@ -33,7 +33,7 @@ class PixelValues:
         return {"pixel_values": (pixels - self.mean) / self.std, "labels": torch.tensor([label for _, label in items])}
 
 
-class DrawAfterEpochs(TrainerCallback):  # type: ignore[misc]
+class ActiveTrainerCallback(TrainerCallback):  # type: ignore[misc]
     """A round of generation after each epoch of a Trainer."""
 
     def __init__(self, active: ActiveGeneration) -> None:

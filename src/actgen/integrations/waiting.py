@@ -14,7 +14,7 @@ _PATIENCE = timedelta(days=30)  # that the others wait for the first process: a 
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID")
 
 
-def draws_here() -> bool:
+def generates_here() -> bool:
     """Whether this is the process that draws: the first one, or the only one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() == 0
@@ -32,8 +32,8 @@ def from_first(now: tuple[int, int]) -> tuple[int, int]:
         return now
     told = torch.tensor(now)
     distributed.broadcast(told, src=0, group=_waiting())
-    epoch, drawn = told.tolist()
-    return epoch, drawn
+    epoch, generated = told.tolist()
+    return epoch, generated
 
 
 @cache

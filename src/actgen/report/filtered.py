@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from .gallery import spread
 from .markup import Markup, name, tag
 from .pictures import picture
-from .reading import RefusedRow, RunView
+from .reading import RejectedRow, RunView
 from .sections import section, table
 from .values import as_count, as_number, as_object
 from .words import arm_name, percent, whole
 
-MOST_REFUSED = 12
+MOST_REJECTED = 12
 HEAD = ("drawn", "kept", "keep rate")
 
 
@@ -24,18 +24,18 @@ def filtered(arms: Sequence[RunView]) -> Markup:
 
 def _passed(arm: RunView) -> list[Markup]:
     counts = arm.summary.filters
-    drawn, kept = as_count(counts.get("drawn")) or 0, as_count(counts.get("kept")) or 0
+    generated, kept = as_count(counts.get("drawn")) or 0, as_count(counts.get("kept")) or 0
     filters, classes = (as_object(counts.get(part)) for part in ("filters", "classes"))
     note = tag(
         "p",
-        f"{arm_name(arm.name)}: {whole(kept)} of {whole(drawn)} drawn images passed the filters "
+        f"{arm_name(arm.name)}: {whole(kept)} of {whole(generated)} drawn images passed the filters "
         f"({', '.join(filters) or 'none was on'}).",
         class_="note",
     )
-    if kept == drawn:
+    if kept == generated:
         return [note]
     by_class = tag("details", tag("summary", "By class"), _table("class", classes))
-    return [note, _table("filter", filters), by_class, *_strip(arm.refused)]
+    return [note, _table("filter", filters), by_class, *_strip(arm.rejected)]
 
 
 def _table(what: str, counts: Mapping[str, object]) -> Markup:
@@ -53,17 +53,17 @@ def _row(each: str, counts: Mapping[str, object]) -> Markup:
     return tag("tr", tag("th", name(each), scope="row"), *cells)
 
 
-def _strip(rows: Sequence[RefusedRow]) -> list[Markup]:
+def _strip(rows: Sequence[RejectedRow]) -> list[Markup]:
     """Return some of the refused pictures, if they were kept."""
     kept = [row for row in rows if row.image]
     if not kept:
         return []
-    shown = spread(kept, MOST_REFUSED)
+    shown = spread(kept, MOST_REJECTED)
     note = f"{len(shown)} of {len(rows)} refused images, spread evenly over the run, with the reason."
     return [tag("h3", "Refused"), tag("p", note, class_="note"), tag("ul", *map(_card, shown), class_="strip")]
 
 
-def _card(row: RefusedRow) -> Markup:
+def _card(row: RejectedRow) -> Markup:
     shown = picture(row.image)
     if shown is None:
         inner = tag("div", "not kept", class_="missing")

@@ -19,8 +19,8 @@ Row = TypeVar("Row")
 def gallery(arms: Sequence[RunView]) -> Markup:
     """Return guided samples (guide, attention, result) and, in a strip of their own, those drawn from text only."""
     order = sorted(arms, key=lambda arm: arm is not lead(arms))
-    drawn = [sample for arm in order for sample in arm.samples]
-    parts = [*_guided([each for each in drawn if each.guided]), *_strip([each for each in drawn if not each.guided])]
+    generated = [sample for arm in order for sample in arm.samples]
+    parts = [*_guided([each for each in generated if each.guided]), *_strip([each for each in generated if not each.guided])]
     return section("Gallery", *(parts or [tag("p", "Nothing was drawn.", class_="note")]))
 
 

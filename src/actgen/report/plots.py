@@ -9,62 +9,62 @@ from matplotlib.ticker import MaxNLocator
 
 from .canvas import canvas, finish, label, name_bars
 from .reading import REAL_ONLY, RunView
-from .theme import LIGHT, Look
+from .theme import LIGHT, Theme
 from .words import arm_name, duration_unit, points, signed
 
 MOST_CLASSES = 20
 
 
-def accuracy_figure(arms: Sequence[RunView], look: Look = LIGHT) -> Figure:
+def accuracy_figure(arms: Sequence[RunView], theme: Theme = LIGHT) -> Figure:
     """Draw test accuracy by epoch, one line per arm; epochs without a measurement are bridged."""
-    figure, axes = canvas(look, height=260 if look.narrow else 320)
+    figure, axes = canvas(theme, height=260 if theme.narrow else 320)
     for position, arm in enumerate(arms):
         rows = [(row.epoch + 1, row.test_accuracy) for row in arm.epochs if row.test_accuracy is not None]
         epochs, percents = [epoch for epoch, _ in rows], [percent for _, percent in rows]
-        colour, style = look.colour(arm.name, position), "--" if arm.name == REAL_ONLY else "-"
-        axes.plot(epochs, percents, style, color=colour, linewidth=1.9, label=label(arm_name(arm.name), look))
+        colour, style = theme.colour(arm.name, position), "--" if arm.name == REAL_ONLY else "-"
+        axes.plot(epochs, percents, style, color=colour, linewidth=1.9, label=label(arm_name(arm.name), theme))
         axes.plot(epochs[-1:], percents[-1:], "o", color=colour, markersize=5)
-    axes.grid(axis="y", color=look.grid, linewidth=0.8)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    finish(figure, axes, look, x="epoch", y="test accuracy, %")
+    finish(figure, axes, theme, x="epoch", y="test accuracy, %")
     return figure
 
 
 def class_figure(
-    before: Mapping[str, float], after: Mapping[str, float], names: tuple[str, str], arm: str, look: Look = LIGHT
+    before: Mapping[str, float], after: Mapping[str, float], names: tuple[str, str], arm: str, theme: Theme = LIGHT
 ) -> Figure:
     """Draw two bars per class, `names` being their legend, and at the right the change; `arm` gives the colour."""
     classes = most_changed(before, after)
-    figure, axes = canvas(look, height=95 + 34 * len(classes))
-    kinds = ((-0.19, before, names[0], look.colour(REAL_ONLY)), (0.19, after, names[1], look.colour(arm)))
+    figure, axes = canvas(theme, height=95 + 34 * len(classes))
+    kinds = ((-0.19, before, names[0], theme.colour(REAL_ONLY)), (0.19, after, names[1], theme.colour(arm)))
     for shift, values, title, colour in kinds:
         places = [place + shift for place in range(len(classes))]
-        axes.barh(places, [values[name] for name in classes], height=0.34, color=colour, label=label(title, look))
+        axes.barh(places, [values[name] for name in classes], height=0.34, color=colour, label=label(title, theme))
     for place, name in enumerate(classes):
         change = signed(points(before[name], after[name]))
         axes.annotate(change, (1.015, place), xycoords=("axes fraction", "data"), va="center")
-    name_bars(axes, classes, look)
+    name_bars(axes, classes, theme)
     axes.set_xlim(0, 100)
-    finish(figure, axes, look, x="test accuracy, %")
+    finish(figure, axes, theme, x="test accuracy, %")
     return figure
 
 
-def cost_figure(arms: Sequence[RunView], look: Look = LIGHT) -> Figure:
+def cost_figure(arms: Sequence[RunView], theme: Theme = LIGHT) -> Figure:
     """Draw one stacked bar per arm: time spent in training, then in generating."""
     totals = [arm.summary.train_seconds + arm.summary.generation_seconds for arm in arms]
     unit, length = duration_unit(max(totals, default=0.0))
-    figure, axes = canvas(look, height=95 + 40 * len(arms))
+    figure, axes = canvas(theme, height=95 + 40 * len(arms))
     training = [arm.summary.train_seconds / length for arm in arms]
     generating = [arm.summary.generation_seconds / length for arm in arms]
     places = range(len(arms))
-    axes.barh(places, training, height=0.56, color=look.colour(REAL_ONLY), label="training")
-    axes.barh(places, generating, height=0.56, left=training, color=look.others[0], label="generating")
+    axes.barh(places, training, height=0.56, color=theme.colour(REAL_ONLY), label="training")
+    axes.barh(places, generating, height=0.56, left=training, color=theme.others[0], label="generating")
     for place, total in enumerate(totals):
         at, away = (total / length, place), (6, 0)
         axes.annotate(f"{total / length:.1f}", at, away, textcoords="offset points", va="center")
-    name_bars(axes, [arm_name(arm.name) for arm in arms], look)
+    name_bars(axes, [arm_name(arm.name) for arm in arms], theme)
     axes.set_xlim(0, 1.14 * max(*totals, 1e-9) / length)
-    finish(figure, axes, look, x=f"time, {unit}")
+    finish(figure, axes, theme, x=f"time, {unit}")
     return figure
 
 

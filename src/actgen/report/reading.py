@@ -50,7 +50,7 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefusedRow:
+class RejectedRow:
     """One line of the ledger of refusals; `image` is None where the picture was not kept."""
 
     class_name: str
@@ -82,7 +82,7 @@ class RunView:
     epochs: tuple[EpochRow, ...]
     summary: Summary
     samples: tuple[SampleRow, ...]
-    refused: tuple[RefusedRow, ...]
+    rejected: tuple[RejectedRow, ...]
     previews: Mapping[str, Path]
     unread: int
 
@@ -92,7 +92,7 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
     own = {**read_object(_own(folder, "summary.json")), **(result or {})}
     stats = read_objects(_own(folder, "stats.jsonl"))
     manifest = read_objects(_own(folder, "store/metadata.jsonl"))
-    ledger = read_objects(_own(folder, "refused.jsonl"))
+    rejections = read_objects(_own(folder, "rejected.jsonl"))
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
@@ -102,9 +102,9 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
         epochs=epochs,
         summary=_summary(own, epochs),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
-        refused=tuple(_refused(record, folder / "set_aside" / "refused") for record in ledger if record),
+        rejected=tuple(_rejected(record, folder / "set_aside" / "rejected") for record in rejections if record),
         previews=previews,
-        unread=sum(not record for record in stats + manifest + ledger),
+        unread=sum(not record for record in stats + manifest + rejections),
     )
 
 
@@ -170,10 +170,10 @@ def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
     )
 
 
-def _refused(record: Record, folder: Path) -> RefusedRow:
+def _rejected(record: Record, folder: Path) -> RejectedRow:
     image = folder / f"{as_text(record.get('key'))}.png"
     inside = _inside(image, folder) and image.is_file()
-    return RefusedRow(
+    return RejectedRow(
         class_name=as_text(record.get("class_name", record.get("label"))),
         reason=as_text(record.get("reason")),
         image=image if inside else None,

@@ -12,7 +12,7 @@ from .canvas import to_svg
 from .markup import Markup, join, name, tag
 from .pictures import uri
 from .reading import RunView, lead, real_only
-from .theme import LOOKS, Look
+from .theme import THEMES, Theme
 from .words import MISSING, arm_name, duration, percent, points, signed, whole
 
 Percents = Mapping[str, float]
@@ -64,9 +64,9 @@ def curves(arms: Sequence[RunView]) -> Markup:
     if not any(row.test_accuracy is not None for arm in arms for row in arm.epochs):
         return section("Accuracy by epoch", tag("p", "No epoch measured the test accuracy.", class_="note"))
     ends = "; ".join(f"{arm_name(arm.name)} ends at {percent(arm.summary.test_accuracy)}" for arm in arms)
-    drawn = _figure(lambda look: plots.accuracy_figure(arms, look), f"Test accuracy by epoch: {ends}")
+    generated = _figure(lambda theme: plots.accuracy_figure(arms, theme), f"Test accuracy by epoch: {ends}")
     note = "One run per line; the axis does not start at zero."
-    return section("Accuracy by epoch", drawn, tag("p", note, class_="note"))
+    return section("Accuracy by epoch", generated, tag("p", note, class_="note"))
 
 
 def classes(arms: Sequence[RunView]) -> Markup:
@@ -77,11 +77,11 @@ def classes(arms: Sequence[RunView]) -> Markup:
     parts: list[Markup] = []
     if shown:
         alt = f"Test accuracy of {len(shown)} classes, {names[0]} against {names[1]}; the table below has the numbers"
-        parts.append(_figure(lambda look: plots.class_figure(before, after, names, arm.name, look), alt))
+        parts.append(_figure(lambda theme: plots.class_figure(before, after, names, arm.name, theme), alt))
         all_shown = len(shown) == len(set(before) & set(after))
         first = "" if all_shown else f"The {len(shown)} classes that changed most. "
-        doubt = ": one seed cannot tell it from chance" if len(arms) > 1 else ""
-        note = f"{first}At the right, the change in points{doubt}."
+        max_confidence = ": one seed cannot tell it from chance" if len(arms) > 1 else ""
+        note = f"{first}At the right, the change in points{max_confidence}."
         parts.append(tag("p", note, class_="note"))
     head = ("class", *names, "change", "images drawn")
     rows = [_class_row(head, each, before, after, count) for each in {**before, **after, **count}]
@@ -113,7 +113,7 @@ def cost(arms: Sequence[RunView]) -> Markup:
         f"{duration(arm.summary.generation_seconds)} generating"
         for arm in arms
     )
-    return section("Cost", _figure(lambda look: plots.cost_figure(arms, look), f"Time: {spent}"))
+    return section("Cost", _figure(lambda theme: plots.cost_figure(arms, theme), f"Time: {spent}"))
 
 
 def configuration(arms: Sequence[RunView]) -> Markup:
@@ -134,8 +134,8 @@ def table(head: Sequence[str], rows: Sequence[Markup], kind: str = "") -> Markup
     return tag("table", tag("thead", tag("tr", *titles)), tag("tbody", *rows), **attributes)
 
 
-def _figure(draw: Callable[[Look], Figure], alt: str) -> Markup:
+def _figure(draw: Callable[[Theme], Figure], alt: str) -> Markup:
     """Return one picture in four looks: the browser takes the one for its width and its light."""
-    drawn = [(look, uri("image/svg+xml", to_svg(draw(look)).encode())) for look in LOOKS]
-    sources = [tag("source", media=look.media, srcset=data) for look, data in drawn[:-1]]
-    return tag("picture", *sources, tag("img", class_="plot", alt=alt, src=drawn[-1][1]))
+    generated = [(theme, uri("image/svg+xml", to_svg(draw(theme)).encode())) for theme in THEMES]
+    sources = [tag("source", media=theme.media, srcset=data) for theme, data in generated[:-1]]
+    return tag("picture", *sources, tag("img", class_="plot", alt=alt, src=generated[-1][1]))

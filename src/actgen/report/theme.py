@@ -9,7 +9,7 @@ NAMED = ("none", "text-only", "actgen")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Theme:
     """Colours (hex) and the width of a figure in CSS pixels; `media` is the query under which a page shows it."""
 
     media: str
@@ -64,10 +64,10 @@ _OTHERS = (
 """On light and on dark paper."""
 
 
-def _look(dark: bool, phone: bool) -> Look:
+def _look(dark: bool, phone: bool) -> Theme:
     queries = ["(max-width: 640px)"] * phone + ["(prefers-color-scheme: dark)"] * dark
     named = ("#8f918f", "#e8a14f", "#62b6d6") if dark else ("#8b8d8a", "#c46a12", "#1a6f8f")
-    return Look(
+    return Theme(
         media=" and ".join(queries),
         width=344 if phone else 880,
         paper="#17181a" if dark else "#fbfaf7",
@@ -79,7 +79,7 @@ def _look(dark: bool, phone: bool) -> Look:
     )
 
 
-LOOKS = tuple(_look(dark, phone) for phone in (True, False) for dark in (True, False))
+THEMES = tuple(_look(dark, phone) for phone in (True, False) for dark in (True, False))
 """Most special first, as `<picture>` wants its sources; the last one needs no media query."""
-LIGHT = LOOKS[-1]
+LIGHT = THEMES[-1]
 """The look of a figure outside a page."""

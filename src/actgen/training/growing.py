@@ -40,13 +40,13 @@ class Growing(Dataset[tuple[Any, int]]):
         size: int,
         options: TrainingOptions,
         seed: int,
-        away: Collection[str] = (),
+        held_out_keys: Collection[str] = (),
         until: int = 0,
         transform: Transform | None = None,
     ) -> None:
         self.real, self.store, self.size, self.options, self.seed = real, store, size, options, seed
         self.until, self.transform = until, transform
-        self._there = tuple(row for row, key in enumerate(real.keys) if key not in away)
+        self._there = tuple(row for row, key in enumerate(real.keys) if key not in held_out_keys)
         self._now = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._opened: tuple[tuple[int, int], Mixture, list[int]] | None = None
 
@@ -58,20 +58,20 @@ class Growing(Dataset[tuple[Any, int]]):
     @property
     def now(self) -> tuple[int, int]:
         """The epoch, and how many images of the store belong to it."""
-        epoch, drawn = self._now.tolist()
-        return epoch, drawn
+        epoch, generated = self._now.tolist()
+        return epoch, generated
 
-    def at(self, epoch: int, drawn: int) -> None:
+    def at(self, epoch: int, generated: int) -> None:
         """Be the images of `epoch`, the first `drawn` ones of the store among them."""
-        self._now.copy_(torch.tensor([epoch, drawn]))
+        self._now.copy_(torch.tensor([epoch, generated]))
 
     def rows(self, epoch: int) -> tuple[int, ...]:
         """Return the real images of an epoch, as indices."""
         return self._there if epoch < self.until else tuple(range(len(self.real.labels)))
 
     def __len__(self) -> int:
-        epoch, drawn = self.now
-        images = len(self.rows(epoch)) + drawn
+        epoch, generated = self.now
+        images = len(self.rows(epoch)) + generated
         return steps_per_epoch(self.options, len(self.real.labels), images) * self.options.batch_size
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
@@ -87,11 +87,11 @@ class Growing(Dataset[tuple[Any, int]]):
             self._opened = now, mixture, epoch_order(len(mixture), len(self), self.seed, now[0])
         return self._opened[1:]
 
-    def _mixture(self, epoch: int, drawn: int) -> Mixture:
-        snapshot, smallest = Store(self.store).snapshot(drawn) if drawn else None, self.options.augment.crop
-        if snapshot is not None and len(snapshot) < drawn:
+    def _mixture(self, epoch: int, generated: int) -> Mixture:
+        snapshot, smallest = Store(self.store).snapshot(generated) if generated else None, self.options.augment.crop
+        if snapshot is not None and len(snapshot) < generated:
             raise UserError(
-                f"{self.store / MANIFEST} has {len(snapshot)} lines, but {drawn} images were drawn. Put the file "
+                f"{self.store / MANIFEST} has {len(snapshot)} lines, but {generated} images were drawn. Put the file "
                 "back as it was."
             )
         crop = Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None

@@ -31,8 +31,8 @@ from .loading import batches
 from .optim.finite import gradient_norm, refuse_not_finite
 from .options import TrainingOptions
 from .parallel.batchnorm import shared_statistics
-from .parallel.exchange import agree_on_weights, begin_together, draw_together
-from .parallel.overlapped import away, beside, drawn_away, join, leave
+from .parallel.exchange import agree_on_weights, begin_together, generate_together
+from .parallel.overlapped import generated_overlapped, join_pending, overlapping, pending, start_pending
 from .parallel.part import own_part
 from .random_states import get_random, set_random
 from .resume import restore, save
@@ -51,8 +51,8 @@ def fit(
     if training.background is not None:
         training.background.succeed()
     restore(training)
-    draw_before(training, on_sample)
-    with drawn_away(training):
+    generate_before(training, on_sample)
+    with generated_overlapped(training):
         yield from _epochs(training, on_batch, on_sample)
 
 
@@ -64,13 +64,17 @@ def _epochs(
             if training.trained is None:
                 training.trained = _train(training, epoch, on_batch)
             if training.background is not None:
-                drawn = _exchange(training, epoch, on_sample)
+                generated = _exchange(training, epoch, on_sample)
             else:
-                drawn = draw_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_DRAWN
+                generated = generate_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_GENERATED
             if epoch == 0 and training.before:
-                drawn = {**drawn, "generation_seconds": round(drawn["generation_seconds"] + training.before, 3)}
+                generated = {**generated, "generation_seconds": round(generated["generation_seconds"] + training.before, 3)}
             stats = EpochStats(
-                epoch=epoch, **training.trained, **drawn, drawn_so_far=len(training.snapshot), filters=training.tallied()
+                epoch=epoch,
+                **training.trained,
+                **generated,
+                generated_so_far=len(training.snapshot),
+                filters=training.tallied(),
             )
             training.stats.append(ranks.broadcast(asdict(stats)))
             training.trained = training.begun = None
@@ -78,11 +82,11 @@ def _epochs(
             ranks.total(0.0)  # what a signal asks of one, it asks of all
             if ranks.heard():
                 check()
-            leave(training)
+            start_pending(training)
         yield stats
 
 
-NOTHING_DRAWN: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "refused": []}
+NOTHING_GENERATED: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "failed": []}
 
 
 def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
@@ -90,8 +94,8 @@ def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] 
     began, mixture = time.perf_counter(), training.mixture(epoch)
     earlier = 0.0 if training.within is None else training.within.seconds
     try:
-        with beside(training, on_batch) as told:
-            loss, rate, steps = train_epoch(training, epoch, mixture, told)
+        with overlapping(training, on_batch) as on_progress:
+            loss, rate, steps = train_epoch(training, epoch, mixture, on_progress)
     except Stopped:
         if training.within is not None:
             training.within.seconds = earlier + time.perf_counter() - began
@@ -218,14 +222,14 @@ def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
         return None, None
     pixels = training.cached("test", training.test)
     if pixels is None:
-        seen = predict(training.tested, training.test)
+        predictions = predict(training.tested, training.test)
     else:
-        seen = Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
-    classes = zip(training.test.class_names, seen.class_accuracy(), strict=True)
-    return round(100 * seen.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
+        predictions = Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
+    classes = zip(training.test.class_names, predictions.class_accuracy(), strict=True)
+    return round(100 * predictions.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 
 
-def draw_round(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+def generate_round(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None = None) -> dict[str, Any]:
     """Do the round of an epoch, or the rest of it; return its part of the statistics. Epoch -1 is before the first."""
     assert training.round is not None
     round_, began = training.round, time.perf_counter()
@@ -235,66 +239,66 @@ def draw_round(training: Training, epoch: int, on_sample: Callable[[int, int], N
         began = time.perf_counter()  # what came before is counted below, also when the round goes on after a stop
         if training.begun.plan.requests:
             save(training)  # a stop in the round repeats neither the training nor the plan
-    refusals = len(round_.artist.refused)
-    training.snapshot = draw_together(training, on_sample)
+    rejections = len(round_.sampler.failed)
+    training.snapshot = generate_together(training, on_sample)
     seconds = training.begun.seconds + earlier + time.perf_counter() - began
     return {
         "holdout_accuracy": training.begun.holdout_accuracy,
         "generation_seconds": round(seconds, 3),
-        "refused": [vars(one) for one in round_.artist.refused[refusals:]],
+        "failed": [vars(one) for one in round_.sampler.failed[rejections:]],
     }
 
 
 def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
     """Take in the round that was drawn while this epoch trained, and plan the next; return its part of the statistics."""
     assert training.round is not None
-    drawn = {**NOTHING_DRAWN, **join(training, on_sample)}
+    generated = {**NOTHING_GENERATED, **join_pending(training, on_sample)}
     if not training.has_round(epoch):
-        return drawn
+        return generated
     begun = _begin(training, training.round, epoch)
     if begun.plan.requests:
-        training.away = away(training, begun)
+        training.pending = pending(training, begun)
     else:
-        drawn["generation_seconds"] = round(drawn["generation_seconds"] + begun.seconds, 3)
-    return {**drawn, "holdout_accuracy": begun.holdout_accuracy}
+        generated["generation_seconds"] = round(generated["generation_seconds"] + begun.seconds, 3)
+    return {**generated, "holdout_accuracy": begun.holdout_accuracy}
 
 
 def _begin(training: Training, round_: Round, epoch: int) -> Begun:
     """Look at the real images and plan what to draw."""
     began = time.perf_counter()
     agree_on_weights(training)
-    seen = training.look()
-    accuracy = None if seen is None else round(100 * seen.accuracy, 4)
+    predictions = training.predict_pool()
+    accuracy = None if predictions is None else round(100 * predictions.accuracy, 4)
 
     def begun() -> Begun:
         now, owed = Progress(epoch=epoch, epochs=training.options.epochs), training.owed(epoch, accuracy)
-        plan, seconds = round_.plan(seen, now, owed, _shares(training, seen)), time.perf_counter() - began
-        scouting = 0.0 if training.scouted is None or epoch >= 0 else training.scouted.seconds
-        weights = "" if training.learns else hash_networks([training.asked])
+        plan, seconds = round_.plan(predictions, now, owed, _shares(training, predictions)), time.perf_counter() - began
+        scouting = 0.0 if training.proxy is None or epoch >= 0 else training.proxy.seconds
+        weights = "" if training.learns else hash_networks([training.round_classifier])
         return Begun(plan=plan, holdout_accuracy=accuracy, seconds=seconds + scouting, weights=weights)
 
     return begin_together(begun)
 
 
-def _shares(training: Training, seen: Predictions | None) -> list[float] | None:
+def _shares(training: Training, predictions: Predictions | None) -> list[float] | None:
     """Return each class's share of the budget by what the rounds before came to; None while all have the same."""
-    if training.allowance is None:
+    if training.class_budgets is None:
         return None
     classes = len(training.real.class_names)
     losses: Sequence[float] = [math.nan] * classes
-    if seen is not None and training.cross_fitted is None:  # which never change, and so measure no round
-        each = F.cross_entropy(seen.logits_NK, seen.labels_N, reduction="none")
-        losses = class_losses(each, seen.labels_N, classes)
-    training.allowance.note(losses, *training.counts())
-    return training.allowance.shares
+    if predictions is not None and training.cross_fitted is None:  # which never change, and so measure no round
+        each = F.cross_entropy(predictions.logits_NK, predictions.labels_N, reduction="none")
+        losses = class_losses(each, predictions.labels_N, classes)
+    training.class_budgets.note(losses, *training.counts())
+    return training.class_budgets.shares
 
 
-def draw_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:
+def generate_before(training: Training, on_sample: Callable[[int, int], None] | None = None) -> None:
     """Do the round that comes before the training, if there is one and it is not done."""
     due = training.round is not None and training.round.strategy.when == BEFORE
     if not due or training.before is not None or training.start > 0:
         return
     with deferred():
-        training.before = float(draw_round(training, -1, on_sample)["generation_seconds"])
+        training.before = float(generate_round(training, -1, on_sample)["generation_seconds"])
         training.begun = None
         save(training)

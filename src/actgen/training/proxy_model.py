@@ -25,27 +25,27 @@ from ..core.rng import derive
 from .augment.mixing import Mixing
 from .loop import train_epoch
 from .running_losses import RunningLosses
-from .stages import Scouted
+from .stages import ProxyModel
 from .state import Training
 
 
-def scout(training: Training, mining: Mining) -> Scouted:
+def train_proxy_model(training: Training, mining: Mining) -> ProxyModel:
     """Return the scout of a training; it is kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "scout.safetensors"
     try:
-        return _scouted(agreeing.of_first(partial(_held, path)), training)
+        return _proxy(agreeing.of_first(partial(_held, path)), training)
     except (LookupError, TypeError, ValueError, RuntimeError):
         pass  # not there, or not whole: made again, the same
     began = time.perf_counter()
-    short = _trained(training, mining.scout_epochs)
+    short = _trained(training, mining.proxy_epochs)
     assert short.running is not None
-    seen, running = predict(short.tested, training.real), short.running.losses_N
+    predictions, running = predict(short.tested, training.real), short.running.losses_N
     seconds = time.perf_counter() - began
     weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
-    held = {**weights, "logits": seen.logits_NK, "running": running}
+    held = {**weights, "logits": predictions.logits_NK, "running": running}
     if ranks.is_first():
         files.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
-    return Scouted(short.tested, replace(seen, running_N=running), seconds)
+    return ProxyModel(short.tested, replace(predictions, running_N=running), seconds)
 
 
 def _trained(training: Training, epochs: int) -> Training:
@@ -76,9 +76,9 @@ def _held(path: Path) -> tuple[dict[str, Tensor], str]:
         return {}, ""
 
 
-def _scouted(kept: tuple[dict[str, Tensor], str], training: Training) -> Scouted:
+def _proxy(kept: tuple[dict[str, Tensor], str], training: Training) -> ProxyModel:
     held, seconds = kept
     labels = torch.tensor(list(training.real.labels))
     classifier = copy.deepcopy(training.classifier)
     classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
-    return Scouted(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))
+    return ProxyModel(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))

@@ -23,7 +23,7 @@ from ..core.parallel import agreeing, ranks
 from ..data.datasets.imageset import names_digest
 from ..generation.filters.leakage import refuse_leaks
 from .parallel import exchange
-from .stages import Away, Begun, EpochStats, Within
+from .stages import Begun, EpochStats, PendingRound, Within
 from .state import Training
 
 _TRAINING = "1-training"
@@ -57,7 +57,7 @@ def restore(training: Training) -> None:
 
 
 def _restore(training: Training) -> None:
-    images, turned_down, chain = _load(training)
+    images, rejected, chain = _load(training)
     files.clean(training.folder)
     _prune(training)
     if training.stats or (training.folder / "stats.jsonl").exists():  # a stop may have come between the two files
@@ -67,10 +67,10 @@ def _restore(training: Training) -> None:
     round_.store.manifest.refresh()  # another process may have held the folder since it was opened
     if round_.filters is not None:
         refuse_leaks(round_.filters, round_.store.snapshot(), images)
-    if training.begun is None and training.away is None:  # else the round itself goes on with what is there
+    if training.begun is None and training.pending is None:  # else the round itself goes on with what is there
         round_.store.keep(images, chain)
-        if round_.ledger is not None:
-            round_.ledger.keep(turned_down)
+        if round_.rejections is not None:
+            round_.rejections.keep(rejected)
     if round_.files is not None:
         round_.files.forget_from(training.start + (training.begun is not None))
     training.snapshot = round_.store.snapshot(images)
@@ -83,7 +83,7 @@ def _prune(training: Training) -> None:
     rest = [path for path in names if path not in spent]
     for path in spent + rest[: -training.options.keep_checkpoints]:
         path.unlink()
-    under_way = training.begun is not None or training.away is not None
+    under_way = training.begun is not None or training.pending is not None
     if not under_way and training.round is not None and training.round.journal is not None:
         training.round.journal.clear()
 
@@ -107,13 +107,13 @@ def _state(training: Training) -> dict[str, Any]:
         "inputs": training.inputs,
         "stats": training.stats,
         "images": len(training.snapshot),
-        "turned_down": training.refusals,
+        "rejected": training.rejections,
         "chain": "" if store is None else store.manifest.chain_at(len(training.snapshot)),
         "before": training.before,
         "trained": training.trained,
         "within": None if training.within is None else vars(training.within),
         "begun": None if training.begun is None else asdict(training.begun),
-        "away": None if training.away is None else {**vars(training.away), "begun": asdict(training.away.begun)},
+        "away": None if training.pending is None else {**vars(training.pending), "begun": asdict(training.pending.begun)},
     }
 
 
@@ -141,32 +141,32 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         parts = dict(state["parts"])
         for name, part in training.parts.items():
             part.load_state_dict(parts[name])
-        within, begun, away = state["within"], state["begun"], state.get("away")
+        within, begun, pending = state["within"], state["begun"], state.get("away")
         training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
         training.before = None if state["before"] is None else float(state["before"])
         training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
         training.within = None if within is None else Within(**within)
         training.begun = None if begun is None else Begun.from_data(begun)
-        training.away = None if away is None else _away(training, dict(away))
-        return int(state["images"]), int(state["turned_down"]), str(state["chain"])
+        training.pending = None if pending is None else _pending(training, dict(pending))
+        return int(state["images"]), int(state["rejected"]), str(state["chain"])
     except UserError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise files.damaged(path) from error
 
 
-def _away(training: Training, state: dict[str, Any]) -> Away:
+def _pending(training: Training, state: dict[str, Any]) -> PendingRound:
     """Return the round that was away; ValueError if its weights are not those of a classifier like this run's."""
     weights = dict(state["weights"])
     own = training.tested.state_dict()
     if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in own.items()}:
         raise ValueError("weights of another classifier")
-    return Away(Begun.from_data(state["begun"]), weights)
+    return PendingRound(Begun.from_data(state["begun"]), weights)
 
 
 def _checked(trained: dict[str, Any]) -> dict[str, Any]:
     """Return the statistics of an epoch that has trained; TypeError if they are not those."""
-    EpochStats(epoch=0, **trained, holdout_accuracy=None, generation_seconds=0.0, refused=[], drawn_so_far=0, filters={})
+    EpochStats(epoch=0, **trained, holdout_accuracy=None, generation_seconds=0.0, failed=[], generated_so_far=0, filters={})
     return trained
 
 

@@ -39,7 +39,7 @@ def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
     return len(accuracies) > patience and max(accuracies[-patience:]) <= max(accuracies[:-patience])
 
 
-def with_refusals(missing: int, refused: int, share: int) -> int:
+def with_rejections(missing: int, refused: int, share: int) -> int:
     """Return how many of the `missing` images a round asks for after `refused` refusals; `share` is the round's own.
 
     What filters refused is made up for by at most once more the share, so that a class that cannot be drawn does not

@@ -33,18 +33,18 @@ class EpochStats:
     per_class: dict[str, float] | None
     real_images: int
     synthetic_images: int
-    drawn_so_far: int
+    generated_so_far: int
     optimizer_steps: int
     train_seconds: float
     generation_seconds: float
-    refused: list[dict[str, str]]
+    failed: list[dict[str, str]]
     filters: dict[str, Any]
     waited_seconds: float = 0.0
     staleness: int | None = None
 
 
 @dataclass(frozen=True)
-class Scouted:
+class ProxyModel:
     """A classifier that a short training made, what it thinks of the real images, and the seconds it took."""
 
     classifier: Classifier
@@ -71,7 +71,7 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Away:
+class PendingRound:
     """A round that is drawn in a second process, and the weights of the classifier that it asks."""
 
     begun: Begun

@@ -23,15 +23,15 @@ from ..diffusion.weights import hash_networks
 from ..generation.filters.tally import tally
 from ..generation.round import Round
 from ..generation.strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
-from ..generation.strategies.class_budgets import Allowance
+from ..generation.strategies.class_budgets import ClassBudgets
 from .optim.average import averaged
 from .optim.microbatch import MicroBatches
 from .options import MIXED, TrainingOptions
 from .parallel.background import Background
 from .parallel.batchnorm import has_batch_norm
 from .running_losses import RunningLosses
-from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_refusals
-from .stages import Away, Begun, Scouted, Within
+from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_rejections
+from .stages import Begun, PendingRound, ProxyModel, Within
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
@@ -86,7 +86,7 @@ class Training:
     begun: Begun | None = None
     before: float | None = None
     background: Background | None = None
-    away: Away | None = None
+    pending: PendingRound | None = None
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])
@@ -99,8 +99,8 @@ class Training:
         self.generating = generating_epochs(self.options.epochs, self.until, later) if self.round is not None else 0
         self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.cross_fitted: Predictions | None = None
-        self.scouted: Scouted | None = None
-        self.allowance = Allowance(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
+        self.proxy: ProxyModel | None = None
+        self.class_budgets = ClassBudgets(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
         self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
         self.snapshot = Snapshot(folder=".", rows=(), labels=())
         self._pixels: dict[str, Tensor] = {}
@@ -127,12 +127,12 @@ class Training:
         return self.classifier if self.average is None else cast(Classifier, self.average.module)
 
     @property
-    def asked(self) -> Classifier:
+    def round_classifier(self) -> Classifier:
         """What the rounds ask: what is tested, or before the training, if there is one, the scout."""
-        return self.tested if self.scouted is None else self.scouted.classifier
+        return self.tested if self.proxy is None else self.proxy.classifier
 
     @property
-    def needs_scout(self) -> bool:
+    def needs_proxy_model(self) -> bool:
         """Whether its round comes before the training but wants to know what a trained classifier finds hard."""
         before = self.round is not None and self.round.strategy.when == BEFORE
         return before and self.mining is not None and self.mining.pool == TRAINING
@@ -146,7 +146,7 @@ class Training:
     def inputs(self) -> dict[str, str]:
         """What has to stay the same while a run is stopped, besides its recipe: digests by name."""
         return {
-            "generator": "" if self.round is None else str(self.round.artist.facts["generator_hash"]),
+            "generator": "" if self.round is None else str(self.round.sampler.facts["generator_hash"]),
             "training images": names_digest(self.real),
             "loop": "" if self.learns else "another",
         }
@@ -159,16 +159,16 @@ class Training:
             **({"model": self.classifier, "optimizer": self.optimizer} if self.learns else {}),
             **({} if self.average is None else {"average": self.average.module}),
             **({} if scaler is None else {"scaler": scaler}),
-            **({} if self.allowance is None else {"allowance": self.allowance}),
+            **({} if self.class_budgets is None else {"class_budgets": self.class_budgets}),
             **({} if self.running is None else {"running": self.running}),
-            **({} if self.round is None else {"bank": self.round.artist.bank}),
+            **({} if self.round is None else {"bank": self.round.sampler.bank}),
             **({} if self.round is None or self.round.filters is None else {"filters": self.round.filters}),
         }
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
         """Return the real images of an epoch: the held-out ones join when the last round of generation is over."""
-        away = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
-        return tuple(i for i, key in enumerate(self.real.keys) if key not in away)
+        pending = set(self.held_out.keys) if self.held_out is not None and epoch < self.generating else set()
+        return tuple(i for i, key in enumerate(self.real.keys) if key not in pending)
 
     def crop(self, epoch: int) -> Crop | None:
         """Return how the images of an epoch are cut when they are read; None for the centre square."""
@@ -188,16 +188,20 @@ class Training:
         """How the rounds choose among the real images; None if they do without."""
         return None if self.round is None else self.round.mines
 
-    def look(self) -> Predictions | None:
+    def predict_pool(self) -> Predictions | None:
         """Return what the round is to see of the real images; None if it does without."""
         if self.round is None or self.mining is None:
             return None
         if self.mining.pool == CROSS_FIT:
             return self.cross_fitted
-        if self.scouted is not None:
-            return self.scouted.predictions
-        seen = self.round.look(self.tested)
-        return seen if seen is None or self.running is None else replace(seen, running_N=self.running.losses_N)
+        if self.proxy is not None:
+            return self.proxy.predictions
+        predictions = self.round.predict_pool(self.tested)
+        return (
+            predictions
+            if predictions is None or self.running is None
+            else replace(predictions, running_N=self.running.losses_N)
+        )
 
     def has_round(self, epoch: int) -> bool:
         """Whether there is a look at the real images, and perhaps a round, after an epoch."""
@@ -211,11 +215,11 @@ class Training:
         `accuracy`: of the classifier now, on the images that the rounds look at, in percent; it decides when rounds come that
         wait for a plateau. Epoch -1 is before the first.
         """
-        drawn, when = len(self.snapshot), EVERY_EPOCH if self.round is None else self.round.strategy.when
+        generated, when = len(self.snapshot), EVERY_EPOCH if self.round is None else self.round.strategy.when
         due = self.budget if when == BEFORE else sum(self.budgets[: epoch + 1])
         if when == PLATEAU and epoch + 1 < self.generating:
-            due = drawn + self._plateau_share(accuracy)
-        return with_refusals(max(0, min(due, self.budget) - drawn), self.refusals, self._share(epoch, when))
+            due = generated + self._plateau_share(accuracy)
+        return with_rejections(max(0, min(due, self.budget) - generated), self.rejections, self._share(epoch, when))
 
     def _share(self, epoch: int, when: str) -> int:
         """Return how many images a round is there for by itself."""
@@ -225,22 +229,22 @@ class Training:
 
     def _plateau_share(self, accuracy: float | None) -> int:
         """Return a share of the budget if the accuracy has stopped improving since the last round, else 0."""
-        since = [row for row in self.stats if row["drawn_so_far"] == len(self.snapshot)]
-        seen = [float(row["holdout_accuracy"]) for row in since] + [float(accuracy or 0.0)]
-        return self._share(0, PLATEAU) if stopped_improving(seen, PLATEAU_PATIENCE) else 0
+        since = [row for row in self.stats if row["generated_so_far"] == len(self.snapshot)]
+        predictions = [float(row["holdout_accuracy"]) for row in since] + [float(accuracy or 0.0)]
+        return self._share(0, PLATEAU) if stopped_improving(predictions, PLATEAU_PATIENCE) else 0
 
     @property
-    def refusals(self) -> int:
+    def rejections(self) -> int:
         """How many drawings the filters have refused."""
-        return 0 if self.round is None or self.round.ledger is None else len(self.round.ledger)
+        return 0 if self.round is None or self.round.rejections is None else len(self.round.rejections)
 
     def tallied(self) -> dict[str, Any]:
         """Return what was drawn, kept and refused since the last statistics."""
-        if self.round is None or self.round.ledger is None:
+        if self.round is None or self.round.rejections is None:
             return {}
         before = [row["filters"] for row in self.stats]
-        kept, drawn = sum(row["kept"] for row in before), sum(row["drawn"] for row in before)
-        return tally(self.snapshot.rows[kept:], self.round.ledger.rows[drawn - kept :])
+        kept, generated = sum(row["kept"] for row in before), sum(row["generated"] for row in before)
+        return tally(self.snapshot.rows[kept:], self.round.rejections.rows[generated - kept :])
 
     def counts(self) -> tuple[list[int], list[int]]:
         """Return how many images of each class were drawn, and kept, until the last statistics."""
@@ -250,7 +254,7 @@ class Training:
             return sum(classes[name][what] for classes in tallies if name in classes)
 
         names = self.real.class_names
-        return [total(name, "drawn") for name in names], [total(name, "kept") for name in names]
+        return [total(name, "generated") for name in names], [total(name, "kept") for name in names]
 
     def cached(self, name: str, images: ImageSet) -> Tensor | None:
         """Decode a set of images once; None if it is too large to keep."""

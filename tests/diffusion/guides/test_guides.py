@@ -48,16 +48,16 @@ def test_margin_follows_the_latent_size() -> None:
 def test_normalised_gradient_has_unit_length_or_is_zero(norm: str) -> None:
     gradient = torch.randn((2, 3, 5, 4), generator=torch.Generator().manual_seed(0))
     gradient[:, 1] = 0.0
-    out = normalise(gradient, norm, both_halves=True)
+    out = normalise(gradient, norm, both_branches=True)
     lengths = out.square().sum(dim=2 if norm == "token-columns" else (0, 2, 3)).sqrt()
     assert bool((((lengths - 1).abs() < 1e-5) | (lengths == 0)).all())
     assert float(out[:, 1].abs().max()) == 0.0
-    assert float(normalise(gradient, norm, both_halves=False)[0].abs().max()) == 0.0
+    assert float(normalise(gradient, norm, both_branches=False)[0].abs().max()) == 0.0
 
 
 def test_normalised_gradient_drops_what_is_not_finite() -> None:
     gradient = torch.tensor([float("nan"), float("inf"), 1.0]).view(1, 1, 3, 1).repeat(2, 1, 1, 1)
-    assert bool(torch.isfinite(normalise(gradient, "image", both_halves=True)).all())
+    assert bool(torch.isfinite(normalise(gradient, "image", both_branches=True)).all())
 
 
 def test_unit_range_of_a_flat_map_guides_everything() -> None:
@@ -71,9 +71,9 @@ def test_bank_is_bounded_by_class_and_round_trips() -> None:
     bank = MemoryBank(capacity=2)
     for value in range(3):
         bank.add(7, torch.full((1, 1, 1), float(value)))
-    assert bank.draw(7).flatten().tolist() == [1.0, 2.0]
-    assert len(bank.draw(8)) == 0
+    assert bank.latents_of(7).flatten().tolist() == [1.0, 2.0]
+    assert len(bank.latents_of(8)) == 0
     other = MemoryBank(capacity=2)
     other.load_state_dict(bank.state_dict())
-    assert other.draw(7).flatten().tolist() == [1.0, 2.0]
+    assert other.latents_of(7).flatten().tolist() == [1.0, 2.0]
     assert len(other) == 2

@@ -107,7 +107,7 @@ def test_a_chain_that_does_not_ask_the_classifier_keeps_no_average() -> None:
         ("top_k", 0),
         ("probability", 1.5),
         ("average", 1.0),
-        ("redraw", -1),
+        ("retries", -1),
         ("leakage_distance", 3.0),
     ],
 )

@@ -16,7 +16,7 @@ from actgen.core.types import Progress, Sample
 from actgen.data.datasets.imageset import Subset
 from actgen.data.datasets.sources import RealData, load_data
 from actgen.data.mixture import Mixture
-from actgen.data.store.rejections import Ledger, in_order
+from actgen.data.store.rejections import RejectionLog, in_order
 from actgen.data.store.store import Store
 from actgen.data.store.stored import read_stored
 from actgen.experiment.config import Recipe
@@ -29,7 +29,7 @@ from actgen.generation.filters.quality import Emptiness
 from actgen.generation.filters.tally import keep_rates, tally
 from actgen.generation.filters.thumbnails import Album, look_at
 from actgen.generation.round import Round
-from actgen.generation.sampler import Artist
+from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies import create_strategy
 from actgen.generation.strategies.retry import attempt_of
 from tests.conftest import make_sample, read_lines, tree, without_times
@@ -52,7 +52,7 @@ class EverySecond:
 @dataclass(frozen=True)
 class Drawn:
     store: Store
-    ledger: Ledger
+    rejections: RejectionLog
     folder: Path
 
     @property
@@ -60,8 +60,8 @@ class Drawn:
         return [row["key"] for row in self.store.snapshot().rows]
 
     @property
-    def refused(self) -> list[str]:
-        return [row["key"] for row in self.ledger.rows]
+    def rejected(self) -> list[str]:
+        return [row["key"] for row in self.rejections.rows]
 
 
 @pytest.fixture(scope="module")
@@ -70,42 +70,42 @@ def real(digits: Path) -> RealData:
 
 
 @pytest.fixture(scope="module")
-def artist(recipe: Recipe, tiny_generator: Path) -> Artist:
-    artist = Artist.from_pretrained(str(tiny_generator), preset="tiny")
-    artist.drawing = recipe.drawing
-    artist.batch_size = recipe.drawing.batch_size
-    return artist
+def sampler(recipe: Recipe, tiny_generator: Path) -> ImageSampler:
+    sampler = ImageSampler.from_pretrained(str(tiny_generator), preset="tiny")
+    sampler.sampling = recipe.sampling
+    sampler.batch_size = recipe.sampling.batch_size
+    return sampler
 
 
 class Rounds:
     """Draws rounds with one generator."""
 
-    def __init__(self, artist: Artist, real: RealData, folder: Path) -> None:
-        self.artist, self.real, self.folder = artist, real, folder
+    def __init__(self, sampler: ImageSampler, real: RealData, folder: Path) -> None:
+        self.sampler, self.real, self.folder = sampler, real, folder
         self.classifier = create_classifier("actgen/small-cnn", 4, data_size=32)
         self.number = 0
 
     def __call__(self, filters: Sequence[Filter] | None, rounds: int = 1, **options: Any) -> Drawn:
         self.number += 1
         out = self.folder / str(self.number)
-        store, ledger = Store(out / "store"), Ledger(out, pictures=bool(options.get("keep_refused")))
+        store, rejections = Store(out / "store"), RejectionLog(out, pictures=bool(options.get("keep_rejected")))
         round_ = Round(
-            artist=self.artist,
+            sampler=self.sampler,
             strategy=create_strategy("text-only"),
             store=store,
             pool=Subset(self.real.train, ()),
             seed=3,
             filters=None if filters is None else Chain(Filters(**options), filters),
-            ledger=ledger,
+            rejections=rejections,
         )
         for epoch in range(rounds):
             round_(self.classifier, Progress(epoch=epoch, epochs=4), BUDGET)
-        return Drawn(store, ledger, out)
+        return Drawn(store, rejections, out)
 
 
 @pytest.fixture(scope="module")
-def rounds(artist: Artist, real: RealData, tmp_path_factory: pytest.TempPathFactory) -> Rounds:
-    return Rounds(artist, real, tmp_path_factory.mktemp("rounds"))
+def rounds(sampler: ImageSampler, real: RealData, tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    return Rounds(sampler, real, tmp_path_factory.mktemp("rounds"))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def plain(rounds: Rounds) -> Drawn:
 
 @pytest.fixture(scope="module")
 def halved(rounds: Rounds) -> Drawn:
-    return rounds([EverySecond()], rounds=2, keep_refused=True)
+    return rounds([EverySecond()], rounds=2, keep_rejected=True)
 
 
 def middle_spread(store: Store) -> float:
@@ -125,8 +125,8 @@ def middle_spread(store: Store) -> float:
     return float(sorted(np.asarray(picture, dtype=np.float64).std() for picture in pictures)[len(pictures) // 2])
 
 
-def lines(drawn: Drawn) -> list[dict[str, Any]]:
-    path = drawn.folder / "store" / "metadata.jsonl"
+def lines(generated: Drawn) -> list[dict[str, Any]]:
+    path = generated.folder / "store" / "metadata.jsonl"
     return without_times(read_lines(path)) if path.exists() else []
 
 
@@ -137,33 +137,33 @@ def test_a_chain_without_filters_changes_nothing(rounds: Rounds, plain: Drawn) -
     empty = rounds([])
     assert lines(empty) == lines(plain)
     assert tree(empty.folder / "store" / "images") == tree(plain.folder / "store" / "images")
-    assert not (empty.folder / "refused.jsonl").exists()
+    assert not (empty.folder / "rejected.jsonl").exists()
 
 
 def test_the_filters_that_are_on_by_default_refuse_nothing_of_an_honest_generator(
     rounds: Rounds, plain: Drawn, real: RealData
 ) -> None:
-    drawn = rounds(open_chain(Filters(), real.train, real.test).filters)
+    generated = rounds(open_chain(Filters(), real.train, real.test).filters)
     assert [one.name for one in open_chain(Filters(), real.train, real.test).filters] == ["emptiness", "leakage"]
-    assert lines(drawn) == lines(plain)
-    assert drawn.refused == []
+    assert lines(generated) == lines(plain)
+    assert generated.rejected == []
 
 
 # a filter that refuses half
 
 
 def test_what_is_refused_is_drawn_again_from_another_seed(halved: Drawn) -> None:
-    first = [key for key in (*halved.stored, *halved.refused) if attempt_of(key) == 0]
-    again = [key for key in (*halved.stored, *halved.refused) if attempt_of(key) == 1]
+    first = [key for key in (*halved.stored, *halved.rejected) if attempt_of(key) == 0]
+    again = [key for key in (*halved.stored, *halved.rejected) if attempt_of(key) == 1]
     assert len(first) == 2 * BUDGET
-    assert sorted(key.partition("+")[0] for key in again) == sorted(key for key in halved.refused if attempt_of(key) == 0)
+    assert sorted(key.partition("+")[0] for key in again) == sorted(key for key in halved.rejected if attempt_of(key) == 0)
     assert again
-    seeds = [row["seed"] for row in (*halved.store.snapshot().rows, *halved.ledger.rows)]
+    seeds = [row["seed"] for row in (*halved.store.snapshot().rows, *halved.rejections.rows)]
     assert len(set(seeds)) == len(seeds)
 
 
 def test_a_refused_image_is_nowhere_but_in_the_ledger(halved: Drawn, real: RealData) -> None:
-    assert not set(halved.stored) & set(halved.refused)
+    assert not set(halved.stored) & set(halved.rejected)
     images = {path.stem for path in (halved.folder / "store" / "images").iterdir()}
     assert images == set(halved.stored)
     mixture = Mixture(real.train, halved.store.snapshot(), size=32)
@@ -172,48 +172,48 @@ def test_a_refused_image_is_nowhere_but_in_the_ledger(halved: Drawn, real: RealD
 
 
 def test_the_ledger_says_all(halved: Drawn) -> None:
-    rows = read_lines(halved.folder / "refused.jsonl")
-    assert [row["key"] for row in rows] == halved.refused
+    rows = read_lines(halved.folder / "rejected.jsonl")
+    assert [row["key"] for row in rows] == halved.rejected
     for row in rows:
         assert (row["filter"], row["reason"], row["score"]) == ("every-second", "even", 0.0)
         assert row["prompt"].endswith(row["class_name"])
         assert {"label", "seed", "round", "source", "strategy", "guides", "guidance", "after"} <= set(row)
-        assert (halved.folder / "set_aside" / "refused" / f"{row['key']}.png").is_file()
+        assert (halved.folder / "set_aside" / "rejected" / f"{row['key']}.png").is_file()
     assert {row["round"] for row in rows} == {0, 1}
 
 
 def test_counts_add_up(halved: Drawn) -> None:
-    kept, refused = halved.store.snapshot().rows, halved.ledger.rows
-    counts = tally(kept, refused)
-    assert counts["drawn"] == counts["kept"] + counts["refused"]["every-second"] == len(kept) + len(refused)
-    assert sum(one["drawn"] for one in counts["classes"].values()) == counts["drawn"]
+    kept, rejected = halved.store.snapshot().rows, halved.rejections.rows
+    counts = tally(kept, rejected)
+    assert counts["generated"] == counts["kept"] + counts["rejected"]["every-second"] == len(kept) + len(rejected)
+    assert sum(one["generated"] for one in counts["classes"].values()) == counts["generated"]
     assert sum(one["kept"] for one in counts["classes"].values()) == counts["kept"]
     rates = keep_rates([counts, counts], ["emptiness", "every-second"])
-    assert rates["drawn"] == 2 * counts["drawn"] == rates["filters"]["emptiness"]["drawn"]
+    assert rates["generated"] == 2 * counts["generated"] == rates["filters"]["emptiness"]["generated"]
     assert rates["filters"]["emptiness"]["keep_rate"] == 1.0
     assert rates["filters"]["every-second"]["kept"] == rates["kept"] == 2 * counts["kept"]
 
 
 def test_the_order_of_drawing_can_be_told(halved: Drawn) -> None:
-    order = [str(row["key"]) for row in in_order(halved.store.snapshot().rows, halved.ledger.rows)]
-    assert sorted(order) == sorted([*halved.stored, *halved.refused])
+    order = [str(row["key"]) for row in in_order(halved.store.snapshot().rows, halved.rejections.rows)]
+    assert sorted(order) == sorted([*halved.stored, *halved.rejected])
     numbers = [(key[:4], attempt_of(key), key.partition("+")[0]) for key in order]
     assert numbers == sorted(numbers)  # by round, attempt and number, which is how text-only draws
 
 
 def test_the_same_round_gives_the_same(rounds: Rounds, halved: Drawn) -> None:
-    other = rounds([EverySecond()], rounds=2, keep_refused=True)
+    other = rounds([EverySecond()], rounds=2, keep_rejected=True)
     assert lines(other) == lines(halved)
-    for name in ("refused.jsonl", "set_aside", "store/images"):
+    for name in ("rejected.jsonl", "set_aside", "store/images"):
         assert tree(other.folder / name) == tree(halved.folder / name)
-    assert other.ledger.rows == halved.ledger.rows
+    assert other.rejections.rows == halved.rejections.rows
 
 
-@pytest.mark.parametrize("redraw", [0, 1, 3])
-def test_a_filter_that_refuses_all_ends(rounds: Rounds, redraw: int) -> None:
-    drawn = rounds([EverySecond(all=True)], redraw=redraw)
-    assert drawn.stored == []
-    assert len(drawn.refused) == (1 + redraw) * BUDGET == len(set(drawn.refused))
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_filter_that_refuses_all_ends(rounds: Rounds, retries: int) -> None:
+    generated = rounds([EverySecond(all=True)], retries=retries)
+    assert generated.stored == []
+    assert len(generated.rejected) == (1 + retries) * BUDGET == len(set(generated.rejected))
 
 
 # several filters
@@ -223,23 +223,23 @@ def test_the_order_of_the_filters_decides_the_reason_only(rounds: Rounds, plain:
     assert real.test is not None
     filters: list[Filter] = [EverySecond(), Emptiness(middle_spread(plain.store)), Duplicates(0.3), Leakage(0.1, real.test)]
     orders = [filters, filters[::-1], [filters[2], filters[0], filters[3], filters[1]]]
-    found = [rounds(order, redraw=0) for order in orders]
-    assert len({tuple(one.stored) for one in found}) == len({tuple(one.refused) for one in found}) == 1
+    found = [rounds(order, retries=0) for order in orders]
+    assert len({tuple(one.stored) for one in found}) == len({tuple(one.rejected) for one in found}) == 1
     assert 0 < len(found[0].stored) < BUDGET
-    reasons = {tuple(row["filter"] for row in one.ledger.rows) for one in found}
+    reasons = {tuple(row["filter"] for row in one.rejections.rows) for one in found}
     assert len(reasons) > 1
     for one, order in zip(found, orders, strict=True):
         names = [each.name for each in order]
         for first, second in itertools.pairwise(names):
-            counts = keep_rates([tally(one.store.snapshot().rows, one.ledger.rows)], names)["filters"]
-            assert counts[second]["drawn"] == counts[first]["kept"]
+            counts = keep_rates([tally(one.store.snapshot().rows, one.rejections.rows)], names)["filters"]
+            assert counts[second]["generated"] == counts[first]["kept"]
 
 
 def test_near_duplicates_are_those_of_all_that_is_stored(rounds: Rounds, real: RealData) -> None:
     """Between what is kept of a class there is the distance; it is kept over rounds, and over a new start."""
     near = 0.6
-    whole = rounds([Duplicates(near)], rounds=2, redraw=0)
-    assert whole.refused
+    whole = rounds([Duplicates(near)], rounds=2, retries=0)
+    assert whole.rejected
     snapshot = whole.store.snapshot()
     albums: dict[int, Album] = {}
     for row in snapshot.rows:

@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 from actgen.cli.app import app
 from actgen.core.errors import UserError
 from actgen.data.datasets.sources import load_data
-from actgen.data.store.rejections import in_order, read_ledger
+from actgen.data.store.rejections import in_order, read_rejections
 from actgen.data.store.store import Store
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.run import run
 from actgen.generation.filters.options import Filters
 from actgen.generation.strategies.retry import attempt_of
-from actgen.training.schedule import with_refusals
+from actgen.training.schedule import with_rejections
 from tests.conftest import Refuse, command, read_lines, tree
 from tests.experiment.test_run import IMAGES, Stopped, after_epoch, assert_same_run, summary
 from tests.generation.filters.test_round import middle_spread
@@ -29,7 +29,7 @@ from tests.generation.filters.test_round import middle_spread
 def strict(recipe: Recipe, finished: Path) -> Recipe:
     """The recipe with a filter that refuses about half of what its generator draws, and one that looks at the classifier."""
     half = middle_spread(Store(finished / "store"))
-    return replace(recipe, filters=Filters(emptiness=half, consistency="top-k", top_k=3, keep_refused=True))
+    return replace(recipe, filters=Filters(emptiness=half, consistency="top-k", top_k=3, keep_rejected=True))
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,20 @@ def filtered(strict: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_kept_and_refused_add_up_everywhere(filtered: Path) -> None:
-    kept, refused = read_lines(filtered / "store" / "metadata.jsonl"), read_lines(filtered / "refused.jsonl")
+    kept, rejected = read_lines(filtered / "store" / "metadata.jsonl"), read_lines(filtered / "rejected.jsonl")
     stats, end = read_lines(filtered / "stats.jsonl"), summary(filtered)
     assert 0 < len(kept) <= IMAGES
-    assert {row["filter"] for row in refused} == {"emptiness", "consistency"}
+    assert {row["filter"] for row in rejected} == {"emptiness", "consistency"}
     assert end["synthetic_images"] == end["filters"]["kept"] == len(kept)
-    assert end["filters"]["drawn"] == len(kept) + len(refused)
+    assert end["filters"]["generated"] == len(kept) + len(rejected)
     for number, row in enumerate(stats):
         counts = row["filters"]
         assert counts["kept"] == sum(one["round"] == number for one in kept)
-        assert counts["drawn"] == counts["kept"] + sum(one["round"] == number for one in refused)
-        assert sum(counts["refused"].values()) == counts["drawn"] - counts["kept"]
-    assert end["filters"]["filters"]["emptiness"]["drawn"] == end["filters"]["drawn"]
+        assert counts["generated"] == counts["kept"] + sum(one["round"] == number for one in rejected)
+        assert sum(counts["rejected"].values()) == counts["generated"] - counts["kept"]
+    assert end["filters"]["filters"]["emptiness"]["generated"] == end["filters"]["generated"]
     assert end["filters"]["filters"]["consistency"]["kept"] == len(kept)
-    assert not {row["key"] for row in kept} & {row["key"] for row in refused}
+    assert not {row["key"] for row in kept} & {row["key"] for row in rejected}
 
 
 def test_what_was_refused_is_made_up_for_within_bounds(filtered: Path) -> None:
@@ -61,21 +61,21 @@ def test_what_was_refused_is_made_up_for_within_bounds(filtered: Path) -> None:
     planned = [
         sum(
             attempt_of(row["key"]) == 0 and row["round"] == number
-            for row in [*read_lines(filtered / "store" / "metadata.jsonl"), *read_lines(filtered / "refused.jsonl")]
+            for row in [*read_lines(filtered / "store" / "metadata.jsonl"), *read_lines(filtered / "rejected.jsonl")]
         )
         for number in (0, 1)
     ]
     assert planned[0] == IMAGES // 2
     assert planned[1] == IMAGES - first["kept"]
-    assert second["drawn"] <= 2 * planned[1]
+    assert second["generated"] <= 2 * planned[1]
 
 
 @pytest.mark.parametrize(
-    ("missing", "refused", "share", "asked"),
+    ("missing", "rejected", "share", "asked"),
     [(10, 0, 10, 10), (30, 0, 10, 30), (14, 4, 10, 14), (40, 100, 10, 20), (40, 15, 10, 25), (0, 50, 10, 0), (5, 50, 0, 0)],
 )
-def test_a_round_makes_up_for_refusals_by_at_most_its_share(missing: int, refused: int, share: int, asked: int) -> None:
-    assert with_refusals(missing, refused, share) == asked
+def test_a_round_makes_up_for_refusals_by_at_most_its_share(missing: int, rejected: int, share: int, asked: int) -> None:
+    assert with_rejections(missing, rejected, share) == asked
 
 
 def test_a_run_stopped_after_an_epoch_continues_as_if_it_was_not(filtered: Path, strict: Recipe, tmp_path: Path) -> None:
@@ -96,20 +96,20 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(filtered: Path,
 
     with pytest.raises(Stopped):
         run(strict, tmp_path / "run", on_sample=stop)
-    assert len(read_lines(tmp_path / "run" / "refused.jsonl")) > 0
+    assert len(read_lines(tmp_path / "run" / "rejected.jsonl")) > 0
     run(strict, tmp_path / "run")
     assert_same_filtered(filtered, tmp_path / "run")
 
 
 def assert_same_filtered(one: Path, other: Path) -> None:
     assert_same_run(one, other)
-    assert (one / "refused.jsonl").read_bytes() == (other / "refused.jsonl").read_bytes()
+    assert (one / "rejected.jsonl").read_bytes() == (other / "rejected.jsonl").read_bytes()
     assert tree(one / "set_aside") == tree(other / "set_aside")
 
 
 def test_every_image_is_drawn_again_though_others_of_its_batch_were_refused(filtered: Path, tmp_path: Path) -> None:
     stored = read_lines(filtered / "store" / "metadata.jsonl")
-    order = [str(row["key"]) for row in in_order(stored, read_ledger(filtered))]
+    order = [str(row["key"]) for row in in_order(stored, read_rejections(filtered))]
     assert len(order) > len(stored)
     keys = [stored[0]["key"], stored[-1]["key"], next(row["key"] for row in stored if attempt_of(row["key"]))]
     arguments = ["generate", "--from-manifest", str(filtered / "store"), "--out", str(tmp_path / "again")]
@@ -125,8 +125,8 @@ def test_the_page_says_what_was_refused_and_why(filtered: Path, finished: Path) 
     rates = summary(filtered)["filters"]
     assert "<h2>Filters</h2>" in page
     assert f"{100 * rates['filters']['emptiness']['keep_rate']:.1f}%" in page
-    assert read_lines(filtered / "refused.jsonl")[0]["reason"] in page
-    assert page.count('alt="refused, ') == min(12, len(read_lines(filtered / "refused.jsonl")))
+    assert read_lines(filtered / "rejected.jsonl")[0]["reason"] in page
+    assert page.count('alt="refused, ') == min(12, len(read_lines(filtered / "rejected.jsonl")))
     plain = (finished / "report.html").read_text(encoding="utf-8")
     assert f"{IMAGES} of {IMAGES} drawn images passed the filters (emptiness, leakage)" in plain
 
@@ -169,13 +169,13 @@ def test_the_budget_moves_away_from_what_is_refused(strict: Recipe, tmp_path: Pa
         generation=replace(strict.generation, shift_budget=True, budget=1.0, until=0.9),
     )
     run(shifting, tmp_path / "run")
-    kept, refused = read_lines(tmp_path / "run" / "store" / "metadata.jsonl"), read_lines(tmp_path / "run" / "refused.jsonl")
+    kept, rejected = read_lines(tmp_path / "run" / "store" / "metadata.jsonl"), read_lines(tmp_path / "run" / "rejected.jsonl")
 
     def share(label: int, rounds: set[int]) -> float:
-        asked = [row["label"] for row in [*kept, *refused] if row["round"] in rounds and attempt_of(row["key"]) == 0]
+        asked = [row["label"] for row in [*kept, *rejected] if row["round"] in rounds and attempt_of(row["key"]) == 0]
         return asked.count(label) / len(asked)
 
-    first = {row["label"]: 0 for row in [*kept, *refused]}
+    first = {row["label"]: 0 for row in [*kept, *rejected]}
     for row in kept:
         first[row["label"]] += row["round"] == 0
     worst, best = min(first, key=first.__getitem__), max(first, key=first.__getitem__)

@@ -15,12 +15,12 @@ from actgen.core.types import Progress, Request
 from actgen.generation.strategies.class_budgets import (
     FLOOR,
     LAST_TRY,
-    Allowance,
+    ClassBudgets,
     Outcome,
+    apply_budgets,
     class_budgets,
     class_losses,
     class_shares,
-    ration,
 )
 from actgen.generation.strategies.text_only import TextOnly
 
@@ -28,19 +28,19 @@ CLASSES = 5
 
 
 def outcome(**changes: tuple[float, ...]) -> Outcome:
-    start = Outcome(drawn=(20,) * CLASSES, kept=(20,) * CLASSES, loss_before=(1.0,) * CLASSES, loss_after=(0.5,) * CLASSES)
+    start = Outcome(generated=(20,) * CLASSES, kept=(20,) * CLASSES, loss_before=(1.0,) * CLASSES, loss_after=(0.5,) * CLASSES)
     return replace(start, **changes)  # type: ignore[arg-type]
 
 
 def some_history(seed: int) -> list[Outcome]:
     """Return rounds with anything in them: classes without images, without losses, with all refused."""
-    draw = random.Random(seed)
+    generate = random.Random(seed)
     rounds = []
-    for _ in range(draw.randrange(8)):
-        drawn = tuple(draw.choice((0, 1, 10, 100)) for _ in range(CLASSES))
-        kept = tuple(draw.choice((0, count, draw.randint(0, count))) for count in drawn)
-        before, after = (tuple(draw.choice((math.nan, draw.random())) for _ in range(CLASSES)) for _ in range(2))
-        rounds.append(Outcome(drawn=drawn, kept=kept, loss_before=before, loss_after=after))
+    for _ in range(generate.randrange(8)):
+        generated = tuple(generate.choice((0, 1, 10, 100)) for _ in range(CLASSES))
+        kept = tuple(generate.choice((0, count, generate.randint(0, count))) for count in generated)
+        before, after = (tuple(generate.choice((math.nan, generate.random())) for _ in range(CLASSES)) for _ in range(2))
+        rounds.append(Outcome(generated=generated, kept=kept, loss_before=before, loss_after=after))
     return rounds
 
 
@@ -56,7 +56,7 @@ def test_shares_are_bounded_and_budgets_add_up(seed: int) -> None:
     assert sum(shares) == pytest.approx(1.0)
     recent = history[-5:]
     for label, share in enumerate(shares):
-        hopeless = not any(one.kept[label] for one in recent) and any(one.drawn[label] for one in recent)
+        hopeless = not any(one.kept[label] for one in recent) and any(one.generated[label] for one in recent)
         assert share >= (LAST_TRY if hopeless else FLOOR) / CLASSES - 1e-12
     for budget in (0, 1, 7, 1000):
         counts = class_budgets(shares, budget)
@@ -101,43 +101,43 @@ def test_losses_of_classes() -> None:
 
 
 def test_what_is_noted_is_what_came_since() -> None:
-    allowance = Allowance(CLASSES)
-    allowance.note([1.0] * CLASSES, [0] * CLASSES, [0] * CLASSES)
-    assert allowance.shares is None
-    allowance.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)
-    allowance.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)  # a look without a round
-    allowance.note([0.4] * CLASSES, [40] * CLASSES, [22, 40, 40, 40, 40])
-    assert allowance.history == [
+    class_budgets = ClassBudgets(CLASSES)
+    class_budgets.note([1.0] * CLASSES, [0] * CLASSES, [0] * CLASSES)
+    assert class_budgets.shares is None
+    class_budgets.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)
+    class_budgets.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)  # a look without a round
+    class_budgets.note([0.4] * CLASSES, [40] * CLASSES, [22, 40, 40, 40, 40])
+    assert class_budgets.history == [
         outcome(),
         outcome(kept=(2, 20, 20, 20, 20), loss_before=(0.5,) * CLASSES, loss_after=(0.4,) * CLASSES),
     ]
-    assert allowance.shares == class_shares(allowance.history, CLASSES)
+    assert class_budgets.shares == class_shares(class_budgets.history, CLASSES)
 
 
 def test_a_look_that_is_taken_back_was_never_there() -> None:
-    allowance, other = Allowance(CLASSES), Allowance(CLASSES)
+    class_budgets, other = ClassBudgets(CLASSES), ClassBudgets(CLASSES)
     other.take_back()  # nothing to take back
-    for one in (allowance, other):
+    for one in (class_budgets, other):
         one.note([1.0] * CLASSES, [0] * CLASSES, [0] * CLASSES)
     other.note([0.7] * CLASSES, [20] * CLASSES, [20] * CLASSES)
-    again = Allowance(CLASSES)
+    again = ClassBudgets(CLASSES)
     again.load_state_dict(other.state_dict())
     again.take_back()
-    for one in (allowance, again):
+    for one in (class_budgets, again):
         one.note([0.5] * CLASSES, [20] * CLASSES, [20] * CLASSES)
-    assert allowance.history == [outcome()]
-    assert vars(again) == vars(allowance)
+    assert class_budgets.history == [outcome()]
+    assert vars(again) == vars(class_budgets)
 
 
 def test_an_allowance_survives_a_stop() -> None:
-    allowance, again = Allowance(CLASSES), Allowance(CLASSES)
+    class_budgets, again = ClassBudgets(CLASSES), ClassBudgets(CLASSES)
     for number in range(3):
-        allowance.note([1.0 / (1 + number)] * CLASSES, [20 * number] * CLASSES, [15 * number] * CLASSES)
-    again.load_state_dict(allowance.state_dict())
-    assert vars(again) == vars(allowance)
+        class_budgets.note([1.0 / (1 + number)] * CLASSES, [20 * number] * CLASSES, [15 * number] * CLASSES)
+    again.load_state_dict(class_budgets.state_dict())
+    assert vars(again) == vars(class_budgets)
 
 
-def asked(labels: Sequence[int]) -> list[Request]:
+def round_classifier(labels: Sequence[int]) -> list[Request]:
     names = [f"class {label}" for label in range(CLASSES)]
     few = TextOnly().plan([], names, len(labels), Progress(epoch=1, epochs=2), 0)
     return [replace(request, label=label) for request, label in zip(few, labels, strict=True)]
@@ -145,21 +145,21 @@ def asked(labels: Sequence[int]) -> list[Request]:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_ration_is_the_budget_in_the_order_asked(seed: int) -> None:
-    draw = random.Random(seed)
-    requests = asked([draw.randrange(CLASSES) for _ in range(draw.randrange(100))])
-    budget = draw.randint(0, len(requests))
-    chosen = ration(requests, class_shares(some_history(seed), CLASSES), budget)
+    generate = random.Random(seed)
+    requests = round_classifier([generate.randrange(CLASSES) for _ in range(generate.randrange(100))])
+    budget = generate.randint(0, len(requests))
+    chosen = apply_budgets(requests, class_shares(some_history(seed), CLASSES), budget)
     assert len(chosen) == budget
     assert chosen == [request for request in requests if request in chosen]
 
 
 def test_a_ration_follows_shares_and_what_was_asked_for() -> None:
-    requests = asked([0, 1, 1] * 40)  # class 1 twice as often, the others never
-    equal = Counter(request.label for request in ration(requests, [1 / CLASSES] * CLASSES, 30))
+    requests = round_classifier([0, 1, 1] * 40)  # class 1 twice as often, the others never
+    equal = Counter(request.label for request in apply_budgets(requests, [1 / CLASSES] * CLASSES, 30))
     assert equal == {0: 10, 1: 20}
-    less = Counter(request.label for request in ration(requests, [0.25, 0.5, 0.1, 0.1, 0.05], 30))
+    less = Counter(request.label for request in apply_budgets(requests, [0.25, 0.5, 0.1, 0.1, 0.05], 30))
     assert less == {0: 6, 1: 24}
 
 
 def test_where_a_class_has_too_few_others_take_its_place() -> None:
-    assert [request.label for request in ration(asked([0, 0, 1]), [0.1, 0.9, 0, 0, 0], 3)] == [0, 0, 1]
+    assert [request.label for request in apply_budgets(round_classifier([0, 0, 1]), [0.1, 0.9, 0, 0, 0], 3)] == [0, 0, 1]

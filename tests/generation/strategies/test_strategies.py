@@ -8,19 +8,19 @@ import pytest
 
 from actgen.core.class_words import class_prompt
 from actgen.core.errors import UserError
-from actgen.core.types import FORCES, Mistake, Progress, Request, Source
+from actgen.core.types import KNOWN_GUIDES, HardExample, Progress, Request, Source
 from actgen.generation.strategies import STRATEGIES, create_strategy
 from actgen.generation.strategies.base import TIMES
 from actgen.training.schedule import generating_epochs
 
 CLASSES = ("coat", "ankle_boot", "bag")
 EPOCHS = 20
-GUIDES = set(FORCES)
+GUIDES = set(KNOWN_GUIDES)
 UNMINED = {"none", "text-only", "class-conditional"}
 UNGUIDED = {"none", "text-only", "class-conditional", "deliberate-practice", "selective"}  # need no mistake to draw from
 
 MISTAKES = [
-    Mistake(
+    HardExample(
         source=Source(split="holdout", index=number, key=f"train/coat/{number}.png"),
         label=number % 3,
         predicted=(number + 1) % 3,
@@ -31,8 +31,8 @@ MISTAKES = [
 ]
 
 
-def plan(name: str, budget: int, epoch: int = 0, seed: int = 0, mistakes: list[Mistake] = MISTAKES) -> list[Request]:
-    return create_strategy(name).plan(mistakes, CLASSES, budget, Progress(epoch=epoch, epochs=EPOCHS), seed)
+def plan(name: str, budget: int, epoch: int = 0, seed: int = 0, hard_examples: list[HardExample] = MISTAKES) -> list[Request]:
+    return create_strategy(name).plan(hard_examples, CLASSES, budget, Progress(epoch=epoch, epochs=EPOCHS), seed)
 
 
 each_strategy = pytest.mark.parametrize("name", STRATEGIES)
@@ -70,7 +70,7 @@ def test_keys_and_seeds_are_unique_over_the_rounds(name: str) -> None:
 
 @each_strategy
 def test_every_request_is_whole(name: str) -> None:
-    sources = {mistake.source: mistake for mistake in MISTAKES}
+    sources = {hard_example.source: hard_example for hard_example in MISTAKES}
     for request in plan(name, 50, epoch=4):
         assert (request.strategy, request.round) == (name, 4)
         assert request.class_name == CLASSES[request.label]
@@ -92,14 +92,14 @@ def test_text_only_balances_the_classes() -> None:
 
 
 def test_selective_draws_the_classes_of_the_mistakes() -> None:
-    hard = [mistake for mistake in MISTAKES if mistake.label == 1]
-    assert {request.label for request in plan("selective", 20, mistakes=hard)} == {1}
-    assert {request.label for request in plan("selective", 20, mistakes=[])} == {0, 1, 2}
+    hard = [hard_example for hard_example in MISTAKES if hard_example.label == 1]
+    assert {request.label for request in plan("selective", 20, hard_examples=hard)} == {1}
+    assert {request.label for request in plan("selective", 20, hard_examples=[])} == {0, 1, 2}
 
 
 @each_strategy
 def test_without_a_mistake_there_is_nothing_to_vary(name: str) -> None:
-    assert len(plan(name, 10, mistakes=[])) == (10 if name in UNGUIDED - {"none"} else 0)
+    assert len(plan(name, 10, hard_examples=[])) == (10 if name in UNGUIDED - {"none"} else 0)
 
 
 @each_strategy
@@ -114,9 +114,9 @@ def test_the_ladder_differs_in_its_forces_only() -> None:
     for rung in rungs[1:]:
         assert [(one.key, one.seed, one.source) for one in rung] == [(one.key, one.seed, one.source) for one in rungs[0]]
     for name, requests in zip(("image-guided", "attentive", "attentive+contrastive", "actgen"), rungs, strict=True):
-        forces = set().union(*(request.guides for request in requests))
+        guides = set().union(*(request.guides for request in requests))
         assert (
-            forces
+            guides
             == {
                 "image-guided": {"whole-image"},
                 "attentive": {"image"},

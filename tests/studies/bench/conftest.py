@@ -19,7 +19,7 @@ batch_size = 32
 [generation]
 budget = 0.1
 preset = "tiny"
-[drawing]
+[sampling]
 num_inference_steps = 2
 """
 ARMS = ("none", "text-only", "actgen")

@@ -81,19 +81,19 @@ def test_every_arm_of_the_table_makes_a_recipe(recipe: Path, arm: str) -> None:
 
 def test_arms_of_ones_own(recipe: Path) -> None:
     recipe.with_name("mini.arms.toml").write_text(
-        '[arms.far]\nstrategy = "actgen"\n[arms.far.drawing.image]\nstrength = 0.1\n[arms.plain]\n'
+        '[arms.far]\nstrategy = "actgen"\n[arms.far.sampling.image]\nstrength = 0.1\n[arms.plain]\n'
         '"training.augment.flip" = false\n',
         encoding="utf-8",
     )
-    own = {**read_arms(recipe), **dict([parse_arm("near:strategy=actgen, drawing.image.strength=0.9")])}
+    own = {**read_arms(recipe), **dict([parse_arm("near:strategy=actgen, sampling.image.strength=0.9")])}
     assert own == {
-        "far": {"strategy": "actgen", "drawing.image.strength": 0.1},
+        "far": {"strategy": "actgen", "sampling.image.strength": 0.1},
         "plain": {"training.augment.flip": False},
-        "near": {"strategy": "actgen", "drawing.image.strength": 0.9},
+        "near": {"strategy": "actgen", "sampling.image.strength": 0.9},
     }
     jobs = plan_jobs({"mini": recipe}, {"mini": find_arms(["far", "near"], own)}, [0])
-    assert [job.recipe.drawing.image.strength for job in jobs] == [0.1, 0.9]
-    assert jobs[0].declared == ("drawing.image.strength", "strategy")
+    assert [job.recipe.sampling.image.strength for job in jobs] == [0.1, 0.9]
+    assert jobs[0].declared == ("sampling.image.strength", "strategy")
 
 
 def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
@@ -107,10 +107,10 @@ def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
 
 
 def test_an_arm_of_ones_own_on_top_of_a_control() -> None:
-    own = {"far": {"strategy": "actgen", "drawing.image.strength": 0.1}}
+    own = {"far": {"strategy": "actgen", "sampling.image.strength": 0.1}}
     assert find_arms(["far+focal"], own) == {"far+focal": {**CONTROLS["focal"], **own["far"]}}
-    assert find_arms(["many+focal"], {"many": {"choosing.candidates": 4}}) == {
-        "many+focal": {"training.loss.name": "focal", "choosing.candidates": 4}  # with the recipe's strategy
+    assert find_arms(["many+focal"], {"many": {"selection.samples_per_request": 4}}) == {
+        "many+focal": {"training.loss.name": "focal", "selection.samples_per_request": 4}  # with the recipe's strategy
     }
     with pytest.raises(UserError, match=r"has training\.loss\.name twice, of soft and of focal"):
         find_arms(["soft+focal"], {"soft": {"training.loss.name": "cross-entropy"}})

@@ -18,7 +18,7 @@ FAST = (
     "--set",
     "training.epochs=2",
     "--set",
-    "drawing.num_inference_steps=2",
+    "sampling.num_inference_steps=2",
     "--set",
     "generation.preset=tiny",
 )
@@ -48,7 +48,7 @@ def generators(tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The generator as it is, with guidance, and with the prompts of two classes exchanged."""
     prompts = tmp_path_factory.mktemp("prompts") / "prompts.toml"
     prompts.write_text(PROMPTS, encoding="utf-8")
-    return [str(tiny_generator), f"{tiny_generator}:drawing.guidance_scale=2", f"{tiny_generator}:prompts={prompts}"]
+    return [str(tiny_generator), f"{tiny_generator}:sampling.guidance_scale=2", f"{tiny_generator}:prompts={prompts}"]
 
 
 @pytest.fixture(scope="session")

@@ -12,30 +12,32 @@ from actgen.studies.probe.candidates import parse_candidates
 
 
 def test_a_candidate_is_a_generator_with_settings_of_its_own() -> None:
-    plain, strong = parse_candidates(["bundled", "bundled:drawing.guidance_scale=2,loading.dtype=float32"], ["drawing.eta=0.5"])
+    plain, strong = parse_candidates(
+        ["bundled", "bundled:sampling.guidance_scale=2,loading.dtype=float32"], ["sampling.eta=0.5"]
+    )
     assert (plain.name, strong.name) == ("bundled", "bundled:guidance_scale=2,dtype=float32")
-    assert (plain.recipe.drawing.guidance_scale, strong.recipe.drawing.guidance_scale) == (1.0, 2.0)
-    assert plain.recipe.drawing.eta == strong.recipe.drawing.eta == 0.5
-    assert plain.recipe.drawing.num_inference_steps == 20  # the preset that suits the generator
+    assert (plain.recipe.sampling.guidance_scale, strong.recipe.sampling.guidance_scale) == (1.0, 2.0)
+    assert plain.recipe.sampling.eta == strong.recipe.sampling.eta == 0.5
+    assert plain.recipe.sampling.num_inference_steps == 20  # the preset that suits the generator
 
 
 def test_its_own_settings_win_over_those_of_all() -> None:
-    (one,) = parse_candidates(["bundled:drawing.eta=0.1"], ["drawing.eta=0.5"], lora="far")
-    assert (one.recipe.drawing.eta, one.recipe.loading.lora) == (0.1, "far")
+    (one,) = parse_candidates(["bundled:sampling.eta=0.1"], ["sampling.eta=0.5"], lora="far")
+    assert (one.recipe.sampling.eta, one.recipe.loading.lora) == (0.1, "far")
     (own,) = parse_candidates(["bundled:loading.lora=near"], lora="far")
     assert own.recipe.loading.lora == "near"
 
 
 def test_a_preset_is_a_setting_too() -> None:
     (one,) = parse_candidates(["some/turbo:generation.preset=turbo"])
-    assert (one.name, one.recipe.drawing.num_inference_steps) == ("turbo:preset=turbo", 4)
+    assert (one.name, one.recipe.sampling.num_inference_steps) == ("turbo:preset=turbo", 4)
 
 
 def test_folders_with_colons_and_values_with_commas(tmp_path: Path) -> None:
     folder = tmp_path / "a:b=c"
     folder.mkdir()
     assert parse_candidates([str(folder)])[0].recipe.generator == str(folder)
-    (one,) = parse_candidates([f"{tmp_path}/x:y:loading.lora=one,two,drawing.eta=0.1"])
+    (one,) = parse_candidates([f"{tmp_path}/x:y:loading.lora=one,two,sampling.eta=0.1"])
     assert (one.recipe.generator, one.recipe.loading.lora) == (f"{tmp_path}/x:y", "one,two")
 
 
@@ -58,10 +60,10 @@ def test_the_folder_is_safe_and_belongs_to_the_settings_alone() -> None:
         ([" "], [], "is empty"),
         (["bundled", "bundled"], [], "more than once"),
         (["bundled:training.epochs=3"], [], "no setting of a probe"),
-        (["bundled:drawing.guidance=3"], [], "unknown key drawing.guidance."),
-        (["bundled:drawing.eta=9"], [], "drawing.eta = 9"),
+        (["bundled:sampling.guidance=3"], [], "unknown key sampling.guidance."),
+        (["bundled:sampling.eta=9"], [], "sampling.eta = 9"),
         (["bundled"], ["generation.budget=1"], "no setting of a probe"),
-        (["bundled"], ["drawing.eta"], "no setting of a probe"),
+        (["bundled"], ["sampling.eta"], "no setting of a probe"),
         (["real images"], [], "a row of the table has this name"),
     ],
 )

@@ -14,14 +14,14 @@ def cloud(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_they_are_what_their_definitions_say(k: int) -> None:
-    real, drawn = cloud(30, 0), cloud(20, 1, 0.5)
+    real, generated = cloud(30, 0), cloud(20, 1, 0.5)
     apart = [[float(torch.dist(one, other)) for other in real] for one in real]
     radius = [sorted(row[:i] + row[i + 1 :])[k - 1] for i, row in enumerate(apart)]
-    near = [[float(torch.dist(one, other)) <= radius[i] for other in drawn] for i, one in enumerate(real)]
+    near = [[float(torch.dist(one, other)) <= radius[i] for other in generated] for i, one in enumerate(real)]
     torch.testing.assert_close(radii(real, k), torch.tensor(radius), atol=1e-3, rtol=0)
-    assert coverage(real, drawn, k) == pytest.approx(sum(map(any, near)) / 30)
-    assert precision(real, drawn, k) == pytest.approx(sum(map(any, zip(*near, strict=True))) / 20)
-    assert density(real, drawn, k) == pytest.approx(sum(map(sum, near)) / (k * 20))
+    assert coverage(real, generated, k) == pytest.approx(sum(map(any, near)) / 30)
+    assert precision(real, generated, k) == pytest.approx(sum(map(any, zip(*near, strict=True))) / 20)
+    assert density(real, generated, k) == pytest.approx(sum(map(sum, near)) / (k * 20))
 
 
 def test_images_that_are_real_are_precise_and_far_ones_are_not() -> None:

@@ -40,8 +40,8 @@ def test_it_measures_everything(probed: Path) -> None:
 def test_all_candidates_draw_the_same_requests(probed: Path) -> None:
     rows = [read_lines(store / "metadata.jsonl") for store in sorted(probed.glob("*/store"))]
     assert len(rows) == 3
-    asked = [[(row["key"], row["seed"], row["label"]) for row in some] for some in rows]
-    assert asked[0] == asked[1] == asked[2]
+    config = [[(row["key"], row["seed"], row["label"]) for row in some] for some in rows]
+    assert config[0] == config[1] == config[2]
     assert sorted(row["label"] for row in rows[0]) == [0, 0, 1, 1, 2, 2, 3, 3]
     prompts = [{row["label"]: row["prompt"] for row in some} for some in rows]
     assert sorted(some[0] for some in prompts) == ["a photo of one", "a photo of one", "a picture of zero"]
@@ -90,7 +90,7 @@ def test_a_new_candidate_leaves_the_others_as_they_are(
 ) -> None:
     out = tmp_path / "more"
     shutil.copytree(probed, out)
-    call(command(digits, [*generators, f"{generators[0]}:drawing.eta=1"], out, "--train"))
+    call(command(digits, [*generators, f"{generators[0]}:sampling.eta=1"], out, "--train"))
     before, after = measured(probed), measured(out)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
@@ -100,23 +100,23 @@ def test_it_goes_on_where_it_stopped(probed: Path, digits: Path, generators: lis
     """Stopped while the second candidate draws, and while its classifier learns."""
     out = tmp_path / "stopped"
     settings = [FAST[k + 1] for k, part in enumerate(FAST) if part == "--set"]
-    asked = Probe(
+    config = Probe(
         data=str(digits),
         candidates=parse_candidates(generators[:2], settings),
         count=8,
         train=True,
         learner=make_learner(str(digits), settings, "actgen/tiny-cnn", 0),
     )
-    for when in ("drawing", "learning"):
+    for when in ("sampling", "learning"):
 
         def stop(what: str, done: int, of: int, when: str = when) -> None:
             if what.startswith(when) and "guidance" in what:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            probe(asked, out, stop)
+            probe(config, out, stop)
         assert not (out / "probe.json").exists()
-    probe(asked, out, lambda what, done, of: None)
+    probe(config, out, lambda what, done, of: None)
     assert measured(out) == {name: one for name, one in measured(probed).items() if name in measured(out)}
     for store in out.glob("*/store"):
         assert len(Store(store)) == 8
@@ -161,7 +161,7 @@ def test_what_cannot_be_probed(refuse: Refuse, digits: Path, generators: list[st
     assert "--fid" in said("--fid", "vgg")
     assert "is no finished run" in said("--classifier", str(digits))
     assert "--clip" in said("--clip", str(digits))
-    assert "unknown key drawing.steps" in said("--set", "drawing.steps=3")
+    assert "unknown key sampling.steps" in said("--set", "sampling.steps=3")
     assert "'resnet81' is unknown" in said("--model", "resnet81")
 
 

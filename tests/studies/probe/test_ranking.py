@@ -42,7 +42,7 @@ def test_noise_and_exchanged_classes_are_told_apart(damaged: dict[str, Path], tm
         "--set",
         "training.epochs=4",
         "--set",
-        "drawing.num_inference_steps=8",
+        "sampling.num_inference_steps=8",
     )
     whole, strong, other = found["bundled"], found["strong"], found["shuffled"]
     assert paired_interval(whole["right"], strong["right"]).low > 0

@@ -116,7 +116,7 @@ def hide(folder: Path) -> None:
 
 def _wait(children: list[int], job: dict[str, Any]) -> list[int]:
     codes: dict[int, int] = {}
-    told: float | None = None
+    on_progress: float | None = None
     kill = job.get("kill")
     while len(codes) < len(children):
         for child in set(children) - codes.keys():
@@ -128,11 +128,11 @@ def _wait(children: list[int], job: dict[str, Any]) -> list[int]:
             if children[kill[0]] in running:
                 os.kill(children[kill[0]], kill[2])
             kill = None
-        if told is None and any(codes.values()):
-            told = time.monotonic()
+        if on_progress is None and any(codes.values()):
+            on_progress = time.monotonic()
             for child in running:
                 os.kill(child, signal.SIGTERM)
-        if told is not None and time.monotonic() - told > GRACE:
+        if on_progress is not None and time.monotonic() - on_progress > GRACE:
             for child in running:
                 os.kill(child, signal.SIGKILL)
         time.sleep(POLL)

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from actgen.data.store.verify import verify
-from actgen.experiment.reproduce import redraw
+from actgen.experiment.reproduce import retries
 from tests.conftest import read_lines, tree
 from tests.experiment.test_run import assert_same_run
 from tests.training.processes.conftest import ENVIRONMENT, Launch
@@ -32,8 +32,8 @@ SMOOTH = ["model.freeze=backbone"]  # one layer learns: rounding stays rounding,
 
 def arguments(digits: Path, generator: Path, out: Path, *settings: str, strategy: str = "actgen") -> list[str]:
     fixed = [
-        "drawing.num_inference_steps=2",
-        "drawing.batch_size=4",
+        "sampling.num_inference_steps=2",
+        "sampling.batch_size=4",
         "training.batch_size=25",
         "generation.holdout=0.2",
         "generation.checkpoint_images=4",
@@ -113,7 +113,7 @@ def test_two_processes_do_the_run_of_one(runs: Path) -> None:
 def test_what_another_process_drew_can_be_drawn_again(runs: Path, tmp_path: Path) -> None:
     """Rank 1 drew the second batch of a round."""
     second = read_lines(runs / "two" / "store" / "metadata.jsonl")[5]
-    (again,) = redraw(runs / "two" / "store", [second["key"]], tmp_path / "again")
+    (again,) = retries(runs / "two" / "store", [second["key"]], tmp_path / "again")
     assert again.differs == (0, 0)
 
 
@@ -195,7 +195,7 @@ ALL = {
     "by running losses": ("not-learned-early", ["training.augment.randaugment=1"]),
     "all before the training, chosen": (
         "selective",
-        ["mining.scout_epochs=1", "choosing.candidates=2", "choosing.levels=1", "drawing.batch_size=2"],
+        ["mining.proxy_epochs=1", "selection.samples_per_request=2", "selection.levels=1", "sampling.batch_size=2"],
     ),
     "by cross-fitting": ("actgen", ["mining.pool=cross-fit", "mining.folds=2", "mining.fold_epochs=1"]),
 }

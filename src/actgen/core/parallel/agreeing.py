@@ -28,7 +28,7 @@ def of_first(work: Callable[[], _Value]) -> _Value:
             result = work()
         except (UserError, OSError) as caught:
             error = caught
-    told, value = ranks.broadcast(("" if error is None else told_of(error), result))
+    told, value = ranks.broadcast(("" if error is None else described(error), result))
     if told:
         raise ranks.Shared(told) from error
     return value  # type: ignore[return-value]
@@ -45,7 +45,7 @@ def agreed() -> Iterator[None]:
         yield
     except (UserError, OSError) as caught:
         error = caught
-    told = ranks.exchange("" if error is None else told_of(error))
+    told = ranks.exchange("" if error is None else described(error))
     number = next((number for number, text in enumerate(told) if text), None)
     if number is not None:
         raise ranks.Shared(f"process {number}: {told[number]}" if number else told[0]) from error
@@ -92,6 +92,6 @@ def _leave_token(folder: Path) -> str:
     return name
 
 
-def told_of(error: UserError | OSError) -> str:
+def described(error: UserError | OSError) -> str:
     """Return an error in words."""
     return str(error) if isinstance(error, UserError) else system_refusal(error)

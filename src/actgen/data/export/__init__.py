@@ -28,7 +28,7 @@ def export(
     class_names: Sequence[str] | None = None,
     link: bool = False,
     shard_bytes: int = 500 << 20,
-    told: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[str, ...]:
     """Write `splits` into the folder `out`, which appears when it is complete, and return the names of the classes.
 
@@ -45,7 +45,7 @@ def export(
     with appearing(out) as folder:
         done = 0
         for split in splits:
-            entries = split.entries(columns, told and _after(done, told))
+            entries = split.entries(columns, on_progress and _after(done, on_progress))
             if form == IMAGEFOLDER:
                 write_imagefolder(folder, split.name, entries, names, link=link)
             elif form == WEBDATASET:
@@ -56,9 +56,9 @@ def export(
     return names
 
 
-def _after(done: int, told: Callable[[int], None]) -> Callable[[int], None]:
+def _after(done: int, on_progress: Callable[[int], None]) -> Callable[[int], None]:
     """Return what hears the count of a split when `done` images are in others."""
-    return lambda count: told(done + count)
+    return lambda count: on_progress(done + count)
 
 
 def _rows(splits: Sequence[Split]) -> Iterator[Row]:

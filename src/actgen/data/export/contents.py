@@ -21,7 +21,7 @@ from ..datasets.imageset import ImageSet
 from ..store.verify import Following
 from .columns import FILE, Columns
 
-Told = Callable[[int], None]
+OnProgress = Callable[[int], None]
 Row = dict[str, Any]
 _MOST_CLASSES = 1_000_000
 
@@ -46,43 +46,43 @@ class Split:
     """A part of an export, "train" for example: the images of a store (or none), then real ones (or none)."""
 
     name: str
-    drawn: Snapshot | None = None
+    generated: Snapshot | None = None
     real: ImageSet | None = None
 
     def __len__(self) -> int:
-        return (0 if self.drawn is None else len(self.drawn)) + (0 if self.real is None else len(self.real.labels))
+        return (0 if self.generated is None else len(self.generated)) + (0 if self.real is None else len(self.real.labels))
 
     def rows(self) -> Iterator[Row]:
         """Yield what is known of each image, with `generated`: whether it was drawn. `UserError` for a line that is damaged."""
-        if self.drawn is not None:
-            yield from _drawn_rows(self.drawn)
+        if self.generated is not None:
+            yield from _generated_rows(self.generated)
         if self.real is not None:
             yield from _real_rows(self.real)
 
-    def entries(self, columns: Columns, told: Told | None = None) -> Iterator[Entry]:
+    def entries(self, columns: Columns, on_progress: OnProgress | None = None) -> Iterator[Entry]:
         """Yield the images; `told` hears how many are done. `UserError` that names one which is not as its line promises."""
         for number, row in enumerate(self.rows(), start=1):
             yield self._entry(row, columns.cells(row))
-            if told is not None:
-                told(number)
+            if on_progress is not None:
+                on_progress(number)
 
     def _entry(self, row: Row, cells: Mapping[str, Any]) -> Entry:
         label, class_name = row["label"], row["class_name"]
-        if self.drawn is not None and row["generated"]:
-            file = Path(self.drawn.folder) / row[FILE]
-            png = _checked(file, row, Path(self.drawn.folder))
+        if self.generated is not None and row["generated"]:
+            file = Path(self.generated.folder) / row[FILE]
+            png = _checked(file, row, Path(self.generated.folder))
             return Entry(name=row["key"], label=label, class_name=class_name, png=png, cells=cells, file=file)
         assert self.real is not None
         name, png = f"real-{row['source']['index']:07d}", _png(self.real, row["source"]["index"])
         return Entry(name=name, label=label, class_name=class_name, png=png, cells=cells)
 
 
-def _drawn_rows(drawn: Snapshot) -> Iterator[Row]:
+def _generated_rows(generated: Snapshot) -> Iterator[Row]:
     chain = Following()
-    for number, row in enumerate(drawn.rows, start=1):
+    for number, row in enumerate(generated.rows, start=1):
         if flaw := _flaw(row) or chain.flaw(row):
             raise UserError(
-                f"{drawn.folder}, line {number} ({row['key']}): {flaw}. `actgen store verify {drawn.folder}` lists "
+                f"{generated.folder}, line {number} ({row['key']}): {flaw}. `actgen store verify {generated.folder}` lists "
                 "all that is wrong."
             )
         yield {**row, "generated": True}

@@ -21,21 +21,21 @@ from .rounds import Remembered
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class JournalBatch:
     """One batch of drawings: those `kept`, the keys that filters have `turned_down`, the requests that gave no picture."""
 
     kept: Sequence[Sample]
-    turned_down: Sequence[str] = ()
-    refused: Sequence[dict[str, str]] = ()
+    rejected: Sequence[str] = ()
+    failed: Sequence[dict[str, str]] = ()
 
     @property
     def keys(self) -> list[str]:
         """All of its requests."""
-        return [sample.request.key for sample in self.kept] + [*self.turned_down] + [one["key"] for one in self.refused]
+        return [sample.request.key for sample in self.kept] + [*self.rejected] + [one["key"] for one in self.failed]
 
 
 @dataclass
-class Drawn:
+class JournalState:
     """What has been drawn: the requests that are `done` by key, in the order of drawing, drawn or refused.
 
     `remembered` is for the bank; `refused` are requests that gave no picture; `images` and `chain` say how far the store was.
@@ -44,16 +44,16 @@ class Drawn:
 
     done: list[str] = field(default_factory=list)
     remembered: list[Remembered] = field(default_factory=list)
-    refused: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
     images: int = 0
     chain: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: JournalBatch) -> None:
         """Take in a batch."""
         self.done += batch.keys
         self.remembered += [Remembered.of(sample) for sample in batch.kept if sample.request.guides]
-        self.refused += batch.refused
+        self.failed += batch.failed
 
 
 class Journal:
@@ -61,21 +61,21 @@ class Journal:
 
     def __init__(self, folder: str | Path, every: int) -> None:
         self.folder, self.every = Path(folder), every
-        self._plan, self._pending, self._files = "", Drawn(), 0
+        self._plan, self._pending, self._files = "", JournalState(), 0
 
-    def open(self, plan: str) -> Drawn:
+    def open(self, plan: str) -> JournalState:
         """Return what has been drawn of the plan with this digest, and go on from there."""
-        drawn, self._plan, self._pending, self._files = Drawn(), plan, Drawn(), 0
+        generated, self._plan, self._pending, self._files = JournalState(), plan, JournalState(), 0
         for path in sorted(self.folder.glob("*.pt")):
             part = _read(path, plan) if path == self._path(self._files) else None
             if part is None:
                 path.unlink()
             else:
-                _extend(drawn, part)
+                _extend(generated, part)
                 self._files += 1
-        return drawn
+        return generated
 
-    def add(self, batch: Batch, *, images: int, chain: str, batch_size: int, together: int, **facts: Any) -> None:
+    def add(self, batch: JournalBatch, *, images: int, chain: str, batch_size: int, together: int, **facts: Any) -> None:
         """Take in a batch, and write if another one, of `together` requests at most, would be too much to be drawn again."""
         pending = self._pending
         pending.add(batch)
@@ -85,7 +85,7 @@ class Journal:
 
     def write(self) -> None:
         """Have all that was taken in on the disk."""
-        pending, self._pending = self._pending, Drawn()
+        pending, self._pending = self._pending, JournalState()
         if not pending.done:
             return
         state = {**vars(pending), "remembered": [vars(one) for one in pending.remembered], "plan": self._plan}
@@ -94,26 +94,26 @@ class Journal:
 
     def clear(self) -> None:
         """The round is over, or nothing of it counts."""
-        self._pending, self._files = Drawn(), 0
+        self._pending, self._files = JournalState(), 0
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.pt"
 
 
-def _read(path: Path, plan: str) -> Drawn | None:
+def _read(path: Path, plan: str) -> JournalState | None:
     """Return what is in a file; None if it is damaged or of another plan."""
     try:
         state = dict(files.load(path) or {})
         if state.pop("plan") != plan:
             return None
-        return Drawn(**{**state, "remembered": [Remembered(**one) for one in state["remembered"]]})
+        return JournalState(**{**state, "remembered": [Remembered(**one) for one in state["remembered"]]})
     except (UserError, KeyError, TypeError):
         return None
 
 
-def _extend(drawn: Drawn, part: Drawn) -> None:
-    drawn.done += part.done
-    drawn.remembered += part.remembered
-    drawn.refused += part.refused
-    drawn.images, drawn.chain, drawn.facts = part.images, part.chain, part.facts
+def _extend(generated: JournalState, part: JournalState) -> None:
+    generated.done += part.done
+    generated.remembered += part.remembered
+    generated.failed += part.failed
+    generated.images, generated.chain, generated.facts = part.images, part.chain, part.facts

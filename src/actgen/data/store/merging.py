@@ -60,7 +60,7 @@ class _Taken:
         return data
 
 
-def merge(folders: Sequence[Path], out: Path, *, prefix: str = "", told: Callable[[int], None] | None = None) -> Merged:
+def merge(folders: Sequence[Path], out: Path, *, prefix: str = "", on_progress: Callable[[int], None] | None = None) -> Merged:
     """Join the stores `folders` into the store `out`; `told` hears how many images are there.
 
     An image that an earlier store holds too is taken once. A key that stands for another image in an earlier store gets
@@ -79,11 +79,11 @@ def merge(folders: Sequence[Path], out: Path, *, prefix: str = "", told: Callabl
         plan.take(folder)
     taken = list(plan.taken.values())
     with locked(out):
-        _write(Store(out), taken, told)
+        _write(Store(out), taken, on_progress)
     return Merged(len(taken), plan.twice, plan.renamed)
 
 
-def _write(store: Store, taken: Sequence[_Taken], told: Callable[[int], None] | None) -> None:
+def _write(store: Store, taken: Sequence[_Taken], on_progress: Callable[[int], None] | None) -> None:
     """Add what is not there yet; `UserError` if what is there is not the beginning of it."""
     there = store.manifest.rows()
     if len(there) > len(taken) or any(_without_chain(row) != one.row() for row, one in zip(there, taken, strict=False)):
@@ -91,8 +91,8 @@ def _write(store: Store, taken: Sequence[_Taken], told: Callable[[int], None] | 
     for start in range(len(store), len(taken), TOGETHER):
         part = taken[start : start + TOGETHER]
         store.add_files([one.row() for one in part], [one.image() for one in part])
-        if told is not None:
-            told(len(store))
+        if on_progress is not None:
+            on_progress(len(store))
 
 
 def _without_chain(row: Row) -> Row:

@@ -1,6 +1,6 @@
 """The ledger of refusals: what was drawn and not kept, each with its reason.
 
-    RUN/refused.jsonl                     a line an image: its request, the filter, the reason, the score
+    RUN/rejected.jsonl                     a line an image: its request, the filter, the reason, the score
     RUN/set_aside/refused/KEY.png         the picture, if it is to be kept
 
 `after` is the number of images that were in the store when the line was written, so that ledger and manifest together tell the
@@ -21,17 +21,17 @@ from ...core.files import write_bytes
 from ...core.types import Sample
 from .lines import parse_line
 
-LEDGER = "refused.jsonl"
+REJECTIONS = "rejected.jsonl"
 Row = Mapping[str, Any]
 
 
-class Ledger:
+class RejectionLog:
     """The refusals of the run in `folder`; the only writer of their file. `pictures`: keep the refused pictures too."""
 
     def __init__(self, folder: str | Path, *, pictures: bool = False) -> None:
         self.folder, self.pictures = Path(folder), pictures
-        self.path = self.folder / LEDGER
-        self.rows: list[dict[str, Any]] = list(read_ledger(self.folder))
+        self.path = self.folder / REJECTIONS
+        self.rows: list[dict[str, Any]] = list(read_rejections(self.folder))
         self._keys = {row["key"] for row in self.rows}
         self._torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
 
@@ -87,9 +87,9 @@ class Ledger:
         self._torn = False
 
 
-def read_ledger(folder: Path) -> Iterator[dict[str, Any]]:
+def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines of the ledger of the run in `folder`; nothing if there is none."""
-    path = folder / LEDGER
+    path = folder / REJECTIONS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is no line
     for number, line in enumerate(lines, start=1):
         try:
@@ -98,9 +98,9 @@ def read_ledger(folder: Path) -> Iterator[dict[str, Any]]:
             raise UserError(f"{path}, line {number}: {error}. Restore the line or remove it.") from error
 
 
-def in_order(stored: Iterable[Row], refused: Iterable[Row]) -> Iterator[Row]:
+def in_order(stored: Iterable[Row], rejected: Iterable[Row]) -> Iterator[Row]:
     """Yield the lines of a manifest and of its ledger in the order in which their images were drawn."""
-    waiting = list(refused)[::-1]
+    waiting = list(rejected)[::-1]
     for number, row in enumerate(stored):
         while waiting and waiting[-1]["after"] <= number:
             yield waiting.pop()
@@ -110,7 +110,7 @@ def in_order(stored: Iterable[Row], refused: Iterable[Row]) -> Iterator[Row]:
 
 def picture_path(folder: Path, key: str) -> Path:
     """Return where the picture of a refusal is, if it was kept."""
-    return folder / "set_aside" / "refused" / f"{key}.png"
+    return folder / "set_aside" / "rejected" / f"{key}.png"
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -16,14 +16,14 @@ from ...core.lock import locked
 from .chain import CHAIN, START, link
 from .manifest import encode, parse
 from .store import MANIFEST, refuse_no_store, set_aside
-from .verify import REPAIRS, Finding, Verdict, verify
+from .verify import REPAIRS, Finding, StoreVerdict, verify
 
 
 @dataclass(frozen=True)
 class Repair:
     """What was found before, and what was moved to `folder`: files, and lines of the manifest."""
 
-    before: Verdict
+    before: StoreVerdict
     folder: Path
     files: int
     lines: int
@@ -39,7 +39,7 @@ def repair(folder: Path) -> Repair:
         return _mend(folder, verify(folder))
 
 
-def _mend(folder: Path, before: Verdict) -> Repair:
+def _mend(folder: Path, before: StoreVerdict) -> Repair:
     found = [*before.damage, *before.leftovers]
     if not found:
         return Repair(before, set_aside(folder), 0, 0)
@@ -101,7 +101,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _note(folder: Path, after: Verdict) -> None:
+def _note(folder: Path, after: StoreVerdict) -> None:
     """Write down how the store stands now: lines that are missing at its end are known from then on."""
     path = set_aside(folder) / REPAIRS
     now = datetime.now().astimezone().isoformat(" ", "seconds")

@@ -44,7 +44,7 @@ class Finding:
 
 
 @dataclass
-class Verdict:
+class StoreVerdict:
     """What was found: `images` that are sound, `lines` in all, of which `unchained` carry no chain; `chain` is the last."""
 
     images: int = 0
@@ -55,14 +55,14 @@ class Verdict:
     leftovers: list[Finding] = field(default_factory=list)
 
 
-def verify(folder: Path, told: Callable[[int], None] | None = None) -> Verdict:
+def verify(folder: Path, told: Callable[[int], None] | None = None) -> StoreVerdict:
     """Check the store `folder`; nothing is changed. `told` hears how many lines are done; `UserError` if it is no store.
 
     A run may go on meanwhile: what it is about to write may show as left over.
     """
     refuse_no_store(folder)
     known, files = _known(folder), set(_files(folder))  # before the lines are read: a run that goes on adds to all of them
-    verdict, chain, seen = Verdict(), Following(), set[str]()
+    verdict, chain, seen = StoreVerdict(), Following(), set[str]()
     for number, line in enumerate(_lines(folder / MANIFEST), start=1):
         if not line.endswith(b"\n"):
             verdict.leftovers.append(Finding("a torn last line, of a stop while it was written", "line", number))
@@ -167,7 +167,7 @@ def _is_there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def _check_end(verdict: Verdict, lines: int, chain: str) -> None:
+def _check_end(verdict: StoreVerdict, lines: int, chain: str) -> None:
     """Compare the number of lines and the last chain with what is known of the store from outside of it."""
     if verdict.lines < lines:
         verdict.damage.append(Finding(f"lines are missing at the end: {lines} were written, {verdict.lines} are there", ""))
@@ -184,7 +184,7 @@ def _known(folder: Path) -> tuple[int, str]:
     if summary := _objects(folder.parent / "summary.json", whole=True):
         return _known_by(summary[0], "synthetic_images")
     stats = _objects(folder.parent / "stats.jsonl")
-    return _known_by(stats[-1], "drawn_so_far") if stats else (0, "")
+    return _known_by(stats[-1], "generated_so_far") if stats else (0, "")
 
 
 def _known_by(facts: Mapping[str, Any], name: str) -> tuple[int, str]:

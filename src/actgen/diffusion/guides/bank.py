@@ -25,7 +25,7 @@ class MemoryBank:
         if self.news is not None:
             self.news.append((label, latents_CHW.detach().float().cpu()))
 
-    def draw(self, label: int) -> Tensor:
+    def latents_of(self, label: int) -> Tensor:
         """Return all latents of `label`, [M, C, H, W]; M is 0 if there are none."""
         held = self._latents.get(label)
         return torch.stack(list(held)) if held else torch.empty(0, 0, 0, 0)

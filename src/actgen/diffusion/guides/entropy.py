@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...core.errors import UserError
 from ..denoising import Step
-from ..solver import Walk
+from ..solver import Solver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,32 +29,32 @@ class EntropyGuidance:
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale <= 100 or not 0 <= self.until <= 1:
-            raise UserError(f"drawing.entropy = {self}: allowed are scale 0 to 100 and until 0 to 1.")
+            raise UserError(f"sampling.entropy = {self}: allowed are scale 0 to 100 and until 0 to 1.")
 
 
 class BoundEntropy:
     """`EntropyGuidance` for the images of one batch; `view`: clean latents -> logits [B, K], `together` images in one graph."""
 
-    def __init__(self, options: EntropyGuidance, walk: Walk, view: Callable[[Tensor], Tensor], together: int = 64) -> None:
-        self.options, self.walk, self.view, self.together = options, walk, view, together
+    def __init__(self, options: EntropyGuidance, solver: Solver, view: Callable[[Tensor], Tensor], together: int = 64) -> None:
+        self.options, self.solver, self.view, self.together = options, solver, view, together
         self.entropy: Tensor | None = None
 
     def reads_attention(self, index: int) -> bool:
         """Never."""
         return False
 
-    def gradient_halves(self, index: int) -> int:
+    def gradient_branches(self, index: int) -> int:
         """None: the gradient stops at x0."""
         return 0
 
-    def bend(self, step: Step) -> Step:
+    def apply(self, step: Step) -> Step:
         """Move x0 by (1), and with it what enters the next step."""
-        if step.index >= self.options.until * len(self.walk) or not self.options.scale:
+        if step.index >= self.options.until * len(self.solver) or not self.options.scale:
             return step
-        moved, noisy = step.x0.detach(), (1.0 - float(self.walk.alpha_bar[step.index])) ** 0.5
+        moved, noisy = step.x0.detach(), (1.0 - float(self.solver.alpha_bar[step.index])) ** 0.5
         direction = torch.cat([self._direction(some) for some in moved.split(self.together)])
-        weight = float(self.walk.x0_weight[step.index]) * self.options.scale * noisy
-        return step.with_proposed(step.proposed + weight * direction)
+        weight = float(self.solver.x0_weight[step.index]) * self.options.scale * noisy
+        return step.with_next_latents(step.next_latents + weight * direction)
 
     def _direction(self, x0: Tensor) -> Tensor:
         """Return the gradient of the entropy with root mean square 1 an image; zeros where it has none."""

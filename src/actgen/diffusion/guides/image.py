@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ...core.errors import UserError, refuse_unknown
 from ..denoising import Step
-from ..solver import Walk
+from ..solver import Solver
 
 MASKS = ("unit", "cumulative", "none")
 LARGEST_OFFSET = 1e9
@@ -42,20 +42,20 @@ class ImageGuidance:
     reference_steps: int = 40
     mask: str = "unit"
     softness: float = 1.0
-    both_halves: bool = False
+    both_branches: bool = False
     token: int = -1
     negligible: float = 1e-5
     mask_stop: float = 1.0
 
     def __post_init__(self) -> None:
-        refuse_unknown("drawing.image.mask =", self.mask, MASKS)
+        refuse_unknown("sampling.image.mask =", self.mask, MASKS)
         if not self.softness > 0:
-            raise UserError(f"drawing.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
+            raise UserError(f"sampling.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):
             if not (value := getattr(self, name)) >= 0:
-                raise UserError(f"drawing.image.{name} = {value}: allowed is 0 and more.")
+                raise UserError(f"sampling.image.{name} = {value}: allowed is 0 and more.")
         if not abs(self.offset) <= LARGEST_OFFSET:
-            raise UserError(f"drawing.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
+            raise UserError(f"sampling.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
 
     def gamma(self, index: int, steps: int) -> float:
         """Return the strength of the pull at step `index` of `steps`."""
@@ -69,40 +69,40 @@ class BoundImage:
     def __init__(
         self,
         options: ImageGuidance,
-        walk: Walk,
+        solver: Solver,
         guide_BCHW: Tensor,
         noise_BCHW: Tensor,
         tokens: Sequence[Sequence[int]],
         first: int = 0,
     ) -> None:
-        self.options, self.walk, self.guide = options, walk, guide_BCHW
-        self.trajectory = walk.enter(noise_BCHW, guide_BCHW if first else None, first)
+        self.options, self.solver, self.guide = options, solver, guide_BCHW
+        self.trajectory = solver.enter(noise_BCHW, guide_BCHW if first else None, first)
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
         self.mask: Tensor | None = None
 
     def _gamma(self, index: int) -> float:
-        return self.options.gamma(index, len(self.walk))
+        return self.options.gamma(index, len(self.solver))
 
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
-        moves = self.mask is None or index < self.options.mask_stop * len(self.walk)
+        moves = self.mask is None or index < self.options.mask_stop * len(self.solver)
         return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
 
-    def gradient_halves(self, index: int) -> int:
+    def gradient_branches(self, index: int) -> int:
         """None."""
         return 0
 
-    def bend(self, step: Step) -> Step:
+    def apply(self, step: Step) -> Step:
         """Advance the guide by its own step and pull the proposed latents towards it by (1)."""
-        last_step = step.index + 1 == len(self.walk)  # some schedulers stop a little before abar = 1; the guide is known
-        moved = self.walk.advance(self.trajectory, self.guide, step.noise, step.index, self.guide)
+        last_step = step.index + 1 == len(self.solver)  # some schedulers stop a little before abar = 1; the guide is known
+        moved = self.solver.advance(self.trajectory, self.guide, step.noise, step.index, self.guide)
         self.trajectory = self.guide if last_step else moved
         gamma = self._gamma(step.index)
         if gamma <= self.options.negligible:
             return step
         weight = gamma * self._update_mask(step)
-        return step.with_proposed(step.proposed - weight * (step.proposed - self.trajectory))
+        return step.with_next_latents(step.next_latents - weight * (step.next_latents - self.trajectory))
 
     def _update_mask(self, step: Step) -> Tensor | float:
         if self.options.mask == "none" or step.attention is None:
@@ -119,8 +119,8 @@ class BoundImage:
 
     def _class_attention(self, attention: Tensor) -> Tensor:
         """[halves, B, R, R, L] -> [B, R, R]: mean over the halves that count, sum over the tokens of the class words."""
-        halves = attention.mean(dim=0) if self.options.both_halves else attention[-1]
-        return torch.stack([image[..., tokens].sum(dim=-1) for image, tokens in zip(halves, self.tokens, strict=True)])
+        branches = attention.mean(dim=0) if self.options.both_branches else attention[-1]
+        return torch.stack([image[..., tokens].sum(dim=-1) for image, tokens in zip(branches, self.tokens, strict=True)])
 
 
 def unit_range(maps_B1HW: Tensor) -> Tensor:

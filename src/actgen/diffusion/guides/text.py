@@ -38,7 +38,7 @@ class TextGuidance:
     step_size: float = 0.05
     until: float = 0.25
     norm: str = "image"
-    both_halves: bool = False
+    both_branches: bool = False
     margin: float = 200.0
     margin_scaled: bool = True
     contrast_in: str = "latents"
@@ -49,8 +49,8 @@ class TextGuidance:
     double_mapped: bool = False
 
     def __post_init__(self) -> None:
-        refuse_unknown("drawing.text.norm =", self.norm, NORMS)
-        refuse_unknown("drawing.text.contrast_in =", self.contrast_in, SPACES)
+        refuse_unknown("sampling.text.norm =", self.norm, NORMS)
+        refuse_unknown("sampling.text.contrast_in =", self.contrast_in, SPACES)
 
 
 class BoundText:
@@ -82,21 +82,21 @@ class BoundText:
         """Never."""
         return False
 
-    def gradient_halves(self, index: int) -> int:
+    def gradient_branches(self, index: int) -> int:
         """The halves that move, in the first part of the schedule, when there is a loss to differentiate."""
         if index >= self.last or (self.view is None and not self.banks):
             return 0
-        return 2 if self.options.both_halves else 1
+        return 2 if self.options.both_branches else 1
 
-    def bend(self, step: Step) -> Step:
+    def apply(self, step: Step) -> Step:
         """Take the gradient step on the text; images without an active loss keep theirs."""
-        if not self.gradient_halves(step.index):
+        if not self.gradient_branches(step.index):
             return step
         pull, size = self._pull(step.x0.detach())
         if not bool(size.any()):
             return step  # every distance exceeds the margin
         (gradient,) = torch.autograd.grad(step.x0, step.text, pull)
-        direction = normalise(gradient.float() * size.view(1, -1, 1, 1), self.options.norm, self.options.both_halves)
+        direction = normalise(gradient.float() * size.view(1, -1, 1, 1), self.options.norm, self.options.both_branches)
         return step.with_next_text(step.next_text - self.options.step_size * direction)
 
     def _pull(self, x0: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,10 +134,10 @@ class BoundText:
         return losses.scaled_margin(options.margin, x0[0].numel()) if options.margin_scaled else options.margin
 
 
-def normalise(gradient_2BLD: Tensor, norm: str, both_halves: bool) -> Tensor:
+def normalise(gradient_2BLD: Tensor, norm: str, both_branches: bool) -> Tensor:
     """Return the gradient with unit norm (see `TextGuidance.norm`); zeros and non-finite entries become 0."""
     gradient = gradient_2BLD.float()
-    if not both_halves:
+    if not both_branches:
         gradient = torch.cat([torch.zeros_like(gradient[:-1]), gradient[-1:]])
     gradient = torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
     if norm == "token-columns":

@@ -30,7 +30,7 @@ class Chain:
         self._remembers = any(isinstance(one, Duplicates) for one in filters)
         self._average: dict[str, Tensor] = {}
         self._stored: dict[int, Album] = {}
-        self._seen = 0  # images of the store that are described in `_stored`
+        self._predictions = 0  # images of the store that are described in `_stored`
         self._view: View | None = None
         self.kept = 0
 
@@ -70,16 +70,16 @@ class Chain:
         """Continue from what `state_dict` returned."""
         self._average = dict(state)
         self._stored.clear()
-        self._seen = 0
+        self._predictions = 0
 
     def _catch_up(self, snapshot: Snapshot) -> None:
         """Describe what was stored before this process began, or since it was set back."""
-        if self._seen > len(snapshot):
+        if self._predictions > len(snapshot):
             self._stored.clear()
-            self._seen = 0
-        for row in snapshot.rows[self._seen :]:
+            self._predictions = 0
+        for row in snapshot.rows[self._predictions :]:
             self._put(int(row["label"]), str(row["key"]), read_stored(snapshot.folder, row))
 
     def _put(self, label: int, key: str, image: Image.Image) -> None:
         self._stored.setdefault(label, Album()).add([key], describe(thumbnails([image])))
-        self._seen += 1
+        self._predictions += 1

@@ -41,8 +41,8 @@ class Filters:
     average: float = 0.5
     clip: str = ""
     clip_top_k: int = 3
-    redraw: int = 1
-    keep_refused: bool = False
+    retries: int = 1
+    keep_rejected: bool = False
 
     def __post_init__(self) -> None:
         refuse_unknown("filters.consistency =", self.consistency, RULES)
@@ -59,5 +59,5 @@ _RANGES: dict[str, tuple[float, float]] = {
     "probability": (0, 1),
     "average": (0, 0.999),
     "clip_top_k": (1, 1e6),
-    "redraw": (0, 100),
+    "retries": (0, 100),
 }

@@ -9,34 +9,34 @@ from typing import Any
 Row = Mapping[str, Any]
 
 
-def tally(kept: Sequence[Row], refused: Sequence[Row]) -> dict[str, Any]:
+def tally(kept: Sequence[Row], rejected: Sequence[Row]) -> dict[str, Any]:
     """Return {"drawn", "kept", "refused": {filter: count}, "classes": {class: {"drawn", "kept"}}} of some lines."""
-    names = sorted({row["class_name"] for row in (*kept, *refused)})
+    names = sorted({row["class_name"] for row in (*kept, *rejected)})
     passed = Counter(row["class_name"] for row in kept)
-    failed = Counter(row["class_name"] for row in refused)
+    failed = Counter(row["class_name"] for row in rejected)
     return {
-        "drawn": len(kept) + len(refused),
+        "generated": len(kept) + len(rejected),
         "kept": len(kept),
-        "refused": dict(sorted(Counter(row["filter"] for row in refused).items())),
-        "classes": {name: {"drawn": passed[name] + failed[name], "kept": passed[name]} for name in names},
+        "rejected": dict(sorted(Counter(row["filter"] for row in rejected).items())),
+        "classes": {name: {"generated": passed[name] + failed[name], "kept": passed[name]} for name in names},
     }
 
 
 def keep_rates(tallies: Iterable[Row], order: Sequence[str]) -> dict[str, Any]:
     """Return the sum of tallies with keep rates: of every filter among what reached it in this `order`, and of every class."""
-    drawn, refused, classes = 0, Counter[str](), dict[str, Counter[str]]()
+    generated, rejected, classes = 0, Counter[str](), dict[str, Counter[str]]()
     for one in tallies:
-        drawn += one["drawn"]
-        refused.update(one["refused"])
+        generated += one["generated"]
+        rejected.update(one["rejected"])
         for name, counts in one["classes"].items():
             classes.setdefault(name, Counter()).update(counts)
-    filters, left = {}, drawn
+    filters, left = {}, generated
     for name in order:
-        filters[name] = _rate(left, left - refused[name])
-        left -= refused[name]
-    by_class = {name: _rate(counts["drawn"], counts["kept"]) for name, counts in sorted(classes.items())}
-    return {**_rate(drawn, left), "filters": filters, "classes": by_class}
+        filters[name] = _rate(left, left - rejected[name])
+        left -= rejected[name]
+    by_class = {name: _rate(counts["generated"], counts["kept"]) for name, counts in sorted(classes.items())}
+    return {**_rate(generated, left), "filters": filters, "classes": by_class}
 
 
-def _rate(drawn: int, kept: int) -> dict[str, Any]:
-    return {"drawn": drawn, "kept": kept, "keep_rate": round(kept / drawn, 4) if drawn else None}
+def _rate(generated: int, kept: int) -> dict[str, Any]:
+    return {"generated": generated, "kept": kept, "keep_rate": round(kept / generated, 4) if generated else None}

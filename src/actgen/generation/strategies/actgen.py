@@ -9,4 +9,4 @@ class ActGen(Guided):
     """Draws misclassified images anew, guided by them, by what was drawn before and by the classifier."""
 
     name = "actgen"
-    forces = ("image", "contrastive", "adversarial")
+    guides = ("image", "contrastive", "adversarial")

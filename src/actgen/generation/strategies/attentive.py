@@ -11,11 +11,11 @@ class Attentive(Guided):
     """Guidance by the attended part of the image."""
 
     name = "attentive"
-    forces = ("image",)
+    guides = ("image",)
 
 
 class AttentiveContrastive(Guided):
     """Attentive guidance, and a text gradient away from what was drawn before."""
 
     name = "attentive+contrastive"
-    forces = ("image", "contrastive")
+    guides = ("image", "contrastive")

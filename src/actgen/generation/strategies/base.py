@@ -8,7 +8,7 @@ from typing import Protocol
 from ...classifiers.mining import Mining
 from ...core.class_words import class_prompt
 from ...core.rng import derive, permutation
-from ...core.types import Mistake, Progress, Request, Source
+from ...core.types import HardExample, Progress, Request, Source
 
 EVERY_EPOCH, BEFORE, PLATEAU = "every-epoch", "before", "plateau"
 TIMES = (EVERY_EPOCH, BEFORE, PLATEAU)
@@ -40,7 +40,7 @@ class Strategy(Protocol):
         ...
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return exactly `budget` requests (none if there is nothing to draw), a pure function of the arguments."""
         ...
@@ -73,12 +73,12 @@ def make_request(
     )
 
 
-def deal(mistakes: Sequence[Mistake], budget: int, seed: int, *key: str | int) -> list[Mistake]:
+def deal(hard_examples: Sequence[HardExample], budget: int, seed: int, *key: str | int) -> list[HardExample]:
     """Return `budget` of the mistakes in random order, all of them before any is repeated; [] if there are none."""
-    if not mistakes:
+    if not hard_examples:
         return []
-    order = permutation(len(mistakes), seed, *key)
-    return [mistakes[order[number % len(order)]] for number in range(budget)]
+    order = permutation(len(hard_examples), seed, *key)
+    return [hard_examples[order[number % len(order)]] for number in range(budget)]
 
 
 def balanced_labels(classes: int, budget: int, seed: int, *key: str | int) -> list[int]:

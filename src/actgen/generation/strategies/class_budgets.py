@@ -28,29 +28,29 @@ SPARE = 4  # times the budget is planned for, to choose by class from
 class Outcome:
     """What a round came to, by class: images drawn and kept, mean held-out loss before and after it (NaN: not measured)."""
 
-    drawn: tuple[int, ...]
+    generated: tuple[int, ...]
     kept: tuple[int, ...]
     loss_before: tuple[float, ...]
     loss_after: tuple[float, ...]
 
 
-class Allowance:
+class ClassBudgets:
     """What the rounds so far came to; told at every look, before the next round is planned. `before`: without the last look."""
 
     def __init__(self, classes: int) -> None:
         self.history: list[Outcome] = []
         self.losses: tuple[float, ...] | None = None
-        self.drawn = self.kept = (0,) * classes
+        self.generated = self.kept = (0,) * classes
         self.before: dict[str, Any] | None = None
 
-    def note(self, losses_K: Sequence[float], drawn_K: Sequence[int], kept_K: Sequence[int]) -> None:
+    def note(self, losses_K: Sequence[float], generated_K: Sequence[int], kept_K: Sequence[int]) -> None:
         """Take the mean losses of the classes now, and how many images of each were drawn and kept since the start."""
         self.before = self._known()
-        drawn, kept = _minus(drawn_K, self.drawn), _minus(kept_K, self.kept)
-        if self.losses is not None and any(drawn):
-            self.history.append(Outcome(drawn=drawn, kept=kept, loss_before=self.losses, loss_after=tuple(losses_K)))
+        generated, kept = _minus(generated_K, self.generated), _minus(kept_K, self.kept)
+        if self.losses is not None and any(generated):
+            self.history.append(Outcome(generated=generated, kept=kept, loss_before=self.losses, loss_after=tuple(losses_K)))
             del self.history[:-REMEMBERED]
-        self.losses, self.drawn, self.kept = tuple(losses_K), tuple(drawn_K), tuple(kept_K)
+        self.losses, self.generated, self.kept = tuple(losses_K), tuple(generated_K), tuple(kept_K)
 
     def take_back(self) -> None:
         """Forget the last look, once: its round is planned anew."""
@@ -60,7 +60,7 @@ class Allowance:
     @property
     def shares(self) -> list[float] | None:
         """The share of the budget of each class; None before anything is known."""
-        return class_shares(self.history, len(self.drawn)) if self.history else None
+        return class_shares(self.history, len(self.generated)) if self.history else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as plain data."""
@@ -69,15 +69,15 @@ class Allowance:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         self.history = [Outcome(**one) for one in state["history"]]
-        self.losses, self.drawn, self.kept = state["losses"], state["drawn"], state["kept"]
+        self.losses, self.generated, self.kept = state["losses"], state["generated"], state["kept"]
         self.before = state.get("before")
 
     def _known(self) -> dict[str, Any]:
         history = [asdict(outcome) for outcome in self.history]
-        return {"history": history, "losses": self.losses, "drawn": self.drawn, "kept": self.kept}
+        return {"history": history, "losses": self.losses, "generated": self.generated, "kept": self.kept}
 
 
-def ration(requests: Sequence[Request], shares: Sequence[float], budget: int) -> list[Request]:
+def apply_budgets(requests: Sequence[Request], shares: Sequence[float], budget: int) -> list[Request]:
     """Return `budget` of more `requests`: the classes in proportion to how often they were asked for and to their shares.
 
     Of every class the first ones, in the order they were asked for. Where a class has too few, others take its place.
@@ -129,7 +129,7 @@ def _minus(now: Sequence[int], before: Sequence[int]) -> tuple[int, ...]:
 
 def _keep_rate(history: Sequence[Outcome], label: int) -> float:
     """Return the share of kept images, near 1 before anything was drawn."""
-    return (1 + sum(one.kept[label] for one in history)) / (1 + sum(one.drawn[label] for one in history))
+    return (1 + sum(one.kept[label] for one in history)) / (1 + sum(one.generated[label] for one in history))
 
 
 def _usefulness(history: Sequence[Outcome], label: int) -> float:
@@ -139,7 +139,7 @@ def _usefulness(history: Sequence[Outcome], label: int) -> float:
 
 
 def _is_hopeless(history: Sequence[Outcome], label: int) -> bool:
-    return sum(one.drawn[label] for one in history) >= FEW and not any(one.kept[label] for one in history)
+    return sum(one.generated[label] for one in history) >= FEW and not any(one.kept[label] for one in history)
 
 
 def _filled(weights: Sequence[float], floors: Sequence[float]) -> list[float]:

@@ -3,7 +3,7 @@ Classification"): all images before the training starts.
 
 Deviations: they fine-tune the generator on the training set first; here that is a command of its own (`actgen finetune`), whose
 result is given as the generator. They draw a multiple of the training set and tune the guidance scale by the accuracy of a
-classifier trained on the drawings alone; here the budget and `[drawing]` say both.
+classifier trained on the drawings alone; here the budget and `[sampling]` say both.
 """
 
 from __future__ import annotations

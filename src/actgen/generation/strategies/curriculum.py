@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...classifiers.mining import MISCLASSIFIED
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import EVERY_EPOCH, deal, make_request
 
 
@@ -24,12 +24,12 @@ class Curriculum:
     first, last = 0.3, 1.0
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests of one strength over the mistakes in random order."""
         along = min(1.0, max(progress.epoch, 0) / max(1.0, 0.5 * progress.epochs - 1.0))
         strength = self.first + (self.last - self.first) * along
-        chosen = deal(mistakes, budget, seed, self.name, progress.epoch)
+        chosen = deal(hard_examples, budget, seed, self.name, progress.epoch)
         return [
             make_request(self.name, progress, n, one.label, class_names, seed, one.source, strength=strength)
             for n, one in enumerate(chosen)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...classifiers.mining import MISCLASSIFIED
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import PLATEAU, balanced_labels, make_request
 
 
@@ -24,7 +24,7 @@ class DeliberatePractice:
     candidates = 1
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests; the mistakes are not looked at."""
         labels = balanced_labels(len(class_names), budget, seed, self.name, progress.epoch)

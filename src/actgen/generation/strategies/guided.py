@@ -14,7 +14,7 @@ import torch
 
 from ...classifiers.mining import MISCLASSIFIED, Mining
 from ...core.rng import generator
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import EVERY_EPOCH, deal, make_request
 
 
@@ -22,7 +22,7 @@ class Guided:
     """Draws misclassified images anew with the forces that a subclass names in `forces`."""
 
     name: str
-    forces: tuple[str, ...]
+    guides: tuple[str, ...]
     mining: Mining | None = MISCLASSIFIED
     when = EVERY_EPOCH
     candidates = 1
@@ -31,22 +31,24 @@ class Guided:
         self.curriculum = curriculum
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests over the mistakes in random order, repeated if they are fewer; none without a mistake."""
         unguided = unguided_share(progress)
         switches = torch.rand((budget, 2), generator=generator(seed, "actgen-switches", progress.epoch)).tolist()
         requests = []
-        for number, mistake in enumerate(deal(mistakes, budget, seed, "actgen", progress.epoch)):
-            forces = self._switched(switches[number], unguided) if self.curriculum else self.forces
-            requests.append(make_request(self.name, progress, number, mistake.label, class_names, seed, mistake.source, forces))
+        for number, hard_example in enumerate(deal(hard_examples, budget, seed, "actgen", progress.epoch)):
+            guides = self._switched(switches[number], unguided) if self.curriculum else self.guides
+            requests.append(
+                make_request(self.name, progress, number, hard_example.label, class_names, seed, hard_example.source, guides)
+            )
         return requests
 
     def _switched(self, switches: Sequence[float], unguided: float) -> tuple[str, ...]:
         """Return the forces of an image by its two draws."""
         if switches[0] < unguided:
             return ()
-        return tuple(force for force in self.forces if force != "adversarial" or switches[1] > unguided + 0.5)
+        return tuple(guide for guide in self.guides if guide != "adversarial" or switches[1] > unguided + 0.5)
 
 
 def unguided_share(progress: Progress) -> float:

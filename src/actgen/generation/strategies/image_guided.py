@@ -9,4 +9,4 @@ class ImageGuided(Guided):
     """Guidance by the whole image."""
 
     name = "image-guided"
-    forces = ("whole-image",)
+    guides = ("whole-image",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...classifiers.mining import MISCLASSIFIED
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import EVERY_EPOCH, deal, make_request
 
 
@@ -21,10 +21,10 @@ class Oversample:
     candidates = 1
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests over the mistakes in random order, repeated if they are fewer."""
-        chosen = deal(mistakes, budget, seed, self.name, progress.epoch)
+        chosen = deal(hard_examples, budget, seed, self.name, progress.epoch)
         return [
             make_request(self.name, progress, n, one.label, class_names, seed, one.source, strength=0.0)
             for n, one in enumerate(chosen)

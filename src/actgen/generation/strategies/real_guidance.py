@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...classifiers.mining import TRAINING, Mining
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import EVERY_EPOCH, deal, make_request
 
 
@@ -24,10 +24,10 @@ class RealGuidance:
     strength = 0.6
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests over the real images in random order."""
-        chosen = deal(mistakes, budget, seed, self.name, progress.epoch)
+        chosen = deal(hard_examples, budget, seed, self.name, progress.epoch)
         return [
             make_request(self.name, progress, n, one.label, class_names, seed, one.source, strength=self.strength)
             for n, one in enumerate(chosen)

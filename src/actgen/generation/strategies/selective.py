@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...classifiers.mining import TRAINING, Mining
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import BEFORE, balanced_labels, deal, make_request
 
 
@@ -23,10 +23,10 @@ class Selective:
     candidates = 24
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests with the classes of the mistakes; every class equally often if there is none."""
-        labels = [one.label for one in deal(mistakes, budget, seed, self.name, progress.epoch)]
+        labels = [one.label for one in deal(hard_examples, budget, seed, self.name, progress.epoch)]
         if not labels:
             labels = balanced_labels(len(class_names), budget, seed, self.name, progress.epoch)
         return [make_request(self.name, progress, n, label, class_names, seed) for n, label in enumerate(labels)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.types import Mistake, Progress, Request
+from ...core.types import HardExample, Progress, Request
 from .base import EVERY_EPOCH, balanced_labels, make_request
 
 
@@ -17,7 +17,7 @@ class TextOnly:
     candidates = 1
 
     def plan(
-        self, mistakes: Sequence[Mistake], class_names: Sequence[str], budget: int, progress: Progress, seed: int
+        self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
         """Return `budget` requests; the classes left over in an uneven division are drawn by lot."""
         labels = balanced_labels(len(class_names), budget, seed, "text-only", progress.epoch)

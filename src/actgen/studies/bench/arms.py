@@ -47,19 +47,19 @@ def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Se
 
 def control_of(arm: str) -> str | None:
     """Return the control that an arm "ARM+CONTROL" draws on top of; None if the arm is no such."""
-    drawing, _, control = arm.rpartition("+")
-    return control if control in CONTROLS and drawing not in {"", BASE, *CONTROLS} else None
+    sampling, _, control = arm.rpartition("+")
+    return control if control in CONTROLS and sampling not in {"", BASE, *CONTROLS} else None
 
 
 def _together(arm: str, known: Mapping[str, Settings]) -> Settings | None:
     """Return the settings of an arm "ARM+CONTROL"; None if there is no such ARM."""
-    drawing, control = arm.rpartition("+")[0], control_of(arm)
-    if not control or drawing not in known:
+    sampling, control = arm.rpartition("+")[0], control_of(arm)
+    if not control or sampling not in known:
         return None
     beneath = {key: value for key, value in CONTROLS[control].items() if key != "strategy"}  # the arm's own
-    if twice := sorted(beneath.keys() & known[drawing].keys()):
-        raise UserError(f"--arms: {arm!r} has {twice[0]} twice, of {drawing} and of {control}. Give another arm.")
-    return {**beneath, **known[drawing]}
+    if twice := sorted(beneath.keys() & known[sampling].keys()):
+        raise UserError(f"--arms: {arm!r} has {twice[0]} twice, of {sampling} and of {control}. Give another arm.")
+    return {**beneath, **known[sampling]}
 
 
 def parse_arm(text: str) -> tuple[str, Settings]:
@@ -68,7 +68,7 @@ def parse_arm(text: str) -> tuple[str, Settings]:
     pairs = [change.partition("=") for change in changes.split(",") if change.strip()]
     if not colon or not pairs or not all(equals for _, equals, _ in pairs):
         raise UserError(
-            f"--arm {text!r}: write it as NAME:a.b=c,d=e, for example far:strategy=actgen,drawing.image.strength=0.1."
+            f"--arm {text!r}: write it as NAME:a.b=c,d=e, for example far:strategy=actgen,sampling.image.strength=0.1."
         )
     return name, _checked(name, {key.strip(): parse_value(value.strip()) for key, _, value in pairs})
 

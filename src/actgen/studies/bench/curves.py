@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from ...report.canvas import SIZE, canvas, clear, finish, label, sheet
-from ...report.theme import Look
+from ...report.theme import Theme
 from ...report.words import arm_name
 from .arms import BASE
 from .lines import Line
@@ -37,54 +37,54 @@ class Style:
     late: float = 0.0
 
 
-def draw_lines(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], look: Look) -> Figure:
+def draw_lines(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], theme: Theme) -> Figure:
     """Draw the lines of arms, and that of real images only where there is one."""
     drawn = _together if len(lines) <= MOST_TOGETHER else _apart
-    return drawn(lines, base, style, colours, look)
+    return drawn(lines, base, style, colours, theme)
 
 
-def _together(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], look: Look) -> Figure:
-    figure, axes = canvas(look, height=300 if look.narrow else 380)
+def _together(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], theme: Theme) -> Figure:
+    figure, axes = canvas(theme, height=300 if theme.narrow else 380)
     if base is not None:
-        _base(axes, base, style, look)
+        _base(axes, base, style, theme)
     width = max((max(line.x) for line in lines), default=1.0) / style.unit
     for number, line in enumerate(lines):
         aside = 0 if style.band else 0.01 * width * (number - (len(lines) - 1) / 2)  # no interval hides another
         _line(axes, line, style, colours[line.arm], MARKS[number % len(MARKS)], aside)
-        axes.plot([], [], marker=MARKS[number % len(MARKS)], color=colours[line.arm], label=label(line.arm, look))
-    _frame(axes, [*lines, *([base] if base else [])], style, look, ticks=4 if look.narrow else 8)
-    finish(figure, axes, look, x=style.x, y=style.y)
+        axes.plot([], [], marker=MARKS[number % len(MARKS)], color=colours[line.arm], label=label(line.arm, theme))
+    _frame(axes, [*lines, *([base] if base else [])], style, theme, ticks=4 if theme.narrow else 8)
+    finish(figure, axes, theme, x=style.x, y=style.y)
     return figure
 
 
-def _apart(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], look: Look) -> Figure:
-    columns = 2 if look.narrow else 4
+def _apart(lines: Sequence[Line], base: Line | None, style: Style, colours: Mapping[str, str], theme: Theme) -> Figure:
+    columns = 2 if theme.narrow else 4
     rows = -(-len(lines) // columns)
-    figure = sheet(look, height=40 + 150 * rows)
+    figure = sheet(theme, height=40 + 150 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for panel, line in zip(panels, lines, strict=False):
-        clear(panel, look)
+        clear(panel, theme)
         for other in lines:
             faint = "." if len(other.x) == 1 else "-"
-            panel.plot(_places(other, style), other.y, faint, color=look.grid, linewidth=1.1, zorder=1)
+            panel.plot(_places(other, style), other.y, faint, color=theme.grid, linewidth=1.1, zorder=1)
         if base is not None:
-            _base(panel, base, style, look)
+            _base(panel, base, style, theme)
         _line(panel, line, style, colours[line.arm], "o", 0)
-        _frame(panel, [*lines, *([base] if base else [])], style, look, ticks=3)
-        title = panel.set_title(label(line.arm, look), loc="left", fontsize=SIZE, color=colours[line.arm], fontweight="bold")
+        _frame(panel, [*lines, *([base] if base else [])], style, theme, ticks=3)
+        title = panel.set_title(label(line.arm, theme), loc="left", fontsize=SIZE, color=colours[line.arm], fontweight="bold")
         title.set_parse_math(False)
     for panel in panels[len(lines) :]:
         panel.set_visible(False)
     for number, panel in enumerate(panels[: len(lines)]):  # a column that ends early shows its numbers
         panel.tick_params(labelbottom=number + columns >= len(lines))
-    figure.supxlabel(style.x, color=look.faint, fontsize=SIZE)
-    figure.supylabel(style.y, color=look.faint, fontsize=SIZE)
+    figure.supxlabel(style.x, color=theme.faint, fontsize=SIZE)
+    figure.supylabel(style.y, color=theme.faint, fontsize=SIZE)
     return figure
 
 
-def _base(axes: Axes, base: Line, style: Style, look: Look) -> None:
-    name = label(arm_name(BASE), look)
-    axes.plot(_places(base, style), base.y, "--", color=look.colour(BASE), linewidth=1.7, label=name, zorder=2)
+def _base(axes: Axes, base: Line, style: Style, theme: Theme) -> None:
+    name = label(arm_name(BASE), theme)
+    axes.plot(_places(base, style), base.y, "--", color=theme.colour(BASE), linewidth=1.7, label=name, zorder=2)
 
 
 def _line(axes: Axes, line: Line, style: Style, colour: str, mark: str, aside: float) -> None:
@@ -98,12 +98,12 @@ def _line(axes: Axes, line: Line, style: Style, colour: str, mark: str, aside: f
     axes.plot(places, line.y, "-", color=colour, linewidth=1.8, zorder=3)
 
 
-def _frame(axes: Axes, lines: Sequence[Line], style: Style, look: Look, ticks: int) -> None:
-    axes.grid(axis="y", color=look.grid, linewidth=0.8)
+def _frame(axes: Axes, lines: Sequence[Line], style: Style, theme: Theme, ticks: int) -> None:
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     axes.xaxis.set_major_locator(MaxNLocator(ticks, steps=ROUND, integer=style.unit == 1.0))
     if style.zero:
-        axes.axhline(0, color=look.colour(BASE), linewidth=1.2, zorder=1)
+        axes.axhline(0, color=theme.colour(BASE), linewidth=1.2, zorder=1)
     if style.from_zero:
         axes.set_xlim(0, 1.08 * max((max(line.x) for line in lines), default=1.0) / style.unit)
     if style.ticks is not None:

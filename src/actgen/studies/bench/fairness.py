@@ -42,8 +42,8 @@ def differences(rows: Sequence[Row]) -> Iterator[str]:
         yield from _unequal_options(group)
     for group in _groups([row for row in rows if row["budget"]], lambda row: (row["recipe"], row["budget"])):
         yield from _unequal(group, "number of generated images", lambda row: row["synthetic_images"])
-        drawn = [row for row in group if row.get("generator_hash") and "generator" not in row.get("declared", ())]
-        yield from _unequal(drawn, "generator's weights", lambda row: row["generator_hash"])
+        generated = [row for row in group if row.get("generator_hash") and "generator" not in row.get("declared", ())]
+        yield from _unequal(generated, "generator's weights", lambda row: row["generator_hash"])
     for group in _groups(rows, lambda row: row["recipe"]):
         yield from _unequal(group, "optimiser steps", lambda row: row["optimizer_steps"])
 

@@ -13,14 +13,14 @@ from ...report.html import document
 from ...report.markup import Markup, join, name, tag
 from ...report.pictures import uri
 from ...report.sections import section, table
-from ...report.theme import LIGHT, LOOKS, Look
+from ...report.theme import LIGHT, THEMES, Theme
 from .compare import Comparison, compare
 from .figures import arms_figure, cost_figure, epochs_figure, gain_figure
 from .rows import Row, kind
 from .table import cells, heads, interval_words, notes, points
 from .words import caption, headline, lead, remarks
 
-Draw = Callable[[Look], Figure]
+Draw = Callable[[Theme], Figure]
 PARTS = {
     "arms": ("Gain by arm", "Bars: mean paired difference to real only. Lines: 95% intervals (Student's t). Dots: seeds."),
     "gain": ("Gain against number of images", "95% intervals. In small panels, the other arms are grey."),
@@ -38,7 +38,7 @@ def write_figures(out: Path, rows: Sequence[Row]) -> None:
     """Write the figures of every recipe as PNG: OUT/arms.png or, of several recipes, OUT/RECIPE-arms.png, and so on."""
     for recipe, part in by_recipe(rows).items():
         prefix = "" if len(by_recipe(rows)) == 1 else f"{recipe}-"
-        for figure, draw in drawings(part).items():
+        for figure, draw in generated(part).items():
             write_bytes(out / f"{prefix}{figure}.png", to_png(draw(LIGHT), LIGHT))
 
 
@@ -54,19 +54,19 @@ def by_recipe(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {recipe: [row for row in rows if row["recipe"] == recipe] for recipe in dict.fromkeys(row["recipe"] for row in rows)}
 
 
-def drawings(rows: Sequence[Row]) -> dict[str, Draw]:
+def generated(rows: Sequence[Row]) -> dict[str, Draw]:
     """Return what draws the figures of one recipe; those that would be empty are left out."""
     compared = compare(rows)
     paired = [one for one in compared if one.gain is not None]
     found: dict[str, Draw] = {}
     if paired:
-        found["arms"] = lambda look: arms_figure(compared, look)
+        found["arms"] = lambda theme: arms_figure(compared, theme)
     if len({one.images for one in paired if one.images}) > 1:
-        found["gain"] = lambda look: gain_figure(compared, look)
+        found["gain"] = lambda theme: gain_figure(compared, theme)
     if paired:
-        found["cost"] = lambda look: cost_figure(compared, look)
+        found["cost"] = lambda theme: cost_figure(compared, theme)
     if any(value is not None for row in rows for value in row.get("by_epoch") or ()):
-        found["epochs"] = lambda look: epochs_figure(rows, compared, look)
+        found["epochs"] = lambda theme: epochs_figure(rows, compared, theme)
     return found
 
 
@@ -75,7 +75,7 @@ def _recipe(recipe: str, rows: Sequence[Row]) -> Markup:
     seeds = len({row["seed"] for row in rows})
     origin = f"actgen bench · {recipe} · {seeds} seed{'s' if seeds > 1 else ''} · measured on {kind(rows[0])} images"
     said = tag("ul", *(tag("li", remark) for remark in remarks(compared, rows)), class_="remarks")
-    figures = (_figure(figure, draw, compared) for figure, draw in drawings(rows).items())
+    figures = (_figure(figure, draw, compared) for figure, draw in generated(rows).items())
     return join(
         tag("header", tag("p", origin, class_="eyebrow"), tag("h1", headline(compared)), said),
         section("Result", _results(compared, kind(rows[0]))),
@@ -99,8 +99,8 @@ def _cells(titles: Sequence[str], values: Sequence[str]) -> list[Markup]:
 def _figure(figure: str, draw: Draw, compared: Sequence[Comparison]) -> Markup:
     """Return one picture in four looks: the browser takes the one for its width and its light."""
     title, note = PARTS[figure]
-    drawn = [(look, uri("image/png", to_png(draw(look), look))) for look in LOOKS]
-    sources = [tag("source", media=look.media, srcset=data) for look, data in drawn[:-1]]
+    drawn = [(theme, uri("image/png", to_png(draw(theme), theme))) for theme in THEMES]
+    sources = [tag("source", media=theme.media, srcset=data) for theme, data in drawn[:-1]]
     shown = tag("picture", *sources, tag("img", class_="plot", alt=caption(title, compared), src=drawn[-1][1]))
     return section(title, shown, tag("p", note, class_="note"))
 

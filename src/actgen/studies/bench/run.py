@@ -20,7 +20,7 @@ import torch
 from ...core import files
 from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
-from ...experiment.compatibility import refuse_unfit
+from ...experiment.compatibility import check_compatible
 from ...experiment.config import Recipe, build_recipe, flat
 from ...report.html import write_page
 from .fairness import refuse_unfair
@@ -36,7 +36,7 @@ FAILURES, PAGE = "failures.jsonl", "bench.html"
 def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
     """Do what is missing of `jobs` in folder `out` and return what failed; finished runs are not done again."""
     refuse_other_bench(out, jobs)
-    refuse_unfit_arms(out, jobs)
+    check_compatible_arms(out, jobs)
     with locked(out):
         files.make_folder(out / "runs")
         try:
@@ -98,12 +98,12 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
             )
 
 
-def refuse_unfit_arms(out: Path, jobs: Sequence[Job]) -> None:
+def check_compatible_arms(out: Path, jobs: Sequence[Job]) -> None:
     """Raise `UserError` that names every arm of which a missing run cannot be done, with the reason of the first."""
     gpus, reasons = min(1, torch.cuda.device_count()), dict[str, str]()  # a process of a bench has one GPU (`pool.py`)
     for job in unfinished(jobs, out):
         try:
-            refuse_unfit(job.recipe, gpus)
+            check_compatible(job.recipe, gpus)
         except UserError as error:
             reasons.setdefault(f"{job.name} {job.arm}", str(error))
     if reasons:

@@ -27,7 +27,7 @@ from ...core.protocol import Tell, listen, open_channel
 from ...data.datasets.evaluation import TEST
 from ...data.datasets.sources import RealData, load_data
 from ...diffusion.loading import Loading
-from ...diffusion.pipeline import Backbone
+from ...diffusion.pipeline import PipelineAdapter
 from ...experiment.build import open_data, open_generator
 from ...experiment.config import Recipe
 from ...experiment.run import run
@@ -90,12 +90,12 @@ def _measurable(data: RealData) -> RealData:
     return data
 
 
-def _generator(name: str, class_names: Sequence[str], device: str, loading: Loading) -> Backbone:
-    return _backbone(name, tuple(class_names), device, loading)
+def _generator(name: str, class_names: Sequence[str], device: str, loading: Loading) -> PipelineAdapter:
+    return _adapter(name, tuple(class_names), device, loading)
 
 
 @lru_cache(maxsize=1)
-def _backbone(name: str, class_names: tuple[str, ...], device: str, loading: Loading) -> Backbone:
+def _adapter(name: str, class_names: tuple[str, ...], device: str, loading: Loading) -> PipelineAdapter:
     return open_generator(name, class_names, device, loading)
 
 

@@ -17,7 +17,7 @@ from ...core.text import brief, visible
 from ...experiment.config import Recipe, build_recipe, parse_value
 from .parts import REAL
 
-OF_DRAWING = ("drawing.", "loading.", "prompts", "generation.preset")
+OF_SAMPLING = ("drawing.", "loading.", "prompts", "generation.preset")
 OF_CLASSIFIER = ("model.", "training.")
 _CHANGE = r"[a-z_]+(?:\.[^\s=,]+)*="
 _OWN = re.compile(rf"(.+?):((?:{_CHANGE}).*)", re.DOTALL)
@@ -26,7 +26,7 @@ _LONGEST = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class ProbeCandidate:
     """A generator and how it draws. `name` is unique in a probe; of `recipe` only what `toml` holds is of use."""
 
     name: str
@@ -35,7 +35,7 @@ class Candidate:
     @property
     def toml(self) -> str:
         """What its drawings depend on beside the classes."""
-        parts = {part: asdict(getattr(self.recipe, part)) for part in ("prompts", "loading", "drawing")}
+        parts = {part: asdict(getattr(self.recipe, part)) for part in ("prompts", "loading", "sampling")}
         return tomli_w.dumps({"generator": self.recipe.generator, "seed": self.recipe.seed, **parts})
 
     def folder(self, out: Path) -> Path:
@@ -46,7 +46,7 @@ class Candidate:
 
 def parse_candidates(
     texts: Sequence[str], settings: Sequence[str] = (), *, lora: str | None = None, seed: int = 0
-) -> tuple[Candidate, ...]:
+) -> tuple[ProbeCandidate, ...]:
     """Read "NAME" or "NAME:a.b=c,d.e=f" for every candidate; `settings` ("a.b=c") and `lora` hold for all of them.
 
     `UserError` for none, for one given twice, and for settings that no drawing has.
@@ -56,12 +56,12 @@ def parse_candidates(
     split = [_split(text) for text in texts]
     last = Counter({generator: PurePath(generator).name for generator, _ in split}.values())
     shared = [one for one in settings if not one.startswith(OF_CLASSIFIER)]
-    refuse_other_keys(shared, "--set", OF_DRAWING + OF_CLASSIFIER)
+    refuse_other_keys(shared, "--set", OF_SAMPLING + OF_CLASSIFIER)
     found = tuple(_candidate(generator, own, shared, lora, seed, last) for generator, own in split)
     if twice := [name for name, count in Counter(one.name for one in found).items() if count > 1]:
         raise UserError(
             f"--generator {visible(twice[0])} is given more than once. Give each once, or settings of its own: "
-            "NAME:drawing.guidance_scale=2."
+            "NAME:sampling.guidance_scale=2."
         )
     if any(one.name == REAL for one in found):
         raise UserError(f"--generator {REAL!r}: a row of the table has this name. Give it as ./{REAL}/, or rename the folder.")
@@ -91,8 +91,8 @@ def _split(text: str) -> tuple[str, list[str]]:
 
 def _candidate(
     generator: str, own: Sequence[str], shared: Sequence[str], lora: str | None, seed: int, last: Counter[str]
-) -> Candidate:
-    refuse_other_keys(own, f"--generator {visible(generator)}", OF_DRAWING)
+) -> ProbeCandidate:
+    refuse_other_keys(own, f"--generator {visible(generator)}", OF_SAMPLING)
     changes: dict[str, Any] = {} if lora is None else {"loading.lora": lora}
     for setting in own:  # after those of all, which they win over
         key, _, value = setting.partition("=")
@@ -100,5 +100,5 @@ def _candidate(
     recipe = build_recipe(None, shared, {"generator": generator, "seed": seed, **changes})
     short = PurePath(generator).name
     name = short if short not in ("", REAL) and last[short] == 1 else generator
-    told = ",".join(re.sub(r"^(drawing|loading|generation)\.", "", one) for one in own)
-    return Candidate(name=f"{name}:{told}" if told else name, recipe=recipe)
+    on_progress = ",".join(re.sub(r"^(drawing|loading|generation)\.", "", one) for one in own)
+    return ProbeCandidate(name=f"{name}:{on_progress}" if on_progress else name, recipe=recipe)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...experiment.config import to_toml
-from .candidates import Candidate
+from .candidates import ProbeCandidate
 from .judge import WEIGHTS, Learner, digest
 
 FORMAT = 1  # of the measures: those of another are measured again
@@ -24,7 +24,7 @@ class Probe:
     """
 
     data: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ProbeCandidate, ...]
     learner: Learner
     count: int = 200
     seed: int = 0

@@ -32,17 +32,17 @@ def normal(features_ND: Tensor) -> Normal:
     return Normal(rows.mean(axis=0), root, float(np.trace(covariance)))
 
 
-def frechet(real: Normal, drawn_MD: Tensor) -> float:
+def frechet(real: Normal, generated_MD: Tensor) -> float:
     """Return the squared Frechet distance of drawn features to real ones. Biased upwards where M is small."""
-    return _distance(real, drawn_MD.double().numpy())
+    return _distance(real, generated_MD.double().numpy())
 
 
-def resampled(real: Normal, drawn_MD: Tensor, labels: Sequence[int], times: int = RESAMPLED) -> tuple[float, ...]:
+def resampled(real: Normal, generated_MD: Tensor, labels: Sequence[int], times: int = RESAMPLED) -> tuple[float, ...]:
     """Return the distances of `times` bootstrap samples of the drawn features, each with as many of every class as were drawn.
 
     The k-th of one generator goes with the k-th of another: both take the same places, so equal seeds stay paired.
     """
-    rows, rng = drawn_MD.double().numpy(), np.random.default_rng(0)
+    rows, rng = generated_MD.double().numpy(), np.random.default_rng(0)
     members = [np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))]
 
     def sample() -> Array:

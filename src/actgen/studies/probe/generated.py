@@ -16,7 +16,7 @@ from ...data.store.stored import read_stored
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GeneratedSet:
     """Lines of a store as labelled images; the labels are those that were asked for."""
 
     folder: Path
@@ -24,7 +24,7 @@ class Drawn:
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, store: Store, requests: Sequence[Request], class_names: Sequence[str]) -> Drawn:
+    def of(cls, store: Store, requests: Sequence[Request], class_names: Sequence[str]) -> GeneratedSet:
         """Return what the store holds of `requests`, in their order."""
         rows = [row for request in requests if (row := store.manifest.row(request.key)) is not None]
         return cls(store.folder, rows, tuple(class_names))

@@ -68,7 +68,7 @@ class Learner:
         """Raise `UserError` if no such classifier can be made for `images`."""
         open_classifier(self.recipe, images)
 
-    def train(self, images: ImageSet, held: ImageSet, folder: Path, told: Callable[[int, int], None]) -> Classifier:
+    def train(self, images: ImageSet, held: ImageSet, folder: Path, on_progress: Callable[[int, int], None]) -> Classifier:
         """Train on `images` in `folder` and return the classifier; a finished training is only read, a stopped one continued.
 
         `told` hears of every epoch: how many are done, and of how many. `held` is what its run measures itself on.
@@ -79,7 +79,7 @@ class Learner:
             folder,
             data=RealData(recipe.data, images, held),
             page=False,
-            on_epoch=lambda stats: told(stats.epoch + 1, recipe.training.epochs),
+            on_epoch=lambda stats: on_progress(stats.epoch + 1, recipe.training.epochs),
         )
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a finished run is not continued
         return _with_weights(open_classifier(_bare(recipe), images), folder / WEIGHTS)

@@ -123,8 +123,8 @@ class Ruler:
         )
 
     def _diversity(self, seen: Seen, labels: Sequence[int]) -> float | None:
-        drawn, real = spreads(seen.features_ND, labels), spreads(self.real.features_ND, self.labels)
-        ratios = [drawn[label] / real[label] for label in drawn if real.get(label)]
+        generated, real = spreads(seen.features_ND, labels), spreads(self.real.features_ND, self.labels)
+        ratios = [generated[label] / real[label] for label in generated if real.get(label)]
         return statistics.fmean(ratios) if ratios else None
 
     def _inception(self, images: ImageSet) -> float | None:

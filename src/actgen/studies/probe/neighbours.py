@@ -15,34 +15,34 @@ def radii(real_ND: Tensor, neighbours: int) -> Tensor:
     return torch.cat([torch.cdist(rows, real_ND).kthvalue(k, dim=1).values for rows in real_ND.split(_ROWS)])
 
 
-def covered(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> Tensor:
+def covered(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> Tensor:
     """Return [N]: whether the ball of a real image, to its k-th nearest other one, holds a drawn image."""
-    nearest = torch.cat([torch.cdist(rows, drawn_MD).amin(dim=1) for rows in real_ND.split(_ROWS)])
+    nearest = torch.cat([torch.cdist(rows, generated_MD).amin(dim=1) for rows in real_ND.split(_ROWS)])
     return nearest <= radii(real_ND, neighbours)
 
 
-def precise(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> Tensor:
+def precise(real_ND: Tensor, generated_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> Tensor:
     """Return [M]: whether a drawn image is in the ball of some real image."""
     radius_N = radii(real_ND, neighbours)
-    return torch.cat([(torch.cdist(rows, real_ND) <= radius_N).any(dim=1) for rows in drawn_MD.split(_ROWS)])
+    return torch.cat([(torch.cdist(rows, real_ND) <= radius_N).any(dim=1) for rows in generated_MD.split(_ROWS)])
 
 
-def density(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
+def density(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
     """Return the density (Naeem et al. 2020, eq. 6): how many balls of real images hold a drawn one, by `neighbours`.
 
     About 1 for real images, and more where drawings crowd together. Unlike precision it is not content with the one large ball
     of a real image that is far from the others.
     """
     radius_N = radii(real_ND, neighbours)
-    holding = [int((torch.cdist(rows, real_ND) <= radius_N).sum()) for rows in drawn_MD.split(_ROWS)]
-    return sum(holding) / (neighbours * len(drawn_MD))
+    holding = [int((torch.cdist(rows, real_ND) <= radius_N).sum()) for rows in generated_MD.split(_ROWS)]
+    return sum(holding) / (neighbours * len(generated_MD))
 
 
-def coverage(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
+def coverage(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
     """Return the coverage (Naeem et al. 2020, eq. 7) of real features by drawn ones, in [0, 1]."""
-    return float(covered(real_ND, drawn_MD, neighbours).double().mean())
+    return float(covered(real_ND, generated_MD, neighbours).double().mean())
 
 
-def precision(real_ND: Tensor, drawn_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> float:
+def precision(real_ND: Tensor, generated_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> float:
     """Return the precision (Kynkäänniemi et al. 2019, eq. 2) of drawn features among real ones, in [0, 1]."""
-    return float(precise(real_ND, drawn_MD, neighbours).double().mean())
+    return float(precise(real_ND, generated_MD, neighbours).double().mean())

@@ -30,8 +30,8 @@ def paired_interval(one: Sequence[bool], other: Sequence[bool], level: float = L
     """Return the percentile bootstrap interval of the difference of two shares of the same images, in points."""
     differences = np.asarray(one, dtype=np.int64) - np.asarray(other, dtype=np.int64)
     shares = [float((differences == value).mean()) for value in (-1, 0, 1)]
-    drawn = np.random.default_rng(0).multinomial(len(differences), shares, size=_TIMES)
-    low, high = np.quantile((drawn[:, 2] - drawn[:, 0]) / len(differences), ((1 - level) / 2, (1 + level) / 2))
+    generated = np.random.default_rng(0).multinomial(len(differences), shares, size=_TIMES)
+    low, high = np.quantile((generated[:, 2] - generated[:, 0]) / len(differences), ((1 - level) / 2, (1 + level) / 2))
     return Interval(100 * float(differences.mean()), 100 * float(low), 100 * float(high))
 
 

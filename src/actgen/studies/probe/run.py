@@ -28,7 +28,7 @@ from .judge import refuse_unfinished
 from .measures import Measures
 from .page import png, render
 from .parts import REAL
-from .session import DAMAGED, MARK, Told, Work
+from .session import DAMAGED, MARK, OnProgress, ProbeSession
 from .sheet import draw_sheet
 from .table import EXPLAINED, markdown
 from .words import Advice, advise, remarks
@@ -45,32 +45,32 @@ class Found:
     remarks: tuple[str, ...]
 
 
-def probe(asked: Probe, out: Path, told: Told) -> Found:
+def probe(config: Probe, out: Path, on_progress: OnProgress) -> Found:
     """Probe in folder `out`, or go on there; a finished probe is only read. `told` hears of progress: what, done, of how many.
 
     `UserError` for whatever cannot be used, before anything is written.
     """
     refuse_file(out)
-    if asked.classifier is not None:
-        refuse_unfinished(asked.classifier)
-    if (finished := read_finished(asked, out)) is not None:
+    if config.classifier is not None:
+        refuse_unfinished(config.classifier)
+    if (finished := read_finished(config, out)) is not None:
         return finished
     if not (out / MARK).is_file() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no probe. Give a new or empty folder.")
     refuse_in_use(out)
-    work = Work(asked, out, told)
-    work.check()
+    session = ProbeSession(config, out, on_progress)
+    session.check()
     with locked(out):
-        files.write_text(out / MARK, json.dumps(work.data_facts, indent=1, ensure_ascii=False) + "\n")
-        measured = {REAL: work.real(), **{one.name: work.candidate(one) for one in asked.candidates}}
-        return _write(asked, out, measured, work)
+        files.write_text(out / MARK, json.dumps(session.data_facts, indent=1, ensure_ascii=False) + "\n")
+        measured = {REAL: session.real(), **{one.name: session.candidate(one) for one in config.candidates}}
+        return _write(config, out, measured, session)
 
 
-def read_finished(asked: Probe, out: Path) -> Found | None:
+def read_finished(config: Probe, out: Path) -> Found | None:
     """Return what a finished probe found, None if `out` holds no such one that was asked the same."""
     known = read_object(out / RESULT)
     whole = all((out / name).is_file() for name in (TABLE, SHEET, PAGE))
-    if not whole or known.get("asked") != json.loads(json.dumps(asked.facts)):
+    if not whole or known.get("asked") != json.loads(json.dumps(config.facts)):
         return None
     facts: Any = known
     try:
@@ -80,25 +80,25 @@ def read_finished(asked: Probe, out: Path) -> Found | None:
         return None
 
 
-def _write(asked: Probe, out: Path, measured: dict[str, Measures], work: Work) -> Found:
+def _write(config: Probe, out: Path, measured: dict[str, Measures], session: ProbeSession) -> Found:
     """Write what people look at, then the result, which says that all is there."""
     candidates = {name: one for name, one in measured.items() if name != REAL}
     advice = advise(candidates)
-    said = tuple(remarks(candidates, measured[REAL], given=asked.classifier is not None, left_out=work.left_out))
-    drawn = {one.name: work.drawn(one) for one in asked.candidates}
-    sheet = draw_sheet({REAL: work.parts.control, **drawn})
+    said = tuple(remarks(candidates, measured[REAL], given=config.classifier is not None, left_out=session.left_out))
+    generated = {one.name: session.generated(one) for one in config.candidates}
+    sheet = draw_sheet({REAL: session.parts.control, **generated})
     files.write_bytes(out / SHEET, png(sheet))
-    origin = f"actgen probe · {asked.data} · {asked.count} drawings each · seed {asked.seed}"
-    write_page(out / PAGE, render(origin, measured, advice, said, sheet, asked.facts["candidates"]))
+    origin = f"actgen probe · {config.data} · {config.count} drawings each · seed {config.seed}"
+    write_page(out / PAGE, render(origin, measured, advice, said, sheet, config.facts["candidates"]))
     lines = [markdown(measured), f"Try `{advice.name}`: {advice.reason}", *said, EXPLAINED]
     files.write_text(out / TABLE, "\n\n".join(line.strip() for line in lines) + "\n")
-    rows = [{"name": name, "folder": folder.name, "measures": asdict(measured[name])} for name, folder in _folders(asked, out)]
-    facts = {"asked": asked.facts, "advice": asdict(advice), "remarks": said, "searched": len(work.album), "measured": rows}
+    rows = [{"name": name, "folder": folder.name, "measures": asdict(measured[name])} for name, folder in _folders(config, out)]
+    facts = {"asked": config.facts, "advice": asdict(advice), "remarks": said, "searched": len(session.album), "measured": rows}
     files.write_text(out / RESULT, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return Found(measured, advice, said)
 
 
-def _folders(asked: Probe, out: Path) -> Iterator[tuple[str, Path]]:
+def _folders(config: Probe, out: Path) -> Iterator[tuple[str, Path]]:
     yield REAL, out / "real"
-    for candidate in asked.candidates:
+    for candidate in config.candidates:
         yield candidate.name, candidate.folder(out)

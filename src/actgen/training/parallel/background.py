@@ -41,7 +41,7 @@ PATIENCE = 20.0  # seconds that a process may take to notice that the first one 
 _LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TICK = 0.1  # seconds between two looks whether a signal has come
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
 
@@ -127,7 +127,7 @@ class Background:
         self._life = _Life(process, log)
         threading.Thread(target=_hear, args=(self._life, self._heard), daemon=True).start()
 
-    def draw(self, order: dict[str, Any]) -> None:
+    def generate(self, order: dict[str, Any]) -> None:
         """Have a round drawn."""
         files.save(order_path(self.run), order)
         answer_path(self.run).unlink(missing_ok=True)  # of the round before
@@ -141,7 +141,7 @@ class Background:
             while True:
                 self._take(*self._heard.get_nowait())
 
-    def wait(self, on_sample: Told | None = None) -> dict[str, Any]:
+    def wait(self, on_sample: OnProgress | None = None) -> dict[str, Any]:
         """Wait for the round and return what came of it; a signal is answered at once, the round then goes on later."""
         while self._busy:
             with suppress(Empty):
@@ -154,7 +154,7 @@ class Background:
             raise files.damaged(answer_path(self.run))
         return answer
 
-    def told(self, on_batch: Told | None) -> Told:
+    def on_progress(self, on_batch: OnProgress | None) -> OnProgress:
         """Return `on_batch`, with an ear for the second process."""
 
         def call(done: int, of: int) -> None:
@@ -197,7 +197,7 @@ class Background:
             self._succeed_lost(life)
         elif said["event"] == "sample":
             self._done = said["done"], said["of"]
-        elif said["event"] == "drawn":
+        elif said["event"] == "generated":
             self._busy = False
         elif said["event"] == "failed":
             raise _failure(said)
@@ -211,7 +211,7 @@ class Background:
         how = f"signal {-code}" if code < 0 else f"code {code}"
         if self._lost > RESTARTS:
             last = f' Its last words: "{words}".' if (words := life.last_words()) else ""
-            memory = " That is often too little memory: give a smaller drawing.batch_size." if code == -signal.SIGKILL else ""
+            memory = " That is often too little memory: give a smaller sampling.batch_size." if code == -signal.SIGKILL else ""
             raise UserError(
                 f"the process that draws on {self.device} ended with {how}, {self._lost} times in one round."
                 f"{memory}{last} The same command continues."

@@ -28,7 +28,7 @@ def agree_on_weights(training: Training) -> None:
     """Have rank 0's weights everywhere, to the last bit."""
     if ranks.size() == 1:
         return
-    for module in {id(one): one for one in (training.classifier, training.tested, training.asked)}.values():
+    for module in {id(one): one for one in (training.classifier, training.tested, training.round_classifier)}.values():
         state = ranks.broadcast(module.state_dict())
         if not ranks.is_first():
             module.load_state_dict(state)
@@ -41,20 +41,20 @@ def begin_together(plan: Callable[[], Begun]) -> Begun:
     return Begun.from_data(agreeing.of_first(lambda: asdict(plan())))
 
 
-def draw_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
+def generate_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
     """Draw what the round that has begun has planned, or the rest of it; return what there is to train on."""
     assert training.round is not None
     assert training.begun is not None
-    round_, artist = training.round, training.round.artist
+    round_, sampler = training.round, training.round.sampler
     if ranks.size() == 1:
-        return round_.draw(training.begun.plan, training.asked, on_sample)
-    assert isinstance(artist, Spread)
+        return round_.generate(training.begun.plan, training.round_classifier, on_sample)
+    assert isinstance(sampler, Spread)
     if ranks.is_first():
-        with artist.leading():
-            snapshot = round_.draw(training.begun.plan, training.asked, on_sample)
+        with sampler.leading():
+            snapshot = round_.generate(training.begun.plan, training.round_classifier, on_sample)
         return _handed_on(training.snapshot, snapshot)
-    with frozen(training.asked):
-        artist.follow(round_.guide_image, training.asked)
+    with frozen(training.round_classifier):
+        sampler.follow(round_.guide_image, training.round_classifier)
     return _handed_on(training.snapshot, training.snapshot)
 
 

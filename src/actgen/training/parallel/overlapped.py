@@ -11,16 +11,16 @@ from typing import Any
 from ...classifiers.classifier import Classifier
 from ...core.memory import give_back_memory
 from ...core.types import Request, Sample
-from ...data.store.rejections import Ledger
+from ...data.store.rejections import RejectionLog
 from ...data.store.store import Store
 from ...diffusion.guides.bank import MemoryBank
 from ...generation.batching import GuideImage
-from ...generation.presets import Drawing
-from ...generation.sampler import Draws, Refusal
+from ...generation.presets import SamplingConfig
+from ...generation.sampler import FailedRequest, Sampler
 from ..resume import save
-from ..stages import Away, Begun
+from ..stages import Begun, PendingRound
 from ..state import Training
-from .background import Told
+from .background import OnProgress
 
 STALENESS = 1
 """Epochs between the classifier that a round is drawn for and the first that trains on it, beyond those of the same process.
@@ -34,28 +34,28 @@ class Elsewhere:
     """What a training has to know of an artist in another process: all but how to draw."""
 
     facts: dict[str, Any]
-    drawing: Drawing
+    sampling: SamplingConfig
     bank: MemoryBank
     together: int
     batch_size: int
-    refused: list[Refusal] = field(default_factory=list)
+    failed: list[FailedRequest] = field(default_factory=list)
 
     @classmethod
-    def of(cls, artist: Draws) -> Elsewhere:
+    def of(cls, sampler: Sampler) -> Elsewhere:
         """Return what is to be known of an artist, without its networks."""
-        return cls(dict(artist.facts), artist.drawing, artist.bank, artist.together, artist.batch_size)
+        return cls(dict(sampler.facts), sampler.sampling, sampler.bank, sampler.together, sampler.batch_size)
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Nobody asks for it: rounds go to the other process whole."""
         raise AssertionError("the artist is in another process")
 
-    def draw(
+    def generate(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:
         """Nobody asks for it: rounds go to the other process whole."""
         raise AssertionError("the artist is in another process")
 
-    def draw_batches(
+    def sample_batches(
         self,
         requests: Sequence[Request],
         *,
@@ -68,7 +68,7 @@ class Elsewhere:
 
 
 @contextmanager
-def drawn_away(training: Training) -> Iterator[None]:
+def generated_overlapped(training: Training) -> Iterator[None]:
     """Have the rounds of a training drawn in its second process, if it has one, until the block ends."""
     if training.background is None or training.round is None:
         yield
@@ -77,43 +77,43 @@ def drawn_away(training: Training) -> Iterator[None]:
         training.background.close()  # what a life that was killed at the end of its rounds has left
         yield
         return
-    training.round = replace(training.round, artist=Elsewhere.of(training.round.artist))
+    training.round = replace(training.round, sampler=Elsewhere.of(training.round.sampler))
     give_back_memory()  # the generator's: the second process needs it now
     try:
         training.background.start()
-        leave(training)
+        start_pending(training)
         yield
     finally:
         training.background.close()
 
 
 @contextmanager
-def beside(training: Training, on_batch: Told | None) -> Iterator[Told | None]:
+def overlapping(training: Training, on_batch: OnProgress | None) -> Iterator[OnProgress | None]:
     """Train beside the second process until the block ends, with its share of the cores if a round is away; yield what is to be
     told of every batch.
     """
     if training.background is None:
         yield on_batch
         return
-    with training.background.sharing() if training.away is not None else nullcontext():
-        yield training.background.told(on_batch)
+    with training.background.sharing() if training.pending is not None else nullcontext():
+        yield training.background.on_progress(on_batch)
 
 
-def leave(training: Training) -> None:
+def start_pending(training: Training) -> None:
     """Give the second process the round that is to be drawn while the next epoch trains; without one it ends after the last."""
     if training.background is None or training.round is None:
         return
-    if training.away is None:
+    if training.pending is None:
         if not _is_needed(training):
             training.background.close()
         return
     round_ = training.round
-    training.background.draw(
+    training.background.generate(
         {
             "inputs": training.inputs,
-            "plan": asdict(training.away.begun.plan),
-            "weights": training.away.weights,
-            "bank": round_.artist.bank.state_dict(),
+            "plan": asdict(training.pending.begun.plan),
+            "weights": training.pending.weights,
+            "bank": round_.sampler.bank.state_dict(),
             "filters": {} if round_.filters is None else round_.filters.state_dict(),
         }
     )
@@ -121,42 +121,42 @@ def leave(training: Training) -> None:
 
 def _is_needed(training: Training) -> bool:
     """Whether a round is away, or one may come."""
-    return training.away is not None or (training.start < training.generating and training.budget > 0)
+    return training.pending is not None or (training.start < training.generating and training.budget > 0)
 
 
-def join(training: Training, on_sample: Told | None) -> dict[str, Any]:
+def join_pending(training: Training, on_sample: OnProgress | None) -> dict[str, Any]:
     """Take in the round that is away, waiting for it; return its part of the statistics."""
-    if training.away is None or training.background is None:
-        return {"generation_seconds": 0.0, "refused": []}
+    if training.pending is None or training.background is None:
+        return {"generation_seconds": 0.0, "failed": []}
     save(training)  # a stop while it waits repeats nothing of the epoch
     began = perf_counter()
     answer = training.background.wait(on_sample)
-    seconds = training.away.begun.seconds + float(answer["seconds"])
+    seconds = training.pending.begun.seconds + float(answer["seconds"])
     _take_in(training, answer)
     return {
         "generation_seconds": round(seconds, 3),
         "waited_seconds": round(perf_counter() - began, 3),
         "staleness": STALENESS,
-        "refused": answer["refused"],
+        "failed": answer["failed"],
     }
 
 
 def _take_in(training: Training, answer: dict[str, Any]) -> None:
     """Read again what the second process has written, and remember what it remembers."""
     assert training.round is not None
-    round_, ledger = training.round, training.round.ledger
-    round_.artist.bank.load_state_dict(answer["bank"])
+    round_, rejections = training.round, training.round.rejections
+    round_.sampler.bank.load_state_dict(answer["bank"])
     if round_.filters is not None:
         round_.filters.load_state_dict(answer["filters"])
     training.round = replace(
         round_,
         store=Store(round_.store.folder),
-        ledger=None if ledger is None else Ledger(ledger.folder, pictures=ledger.pictures),
+        rejections=None if rejections is None else RejectionLog(rejections.folder, pictures=rejections.pictures),
     )
     training.snapshot = training.round.store.snapshot()
-    training.away = None
+    training.pending = None
 
 
-def away(training: Training, begun: Begun) -> Away:
+def pending(training: Training, begun: Begun) -> PendingRound:
     """Return a round that leaves: with the weights as they are now, since the training goes on."""
-    return Away(begun, {name: value.detach().cpu().clone() for name, value in training.tested.state_dict().items()})
+    return PendingRound(begun, {name: value.detach().cpu().clone() for name, value in training.tested.state_dict().items()})
