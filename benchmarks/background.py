@@ -1,4 +1,4 @@
-"""What is gained by drawing in a second process while the next epoch trains (`actgen train --generate-on cpu`).
+"""What is gained by generating in a second process while the next epoch trains (`actgen train --generate-on cpu`).
 
     python benchmarks/background.py [--cores 0,1] [--epochs 40] [--images 2000] [--budget 0.45] [--steps 20] [--out FILE.md]
 
@@ -74,7 +74,8 @@ def table(one: dict[str, float], two: dict[str, float], asked: argparse.Namespac
     return (
         "\n".join(
             [
-                f"`python benchmarks/background.py --cores {asked.cores} --epochs {asked.epochs} --images {asked.images} --budget "
+                f"`python benchmarks/background.py --cores {asked.cores} --epochs {asked.epochs} --images {asked.images} "
+                f"--budget "
                 f"{asked.budget} --steps {asked.steps}`",
                 "",
                 "| | images | training | generation | waited for it | whole loop |",
@@ -82,7 +83,8 @@ def table(one: dict[str, float], two: dict[str, float], asked: argparse.Namespac
                 _line("one after the other, one core", one),
                 _line("at the same time, two cores", two),
                 "",
-                f"{two['loop']:.1f} s are {two['loop'] / parts:.2f} of the {parts:.1f} s of the two parts (wanted: {WANTED} at most). "
+                f"{two['loop']:.1f} s are {two['loop'] / parts:.2f} of the {parts:.1f} s of the two parts (wanted: {WANTED} "
+                f"at most). "
                 "Every image of the second run has a staleness of 1.",
             ]
         )

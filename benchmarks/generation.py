@@ -1,4 +1,4 @@
-"""How fast are guided images drawn, and with how much memory?
+"""How fast are guided images generated, and with how much memory?
 
     python benchmarks/generation.py [--json FILE] [--repeats N] [--compile]            the bundled generator, CPU
     python benchmarks/generation.py --geometry sd21 --device cuda --dtype float16      SD's exact size, random weights
@@ -61,7 +61,7 @@ WANTED = {"all": 5.0, "attentive": 8.0, "fast": 20.0}
 
 @dataclass
 class Row:
-    """One way of drawing: `preset`, `losses`, `batch`; seconds an image, one a repeat."""
+    """One way of generating: `preset`, `losses`, `batch`; seconds an image, one a repeat."""
 
     preset: str
     losses: str
@@ -74,11 +74,11 @@ class Row:
 
     @property
     def compiled(self) -> bool:
-        """Whether it draws with `loading.compile`."""
+        """Whether it generates with `loading.compile`."""
         return self.preset.endswith(COMPILED)
 
     def warm_up(self) -> None:
-        """Draw two batches; note how many seconds the first took and, but for compiled code, which hides it, the work."""
+        """Generate two batches; note how many seconds the first took and, but for compiled code, which hides it, the work."""
         began = time.perf_counter()
         self.generate(self.batch)
         self.first = time.perf_counter() - began
@@ -87,7 +87,7 @@ class Row:
         self.teraflop = counter.get_total_flops() / self.batch / 1e12 if counter else 0.0
 
     def measure(self, device: torch.device, images: int) -> None:
-        """Draw `images` pictures once and note time and peak memory."""
+        """Generate `images` pictures once and note time and peak memory."""
         reset_peak(device)
         synchronise(device)
         began = time.perf_counter()
@@ -125,7 +125,7 @@ def guide_image(request: Request) -> Image.Image:
 def rows(
     adapter: PipelineAdapter, plainly: PipelineAdapter, classifier: Classifier, compiled: PipelineAdapter | None = None
 ) -> list[Row]:
-    """Return every way of drawing that is compared."""
+    """Return every way of generating that is compared."""
     from benchmarks.one_at_a_time import OneAtATime
 
     bank = MemoryBank()
@@ -163,7 +163,7 @@ def rows(
 
 
 def always_near(sampling: SamplingConfig) -> SamplingConfig:
-    """Return settings with a margin that every latent is within: random weights draw far away from any bank."""
+    """Return settings with a margin that every latent is within: random weights generate far away from any bank."""
     return replace(sampling, text=replace(sampling.text, margin=1e9))
 
 
@@ -317,7 +317,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--images", type=int, default=16, help="pictures a measurement; the slow rows draw an eighth")
+    parser.add_argument("--images", type=int, default=16, help="pictures a measurement; the slow rows generate an eighth")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     adapter, plainly, compiled = open_backbones(given)

@@ -59,7 +59,7 @@ def recipe(epochs: int, seed: int) -> Recipe:
 
 
 def generate(sampler: ImageSampler, names: Sequence[str], count: int, seed: int) -> tuple[ArrayImages, float]:
-    """Draw `count` balanced text-only images; return them and the seconds an image."""
+    """Generate `count` balanced text-only images; return them and the seconds an image."""
     requests = TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), seed)
     began = time.perf_counter()
     samples = list(sampler.generate(requests))

@@ -1,10 +1,10 @@
 """How near are copies of test images, and how near is what is no copy? Where the leakage guard's threshold comes from.
 
-    python benchmarks/leakage.py [--data idx:DIR] [--copies N] [--drawn N] > benchmarks/leakage_DATE.md
+    python benchmarks/leakage.py [--data idx:DIR] [--copies N] [--generated N] > benchmarks/leakage_DATE.md
 
 Distances as `actgen.generation.filters.thumbnails` measures them, to the nearest test image: of copies of test images that were
-compressed, resized, mirrored, padded, made brighter; of real training images; of images that the bundled generator draws from
-class prompts and from training images as guides. The same for the tiles of two photographs in colour, half of them as test
+compressed, resized, mirrored, padded, made brighter; of real training images; of images that the bundled generator generates
+from class prompts and from training images as guides. The same for the tiles of two photographs in colour, half of them as test
 images. Last, time and memory for 50,000 test images of 224 pixels.
 """
 
@@ -183,7 +183,7 @@ def large() -> Iterator[str]:
     search = (time.perf_counter() - began) / 20
     yield (
         f"50,000 test images of 224 pixels, {torch.get_num_threads()} thread(s): {50_000 * seconds:.0f} s to describe, once "
-        f"a run and besides reading them; {50_000 * WIDTH * 4 / 1e6:.0f} MB to keep; then {search * 1000:.0f} ms a drawn "
+        f"a run and besides reading them; {50_000 * WIDTH * 4 / 1e6:.0f} MB to keep; then {search * 1000:.0f} ms a generated "
         f"image in {len(LOOKS)} looks."
     )
 
@@ -205,11 +205,11 @@ def main() -> None:
     named = "idx:DIR" if given.data.startswith("idx:") else given.data
     print(
         f"    python benchmarks/leakage.py --data {named} --copies {given.copies} --train {given.train} "
-        f"--drawn {given.generated}\n\n{len(album)} test images.\n"
+        f"--generated {given.generated}\n\n{len(album)} test images.\n"
     )
     print(*copies_table(album, data.test, chosen), "", sep="\n", flush=True)
     kinds = {"real training images": distances(album, [data.train.image(i) for i in real])}
-    for name, guided in (("drawn from class prompts", False), ("drawn with training images as guides", True)):
+    for name, guided in (("generated from class prompts", False), ("generated with training images as guides", True)):
         kinds[name] = distances(album, generated(data.train, given.generated, guided))
     print(*others_table(kinds), "", sep="\n", flush=True)
     test, others = tiles()

@@ -1,4 +1,5 @@
-"""Train the bundled `fashion-mnist-clip`: a CLIP-type model (Radford et al. 2021) of 0.4M parameters that judges drawings.
+"""Train the bundled `fashion-mnist-clip`: a CLIP-type model (Radford et al. 2021) of 0.4M parameters that judges generated
+images.
 
     python benchmarks/make_fashion_mnist_clip.py --data idx:DIR --out FOLDER
 
@@ -41,7 +42,7 @@ from actgen.finetune.optimise import Schedule, maybe_compiled, optimise, seconds
 from actgen.finetune.tiny import TEMPLATES
 from actgen.training.augment.batch import Augmentation
 
-SIZE, BORDER = 28, 2  # of the 32 pixels that the generator draws, two at each side are black
+SIZE, BORDER = 28, 2  # of the 32 pixels that the generator generates, two at each side are black
 SCHEDULE = Schedule(steps=5600, batch_size=256, learning_rate=2e-3, warmup=200, decay=0.6)
 AUGMENT = Augmentation(shift=2, flip=True, erase=0.2)
 WIDTHS, DEPTHS = [32, 64, 128], [1, 2, 1]

@@ -1,4 +1,4 @@
-"""Draw the bundled `fashion-mnist-mini` from the full Fashion-MNIST: 200 training images a class, all test images.
+"""Generate the bundled `fashion-mnist-mini` from the full Fashion-MNIST: 200 training images a class, all test images.
 
     python benchmarks/make_fashion_mnist_mini.py IDX_DIR
 

@@ -1,4 +1,4 @@
-"""How much memory does drawing with all guides need, and does it stay within the project's limits?
+"""How much memory does generating with all guides need, and does it stay within the project's limits?
 
     python benchmarks/memory.py [--geometry sd15|sd21] [--json FILE] [--check]
 
@@ -75,7 +75,7 @@ DEFAULT = replace(PRESETS["default"], guidance_start=0.0)  # both halves in the 
 
 @dataclass(frozen=True)
 class Case:
-    """One way to draw. `materialised`: attention written out in all layers of the UNet, as the released code has it."""
+    """One way to generate. `materialised`: attention written out in all layers of the UNet, as the released code has it."""
 
     name: str
     guides: tuple[str, ...] = ALL

@@ -32,7 +32,7 @@ from actgen.generation.presets import SamplingConfig
 
 
 class OneAtATime:
-    """Draws requests one by one with the settings of a `Drawing` whose scheduler has no memory."""
+    """Generates requests one by one with the settings of a `SamplingConfig` whose scheduler has no memory."""
 
     def __init__(
         self,

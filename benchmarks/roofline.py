@@ -1,4 +1,4 @@
-"""How fast would guided drawing at Stable Diffusion's size be on a GPU? Counted operation by operation, not measured.
+"""How fast would guided generating at Stable Diffusion's size be on a GPU? Counted operation by operation, not measured.
 
     python benchmarks/roofline.py [--geometry sd15|sd21] [--json FILE]     on an H100, by its data sheet
     python benchmarks/roofline.py --check                                  the bundled pipeline on this CPU, measured, too
@@ -14,8 +14,8 @@ Summed by kind of operation this is a profile, and the quotient of two sums fore
 of the framework is one kernel. Nothing is known of kernels that reach less than the rates given, of caches, overlap and fusion;
 attention is fused as in `memory.py`.
 
-`--check` counts the bundled pipeline at this CPU's own measured rates and draws the same pictures for real: as far as the count
-is from the truth there, so far should one mistrust it elsewhere.
+`--check` counts the bundled pipeline at this CPU's own measured rates and generates the same pictures for real: as far as the
+count is from the truth there, so far should one mistrust it elsewhere.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class RejectionLog(TorchDispatchMode):
 
 @dataclass
 class Way:
-    """One way of drawing `batch` pictures: `draw` does it."""
+    """One way of generating `batch` pictures: `generate` does it."""
 
     preset: str
     losses: str
@@ -148,7 +148,7 @@ class Way:
     works: Counter[Work] = field(default_factory=Counter)
 
     def count(self, device: str) -> None:
-        """Draw once and keep the work."""
+        """Generate once and keep the work."""
         rejections = RejectionLog(device)
         with ExitStack() as stack:
             if device == "meta":
@@ -195,7 +195,7 @@ def generate(
     guides: tuple[str, ...],
     batch: int,
 ) -> Tensor:
-    """Draw as `Artist` does, but for looking at the result: pixels [B, 3, S, S]."""
+    """Generate as `ImageSampler` does, but for looking at the result: pixels [B, 3, S, S]."""
     opener = Opener(adapter, sampling, bank, guide_image, classifier)
     with adapter.borrowed():
         opened = opener.open(requests(batch, guides), Kind(guides, 1.0))

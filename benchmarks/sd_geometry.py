@@ -8,7 +8,7 @@ Parameters, measured, and asserted whenever a pipeline is made (they are those o
 Only the tokenizer is our own (`finetune/tiny.py`): 541 tokens for the classes below, in texts of 77 tokens, so most of the
 49,408 rows of the token embedding are never read.
 
-With `device="meta"` a pipeline takes no memory and can be counted (`memory.py`); with a real device it draws noise.
+With `device="meta"` a pipeline takes no memory and can be counted (`memory.py`); with a real device it generates noise.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
                 optimizer.zero_grad()
                 F.cross_entropy(classifier(pixels.float() / 255), labels).backward()
                 optimizer.step()
-            active.after_epoch(epoch)  # look, mine, plan, draw, keep
+            active.after_epoch(epoch)  # look, mine, plan, generate, keep
             save(out / "loop.pt", active, classifier, optimizer)
-            print(f"epoch {epoch + 1}: {len(active.snapshot)} images drawn so far")
+            print(f"epoch {epoch + 1}: {len(active.snapshot)} images generated so far")
 
 
 def save(path: Path, active: actgen.ActiveGeneration, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

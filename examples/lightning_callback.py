@@ -52,7 +52,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
     with actgen.ActiveGeneration.from_recipe(recipe, out, classifier) as active:
         saved = ModelCheckpoint(out / "lightning", filename="last", enable_version_counter=False)
         trainer = pl.Trainer(
-            max_epochs=active.epochs,  # the recipe's: they decide when images are drawn
+            max_epochs=active.epochs,  # the recipe's: they decide when images are generated
             callbacks=[ActiveLightningCallback(active), saved],
             default_root_dir=out,
             accelerator="auto",
@@ -63,7 +63,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
         data = GrowingData(active, batch_size=recipe.training.batch_size, workers=workers)
         last = out / "lightning" / "last.ckpt"
         trainer.fit(Module(classifier), datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
-        print(f"{len(active.snapshot)} images drawn")
+        print(f"{len(active.snapshot)} images generated")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def train(
             loss = train_one_epoch(epoch, model, loader, optimizer, scheduler)
             folder.after_epoch(epoch, model)
             save(state, epoch + 1, model, optimizer)
-            print(f"epoch {epoch + 1}: {len(loader.dataset)} images, loss {loss:.3f}, drawn so far {len(active.snapshot)}")
+            print(f"epoch {epoch + 1}: {len(loader.dataset)} images, loss {loss:.3f}, generated so far {len(active.snapshot)}")
 
 
 def save(path: Path, epoch: int, model: Any, optimizer: Any) -> None:

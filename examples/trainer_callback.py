@@ -49,7 +49,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
     classifier = actgen.Classifier(model, size, mean=(0.5,) * 3, std=(0.5,) * 3)
     arguments = TrainingArguments(
         str(out / "trainer"),
-        num_train_epochs=recipe.training.epochs,  # the recipe's: they decide when images are drawn
+        num_train_epochs=recipe.training.epochs,  # the recipe's: they decide when images are generated
         per_device_train_batch_size=recipe.training.batch_size,
         learning_rate=1e-3,
         save_strategy="epoch",
@@ -71,7 +71,7 @@ def train(recipe: actgen.Recipe, out: Path, classes: int = 10, size: int = 32, w
             callbacks=[ActiveTrainerCallback(active)],
         )
         trainer.train(resume_from_checkpoint=saved)
-        print(f"{len(active.snapshot)} images drawn")
+        print(f"{len(active.snapshot)} images generated")
 
 
 def last(folder: Path) -> str | None:

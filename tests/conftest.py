@@ -71,7 +71,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_generator(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline folder that `actgen finetune` made of the digits in a few steps: it draws blots, by the real path."""
+    """A pipeline folder that `actgen finetune` made of the digits in a few steps: it generates blots, by the real path."""
     out = tmp_path_factory.mktemp("generator") / "digits-generator"
     for _ in from_scratch(load_data(str(digits)).train, out, steps=15, autoencoder_steps=15):
         pass
@@ -209,7 +209,7 @@ def without_times(value: Any) -> Any:
 
 
 def make_sample(key: str, shade: int = 0, label: int = 0, class_name: str = "coat") -> Sample:
-    """Return a finished drawing of one colour."""
+    """Return a finished generating of one colour."""
     request = Request(
         key=key,
         label=label,

@@ -55,7 +55,7 @@ def test_stock_diffusers_loads_it() -> None:
 
 
 def test_its_classes_differ() -> None:
-    """Trousers are upright and sneakers flat: the mean drawing of each class says so."""
+    """Trousers are upright and sneakers flat: the mean generating of each class says so."""
     sampler = ImageSampler.from_pretrained(str(FOLDER), preset="tiny")
     requests = [
         request

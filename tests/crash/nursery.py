@@ -126,7 +126,7 @@ def _count(life: dict[str, Any]) -> Callable[[], int]:
 
 
 def _write_down_drawings(path: Path) -> None:
-    """Append a line to `path` for every image that is drawn, whether it is kept or not."""
+    """Append a line to `path` for every image that is generated, whether it is kept or not."""
     from actgen.generation.sampler import ImageSampler
 
     draw = ImageSampler._try_batch

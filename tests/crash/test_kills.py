@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
 CHECKPOINT_IMAGES = 8
 RUNS = {
-    "guided by mistakes": ["strategy=actgen"],
+    "guided by hard examples": ["strategy=actgen"],
     "all before the training, chosen": [
         "strategy=selective",
         "mining.proxy_epochs=1",
@@ -138,7 +138,7 @@ def _death(whole: Ended, rng: random.Random) -> dict[str, object]:
 
 
 def _check(case: Case, out: Path, lives: int) -> None:
-    """Whatever happened: nothing is damaged, no image is there twice, and not more was drawn again than is allowed."""
+    """Whatever happened: nothing is damaged, no image is there twice, and not more was generated again than is allowed."""
     Background(out, "cpu", "").succeed()  # the second process ends with the first, a moment later
     if (out / "store" / MANIFEST).exists():
         assert verify(out / "store").damage == []

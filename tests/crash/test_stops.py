@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def case(nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("stops")
-    case = Case(nursery, digits, tiny_generator, folder, RUNS["guided by mistakes"])
+    case = Case(nursery, digits, tiny_generator, folder, RUNS["guided by hard examples"])
     case.live(folder / "first")  # imports
     case.clean()
     yield case

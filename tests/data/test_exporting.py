@@ -161,7 +161,7 @@ def test_real_images_join_and_test_images_stay_apart(form: str, digits: Path, tm
     filled = Store(tmp_path / "store")
     filled.add(make_sample("r000-00000", label=1, class_name="three"), {"class_margin": 0.5})
     out = tmp_path / "out"
-    assert "1 drawn images and 160 real ones" in export(
+    assert "1 generated images and 160 real ones" in export(
         tmp_path / "store", "--format", form, "--out", out, "--with-real", digits
     )
     read = hugging_face(form, out, tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""Laws of the ledger of refusals."""
+"""Laws of the rejection log of refusals."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_to_keep_all_changes_nothing(tmp_path: Path) -> None:
 
 def test_more_than_there_is_cannot_be_kept(tmp_path: Path) -> None:
     store = filled(tmp_path / "store")
-    with pytest.raises(UserError, match=r"store holds 3 images, but 4 were drawn.*checkpoints"):
+    with pytest.raises(UserError, match=r"store holds 3 images, but 4 were generated.*checkpoints"):
         store.keep(4)
     assert len(store) == 3
 

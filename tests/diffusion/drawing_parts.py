@@ -1,4 +1,4 @@
-"""What the tests of the engine share: requests, guide pictures, an opponent, and a drawing with a filled bank."""
+"""What the tests of the engine share: requests, guide pictures, an opponent, and a generated image with a filled bank."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def guide_image(request: Request) -> Image.Image:
 
 
 def filled_artist(adapter: PipelineAdapter, sampling: SamplingConfig, labels: int = 4) -> ImageSampler:
-    """Return an artist with one remembered picture of every label."""
+    """Return a sampler with one remembered picture of every label."""
     sampler = ImageSampler(adapter, sampling)
     for label in range(labels):
         sampler.bank.add(label, torch.full(adapter.latent_shape, 0.1 * label))
@@ -54,7 +54,7 @@ def filled_artist(adapter: PipelineAdapter, sampling: SamplingConfig, labels: in
 
 
 def generate(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
-    """Draw with every guide's needs met."""
+    """Generate with every guide's needs met."""
     sampler = filled_artist(adapter, sampling)
     with frozen(classifier):
         return list(sampler.generate(wanted, guide_image=guide_image, classifier=classifier))

@@ -53,14 +53,14 @@ EULER = {**STABLE, "prediction_type": "epsilon", "interpolation_type": "linear",
 
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
-    """Draw weights from `seed` inside, and leave torch's own stream where it was."""
+    """Generate weights from `seed` inside, and leave torch's own stream where it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def ready(pipeline: Any) -> Any:
-    """Return a pipeline that draws in silence, its networks without dropout as `from_pretrained` leaves them."""
+    """Return a pipeline that generates in silence, its networks without dropout as `from_pretrained` leaves them."""
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):

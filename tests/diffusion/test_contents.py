@@ -52,7 +52,7 @@ def test_a_lora_and_a_light_decoder_are_safetensors_too(generator: Path) -> None
     unsafe_weights("decoder", "diffusion_pytorch_model.bin")(generator)
     (generator / "decoder" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny"}), encoding="utf-8")
     adapter = PipelineAdapter.from_pretrained(str(generator))
-    with pytest.raises(UserError, match=r"drawing\.text\.decoder = .*AutoencoderTiny"):
+    with pytest.raises(UserError, match=r"generating\.text\.decoder = .*AutoencoderTiny"):
         adapter.decode(torch.zeros(1, 4, 8, 8), str(generator / "decoder"))
     assert not list(generator.parent.rglob(CANARY))
 
@@ -61,7 +61,7 @@ def test_parts_of_different_generators_are_told_before_anything_is_drawn(generat
     path = generator / "text_encoder" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**config, "hidden_size": 32}), encoding="utf-8")
-    with pytest.raises(UserError, match=r"cannot (load|draw)|lacks weights"):
+    with pytest.raises(UserError, match=r"cannot (load|generate)|lacks weights"):
         PipelineAdapter.from_pretrained(str(generator))
 
 

@@ -1,4 +1,4 @@
-"""Laws of drawings that start from a real image, of guidance by the whole image, and of entropy guidance."""
+"""Laws of generated images that start from a real image, of guidance by the whole image, and of entropy guidance."""
 
 from __future__ import annotations
 

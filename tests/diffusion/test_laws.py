@@ -198,7 +198,7 @@ def assert_same(generated: list[Sample], others: list[Sample], tolerance: float 
 def test_every_guide_matters(
     backbones: dict[str, PipelineAdapter], classifier: Classifier, family: str, guides: tuple[str, ...]
 ) -> None:
-    sampling = small("ddim", text=TextGuidance(margin=1e5))  # untrained networks draw far away from any bank
+    sampling = small("ddim", text=TextGuidance(margin=1e5))  # untrained networks generate far away from any bank
     plain = generate(backbones[family], requests(2, ()), classifier, sampling)
     for one, other in zip(plain, generate(backbones[family], requests(2, guides), classifier, sampling), strict=True):
         assert float((one.latents - other.latents).abs().max()) > 1e-5

@@ -1,4 +1,4 @@
-"""Schedules that cannot be are refused before anything is drawn; those that can are diffusers' own."""
+"""Schedules that cannot be are refused before anything is generated; those that can are diffusers' own."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def test_auto_is_the_pipelines_own_scheduler() -> None:
 @pytest.mark.parametrize(("key", "value"), [("scheduler", "heun"), ("previous", "next")])
 def test_unknown_names_are_refused(key: str, value: str) -> None:
     wrong: dict[str, object] = {key: value}
-    with pytest.raises(UserError, match=rf"drawing\.{key} = '{value}' is unknown"):
+    with pytest.raises(UserError, match=rf"generating\.{key} = '{value}' is unknown"):
         SamplingConfig(**wrong)  # type: ignore[arg-type]

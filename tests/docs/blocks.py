@@ -113,7 +113,7 @@ def _mark(lines: list[str], line: int) -> str:
 def _are_commands(text: str, programs: Collection[str]) -> bool:
     try:
         return all(words[0] in programs or words[0].startswith("--") for words in commands(text))
-    except ValueError:  # quotes that do not close: a drawing
+    except ValueError:  # quotes that do not close: a generated image
         return False
 
 

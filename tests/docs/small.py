@@ -27,7 +27,7 @@ from tests.docs.commands import CHECKED, check
 from tests.training.processes.conftest import ENVIRONMENT
 
 SD = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-STABLE = ("cifar10-resnet50", "cifar100-resnet50", "eurosat-16shot", "imagenet-resnet50", SD)  # recipes that draw with it
+STABLE = ("cifar10-resnet50", "cifar100-resnet50", "eurosat-16shot", "imagenet-resnet50", SD)  # recipes that generate with it
 
 # the names that a snippet may say, where the stand-in lies, who makes it
 STAND_INS: tuple[tuple[tuple[str, ...], str, Callable[[Path], object]], ...] = (

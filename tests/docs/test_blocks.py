@@ -26,7 +26,7 @@ def read(*lines: str) -> list[Block]:
         (["    --set a=b"], "commands"),
         (["    # a comment", "    make test"], "commands"),
         (["    make test", "    and so on"], ""),
-        (["    it's a drawing"], ""),
+        (["    it's a generated image"], ""),
         (["```python", "a = 1", "```"], "python"),
         (["  ```sh", "  ls", "  ```"], "commands"),
         (["~~~toml", "a = 1", "~~~"], "toml"),

@@ -153,7 +153,7 @@ def test_the_bench_trains_on_the_images_and_prompts_of_the_recipe() -> None:
 
 
 def figures(name: str) -> tuple[int, int, int, int]:
-    """Return real images, images to draw, rounds and optimiser steps."""
+    """Return real images, images to generate, rounds and optimiser steps."""
     recipe = build_recipe(Path(name))
     real = recipe.images or PUBLISHED[recipe.data.partition(":")[0]]
     assert recipe.training.epoch_length == "real"

@@ -1,4 +1,4 @@
-"""A manifest line is the image: every image of a run is drawn again pixel for pixel, and what is missing is named."""
+"""A manifest line is the image: every image of a run is generated again pixel for pixel, and what is missing is named."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def rows(finished: Path) -> Rows:
 
 @pytest.fixture
 def bare(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the run with nothing but what drawing again needs: recipe, manifest and rounds."""
+    """A copy of the run with nothing but what generating again needs: recipe, manifest and rounds."""
     run = tmp_path / "bare"
     shutil.copytree(finished / "rounds", run / "rounds")
     (run / "store").mkdir()

@@ -219,7 +219,7 @@ def test_without_its_checkpoint_a_run_starts_again_and_older_images_are_set_asid
     shutil.rmtree(out / "checkpoints")
     (out / "summary.json").unlink()
     first, *others = (out / "store" / "metadata.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    row = json.loads(first)  # a first image of other pixels, as another version or machine may have drawn it
+    row = json.loads(first)  # a first image of other pixels, as another version or machine may have generated it
     Image.new("RGB", (32, 32)).save(out / "store" / row["file_name"])
     row["sha256"] = hashlib.sha256((out / "store" / row["file_name"]).read_bytes()).hexdigest()
     (out / "store" / "metadata.jsonl").write_text("".join([json.dumps(row) + "\n", *others]), encoding="utf-8")

@@ -44,7 +44,7 @@ class Events:
 
 @pytest.fixture(scope="module")
 def small(digits: Path) -> Recipe:
-    """A recipe that needs no generator: its rounds copy mistakes."""
+    """A recipe that needs no generator: its rounds copy hard examples."""
     flags = {
         "data": str(digits),
         "model.name": "actgen/tiny-cnn",

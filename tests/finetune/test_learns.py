@@ -1,4 +1,4 @@
-"""Adapting a generator does what it is for: the loss on the data falls, and what is drawn moves to the data."""
+"""Adapting a generator does what it is for: the loss on the data falls, and what is generated moves to the data."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def look_alikes(per_class: int) -> ArrayImages:
 
 
 def taken_for(generator_: Path, lora: str, means_K: Tensor) -> Tensor:
-    """Draw `DRAWN` pictures, as many of each class; return how often those of a class are nearest to which mean, [K, K]."""
+    """Generate `DRAWN` pictures, as many of each class; return how often those of a class are nearest to which mean, [K, K]."""
     sampler = ImageSampler(PipelineAdapter.from_pretrained(str(generator_), loading=Loading(lora=lora)), PRESETS["tiny"])
     counts = torch.zeros((len(NAMES), len(NAMES)), dtype=torch.long)
     for sample in sampler.generate(TextOnly().plan([], NAMES, DRAWN, Progress(epoch=0, epochs=1), 5)):
@@ -81,7 +81,7 @@ def taken_for(generator_: Path, lora: str, means_K: Tensor) -> Tensor:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("way", ["lora", "full"])
 def test_what_is_drawn_becomes_what_the_data_show(tmp_path: Path, way: str) -> None:
-    """The generator draws each class as it is, the data call it by another name. By chance 8 of 32 would be right."""
+    """The generator generates each class as it is, the data call it by another name. By chance 8 of 32 would be right."""
     options = AdaptOptions(
         lora=LoraOptions(rank=8) if way == "lora" else None,
         steps=120,

@@ -35,7 +35,7 @@ def objective(family: str, options: AdaptOptions) -> Objective:
 
 
 def by_diffusers(made: Objective, pixels: Tensor, prompts: list[str], rng: torch.Generator) -> Tensor:
-    """Return the errors [B] as a training with diffusers' own parts has them, in the same order of draws."""
+    """Return the errors [B] as a training with diffusers' own parts has them, in the same order of generates."""
     pipeline = made.adapter.pipeline
     scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
     shape = (len(pixels), 4, 16, 16)

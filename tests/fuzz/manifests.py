@@ -1,4 +1,4 @@
-"""Manifests of a store, damaged: drawn again from (`generate --from-manifest`)."""
+"""Manifests of a store, damaged: generated again from (`generate --from-manifest`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stopped and a finished run whose files are damaged: continued, drawn again, shown again."""
+"""A stopped and a finished run whose files are damaged: continued, generated again, shown again."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def finished_cases(run: Path, arguments: list[str]) -> Iterator[Case]:
 
 
 def redrawn_cases(run: Path, key: str) -> Iterator[Case]:
-    """Yield runs whose `rounds/` are damaged, of which the image `key`, whose guides look at them, is drawn again."""
+    """Yield runs whose `rounds/` are damaged, of which the image `key`, whose guides look at them, is generated again."""
     for number, path in enumerate(sorted((run / "rounds").glob("*.safetensors"))):
         for seed in range(6):
             yield _redrawn(f"{path.name} {seed}", run, key, path.name, damaged(path.read_bytes(), 10 * number + seed))

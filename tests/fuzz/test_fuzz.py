@@ -1,6 +1,6 @@
 """At least 500 damaged inputs: each a message and exit code 2, or skipped and counted as asked; nothing else is touched.
 
-An input that is right in spite of its damage counts as accepted, if it trains, draws or loads to the end. By default one in
+An input that is right in spite of its damage counts as accepted, if it trains, generates or loads to the end. By default one in
 twenty is tried; `pytest -m fuzz` tries all.
 """
 

@@ -1,4 +1,4 @@
-"""Choosing among drawings: what is taken, that the choice is a function of the request, and that it draws again."""
+"""Choosing among generated images: what is taken, that the choice is a function of the request, and that it generates again."""
 
 from __future__ import annotations
 
@@ -178,8 +178,8 @@ def test_a_doubt_that_is_never_plausible_is_refused() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("strategy=class-conditional", "draws before the training, when no classifier can be asked"),
-        ("strategy=oversample", "draws nothing to choose from"),
+        ("strategy=class-conditional", "generates before the training, when no classifier can be asked"),
+        ("strategy=oversample", "generates nothing to choose from"),
     ],
 )
 def test_a_choice_without_anybody_to_ask_is_refused(settings: str, words: str, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_choice_without_anybody_to_ask_is_refused(settings: str, words: str, t
 
 
 def test_selective_needs_its_scout(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"with mining.pool = holdout, draws before"):
+    with pytest.raises(UserError, match=r"with mining.pool = holdout, generates before"):
         open_run(build_recipe(None, ["strategy=selective", "mining.pool=holdout"]), tmp_path / "run")
 
 
@@ -250,7 +250,7 @@ def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_nobody_would_ask_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"choosing\.clip: actgen takes the first drawing"):
+    with pytest.raises(UserError, match=r"choosing\.clip: actgen takes the first generated image"):
         open_run(build_recipe(None, ["strategy=actgen", "selection.clip=bundled"]), tmp_path / "run")
 
 

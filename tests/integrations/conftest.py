@@ -18,7 +18,7 @@ from actgen.experiment.run import run
 from actgen.training.stages import EpochStats
 from tests.conftest import read_lines, tree, without_times
 
-EPOCHS, IMAGES = 4, 12  # drawn in two rounds
+EPOCHS, IMAGES = 4, 12  # generated in two rounds
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 
 
@@ -81,7 +81,7 @@ def trained(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def assert_same_images(one: Path, other: Path) -> None:
-    """Two folders hold the same drawings: manifest, pictures, and what their guides looked at."""
+    """Two folders hold the same generated images: manifest, pictures, and what their guides looked at."""
     lines = [without_times(read_lines(out / "store" / "metadata.jsonl")) for out in (one, other)]
     assert len(lines[0]) == IMAGES
     assert lines[0] == lines[1]

@@ -1,4 +1,4 @@
-"""The object that any loop uses: what it goes on with, what it refuses, and that one process draws for all."""
+"""The object that any loop uses: what it goes on with, what it refuses, and that one process generates for all."""
 
 from __future__ import annotations
 

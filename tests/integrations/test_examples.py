@@ -54,7 +54,7 @@ def whole(brief: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @contextmanager
 def stop_within_the_second_round() -> Iterator[None]:
-    """Let the first batch of the second round be drawn, and end the loop at the next one."""
+    """Let the first batch of the second round be generated, and end the loop at the next one."""
     add_all = Store.add_all
 
     def stopping(store: Store, samples: Sequence[Any]) -> Any:

@@ -90,7 +90,7 @@ def test_processes_that_stay_see_it_grow(digits: Path, store: Store, start: str)
         there, here = items(loader), items(DataLoader(alone, BATCH))
         assert torch.equal(there[0], here[0])
         assert torch.equal(there[1], here[1])
-        assert bool((there[0] == 16).flatten(1).all(dim=1).any()) == (generated > 16)  # the one-coloured drawing number 16
+        assert bool((there[0] == 16).flatten(1).all(dim=1).any()) == (generated > 16)  # the one-coloured generating number 16
         processes.add(tuple(child.pid for child in multiprocessing.active_children()))
     assert len(processes) == 1
     assert os.getpid() not in next(iter(processes))
@@ -120,5 +120,5 @@ def test_a_manifest_that_lost_lines_is_refused(digits: Path, store: Store) -> No
     dataset = growing(digits, store)
     generate(store, 3)
     dataset.at(1, 5)
-    with pytest.raises(UserError, match="has 3 lines, but 5 images were drawn"):
+    with pytest.raises(UserError, match="has 3 lines, but 5 images were generated"):
         _ = dataset[0]

@@ -45,7 +45,9 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
             folder.after_epoch(epoch)
         assert len(files(tmp_path / "folder" / "val")) == len(CLASSES) * TEST_IMAGES
         for row in active.snapshot.rows:
-            name = f"{class_folder(row['label'], active.dataset.real.class_names)}/drawn-{row['key']}-{row['sha256'][:8]}.png"
+            name = (
+                f"{class_folder(row['label'], active.dataset.real.class_names)}/generated-{row['key']}-{row['sha256'][:8]}.png"
+            )
             assert (train / name).read_bytes() == (tmp_path / "run/store" / row["file_name"]).read_bytes()
             assert (train / name).is_symlink() == (links == "symlink")
         folder.begin(1)  # a loop that went back

@@ -93,7 +93,7 @@ def totals(end: float, synthetic: int, epochs: int = 8) -> dict[str, object]:
 
 
 def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples: int = 40) -> Path:
-    """Write a run; every fourth sample is drawn from text only (actgen keeps its source), every fifth lacks a preview."""
+    """Write a run; every fourth sample is generated from text only (actgen keeps its source), every fifth lacks a preview."""
     synthetic = 5 if samples else 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text('[data]\nname = "fashion" # <b>not bold</b> & not markup\n', encoding="utf-8")

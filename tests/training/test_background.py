@@ -49,14 +49,14 @@ def wanted(recipe: Recipe) -> Recipe:
 
 @pytest.fixture(scope="module")
 def pending(wanted: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run whose rounds were drawn in a second process."""
+    """The folder of a finished run whose rounds were generated in a second process."""
     out = tmp_path_factory.mktemp("background") / "run"
     run(wanted, out)
     return out
 
 
 def second_process(of: psutil.Process) -> psutil.Process | None:
-    """Return the process that draws for another one, if there is one now."""
+    """Return the process that generates for another one, if there is one now."""
     try:
         return next((child for child in of.children() if "actgen.experiment.background" in child.cmdline()), None)
     except psutil.Error:
@@ -153,8 +153,8 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--generate-on", "gpu"], "generation.on = 'gpu': allowed are cpu, cuda:0, cuda:1"),
         (["--generate-on", "cuda:-1"], "allowed are cpu"),
         (["--generate-on", "cuda:99"], "generation.on = 'cuda:99': a run here sees"),
-        (["--generate-on", "cpu", "--strategy", "class-conditional"], "class-conditional draws before the training"),
-        (["--generate-on", "cpu", "--strategy", "oversample"], "oversample draws nothing new"),
+        (["--generate-on", "cpu", "--strategy", "class-conditional"], "class-conditional generates before the training"),
+        (["--generate-on", "cpu", "--strategy", "oversample"], "oversample generates nothing new"),
         (["--generate-on", "cpu", "--epochs", "2", "--set", "generation.until=1"], "never after the last two"),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_process_that_is_lost_again_and_again_is_a_message(wanted: Recipe, tmp
     threading.Thread(target=kill).start()
     try:
         background.generate({})
-        with pytest.raises(UserError, match=r"the process that draws on cpu ended with signal 9, 3 times in one round"):
+        with pytest.raises(UserError, match=r"the process that generates on cpu ended with signal 9, 3 times in one round"):
             background.wait()
     finally:
         background.close()

@@ -1,4 +1,4 @@
-"""Laws of the scout, the short training before the training."""
+"""Laws of the proxy model, the short training before the training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINING = Mining(pool="training", proxy_epochs=2)
 
 
 def doubts(folder: Path, options: TrainingOptions) -> Tensor:
-    """Return what a scout thinks of the real images, and see that the training is left as it was."""
+    """Return what a proxy model thinks of the real images, and see that the training is left as it was."""
     training = opened(folder, options=options)
     before = weights(training)
     found = train_proxy_model(training, MINING).predictions.logits_NK

@@ -1,1 +1,1 @@
-"""Room 1: image -> prediction -> mistake."""
+"""Room 1: image -> prediction -> hard example."""

@@ -1,4 +1,4 @@
-"""prediction -> mistake: which real images the classifier has most to learn of; pure functions of labels and logits."""
+"""prediction -> hard example: which real images the classifier has most to learn of; pure functions of labels and logits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ CRITERIA = (OWN, "misclassified", "loss", "margin", "entropy", "confused-pair", 
 
 @dataclass(frozen=True, kw_only=True)
 class Mining:
-    """Which real images are looked at, and which of them are drawn anew.
+    """Which real images are looked at, and which of them are generated anew.
 
     `pool`: "holdout", images held out of the training for the time of the rounds (the paper); "training", the training images
     with their running losses, so that no label is given up; "cross-fit", all training images as models see them that have
     not trained on them. `by`: "misclassified" (the paper), or the `share` of the pool with the highest loss, smallest margin,
     highest entropy; "confused-pair": misclassified as the class with which theirs is most often confused; "random": all of it.
     `per_class`: at most this many of a class, the hardest (0: no limit); `balanced`: as many of every class as of the rarest.
-    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `scout_epochs`: of the short
-    training that a strategy needs which draws before the training what is hard after it. "own" and a share of 0 stand for what
-    the strategy says.
+    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `proxy_epochs`: of the short
+    training that a strategy needs which generates before the training what is hard after it. "own" and a share of 0 stand for
+    what the strategy says.
     """
 
     pool: str = OWN
@@ -69,7 +69,7 @@ MISCLASSIFIED = Mining(pool=HOLDOUT, by="misclassified", share=0.25)  # the pape
 
 
 def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[HardExample]:
-    """Return the mistakes among the predictions, in the order of the set; `mining` leaves nothing to a strategy."""
+    """Return the hard examples among the predictions, in the order of the set; `mining` leaves nothing to a strategy."""
     losses = predictions.losses_N
     hardness = _hardness(predictions, losses, mining.by)
     rows = _chosen(predictions, hardness, mining)

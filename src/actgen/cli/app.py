@@ -42,7 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Draw variants of what an image classifier gets wrong, and train on them.",
+    help="Generate variants of what an image classifier gets wrong, and train on them.",
 )
 app.add_typer(store, name="store")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -103,7 +103,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
     budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
     generate_on: Annotated[
-        str | None, typer.Option(help="cpu or cuda:N: draw there in a second process while the next epoch trains.")
+        str | None, typer.Option(help="cpu or cuda:N: generate there in a second process while the next epoch trains.")
     ] = None,
     seed: Seed = None,
     recipe: RecipeFile = None,
@@ -158,19 +158,19 @@ def train(
 
 @app.command()
 def generate(
-    out: Annotated[Path, typer.Option(help="Store to draw into.")],
+    out: Annotated[Path, typer.Option(help="Store to generate into.")],
     classes: Annotated[str | None, typer.Option(help="Class names, separated by commas.")] = None,
     count: Annotated[
         int | None, typer.Option(help="Images in all, evenly over --classes; 100 if not given.", min=1, max=_MOST)
     ] = None,
-    from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to draw again.")] = None,
+    from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to generate again.")] = None,
     key: Annotated[list[str] | None, typer.Option(help="Image of that store, as in metadata.jsonl. May be repeated.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data of that store's run are now, if they have moved.")] = None,
     generator: Annotated[str | None, typer.Option(help=f"{_GENERATOR} Not given: bundled, or as in metadata.jsonl.")] = None,
     seed: Seed = None,
     settings: Settings = None,
 ) -> None:
-    """Draw images into a store: from class names, or those of another store again.
+    """Generate images into a store: from class names, or those of another store again.
 
     From class names, by text alone:
 

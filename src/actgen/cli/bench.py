@@ -43,7 +43,7 @@ def bench(
     An arm is a strategy (none, text-only, actgen, ...), a control (focal,
     mixup-cutmix, randaugment), an arm of your own (--arm), one of the
     tables [arms.NAME] in RECIPE.arms.toml beside RECIPE.toml, or any that
-    draws on top of a control (actgen+randaugment).
+    generates on top of a control (actgen+randaugment).
 
         actgen bench fashion-mnist-2000 --seeds 0:5 --arms none,text-only,actgen
     """
@@ -159,7 +159,7 @@ class BenchBars:
         elif event.kind == "epoch":
             self._progress.update(self._tasks[event.worker], completed=event.done, description=str(event.job))
         elif event.kind == "sample":
-            self._progress.update(self._tasks[event.worker], description=f"{event.job}: drawing {event.done} of {event.of}")
+            self._progress.update(self._tasks[event.worker], description=f"{event.job}: generating {event.done} of {event.of}")
         else:
             self._end(event)
 

@@ -48,7 +48,7 @@ def finetune(
     prior_images: Annotated[int | None, typer.Option(help="How many of these; 200 if not given.")] = None,
     caption_dropout: Annotated[float | None, typer.Option(help="Fraction of empty prompts; 0.1 if not given.")] = None,
     min_snr: Annotated[float | None, typer.Option(help="Gamma of min-SNR weights, as 5; equal weights if not given.")] = None,
-    sample_every: Annotated[int | None, typer.Option(help="Draw samples every so many steps; 500 if not given.")] = None,
+    sample_every: Annotated[int | None, typer.Option(help="Generate samples every so many steps; 500 if not given.")] = None,
     images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
     autoencoder_steps: Annotated[
         int | None, typer.Option(help="Optimiser steps of the autoencoder of --from-scratch.", min=1)

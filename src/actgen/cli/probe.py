@@ -26,14 +26,16 @@ def probe(
     generator: Annotated[
         list[str], typer.Option(help="NAME or NAME:sampling.a=b,loading.c=d. May be repeated: one candidate each.")
     ],
-    count: Annotated[int, typer.Option(help="Drawings of each, evenly over the classes.", min=2, max=1_000_000)] = 200,
+    count: Annotated[int, typer.Option(help="Generated images of each, evenly over the classes.", min=2, max=1_000_000)] = 200,
     classifier: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Folder of a finished run; else one is trained.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Of the classifier that is trained, as for train.")] = None,
     clip: Annotated[str | None, typer.Option(help="Folder or hub id of a CLIP model, asked for the class too.")] = None,
     fid: Annotated[str | None, typer.Option(help="inception: FID too; needs torch-fidelity and weights.")] = None,
-    train: Annotated[bool, typer.Option("--train", help="Train a classifier on each candidate's drawings alone.")] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train a classifier on each candidate's generated images alone.")
+    ] = False,
     lora: Annotated[str | None, typer.Option(help="LoRA weights for all candidates: loading.lora.")] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.", min=0)] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="a.b=c for all. May be repeated.")] = None,
@@ -43,7 +45,7 @@ def probe(
 
         actgen probe --data my_photos --generator mine --generator mine:sampling.guidance_scale=3 --out runs/probe
 
-    Each candidate draws the same number of images from the same seeds. They are compared with training images that no
+    Each candidate generates the same number of images from the same seeds. They are compared with training images that no
     classifier here has seen; test images are never looked at.
     """
     from ..studies.probe.candidates import parse_candidates

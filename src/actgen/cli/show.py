@@ -77,7 +77,7 @@ class Bars:
 
 
 class RunBars:
-    """Bars of a run: epochs in all, and the batches or drawings of the current one."""
+    """Bars of a run: epochs in all, and the batches or generated images of the current one."""
 
     def __init__(self, console: Console, epochs: int) -> None:
         self._console = console
@@ -99,7 +99,7 @@ class RunBars:
         if seen:
             self._progress.console.print(
                 f"{arm:<10} epoch {stats.epoch + 1:>3}  loss {stats.train_loss:.3f}  {seen}  "
-                f"{stats.real_images} real + {stats.synthetic_images} drawn"
+                f"{stats.real_images} real + {stats.synthetic_images} generated"
             )
 
     def batch(self, done: int, of: int) -> None:
@@ -120,7 +120,7 @@ def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
         if one["generated"] > one["kept"]
     }:
         reasons = ", ".join(f"{name} {count}" for name, count in rejected.items())
-        console.print(f"drawn and refused: {reasons}; the reasons are in {for_terminal(out / 'rejected.jsonl')}")
+        console.print(f"generated and refused: {reasons}; the reasons are in {for_terminal(out / 'rejected.jsonl')}")
     if summary.get("left_out_images"):
         console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
     console.print(f"page: {for_terminal(out / 'report.html')}")
@@ -139,7 +139,7 @@ def show_demo(console: Console, arms: dict[str, dict[str, Any]], out: Path) -> N
 
 def _table(arms: dict[str, dict[str, Any]]) -> Table:
     table = Table()
-    for name in ("arm", "test accuracy", "images drawn", "training", "generation", "optimiser steps"):
+    for name in ("arm", "test accuracy", "images generated", "training", "generation", "optimiser steps"):
         table.add_column(name, justify="left" if name == "arm" else "right")
     for arm, seen in arms.items():
         accuracy = "no test data" if seen["test_accuracy"] is None else f"{seen['test_accuracy']:.2f}%"
@@ -155,7 +155,7 @@ def _table(arms: dict[str, dict[str, Any]]) -> Table:
 
 
 def show_regenerated(console: Console, generated: Sequence[Regenerated], out: Path) -> None:
-    """Print for every image drawn again how it compares with the first."""
+    """Print for every image generated again how it compares with the first."""
     for one in generated:
         console.print(f"{for_terminal(one.key)}  {_comparison(one)}")
     console.print(f"{len(generated)} image{'s' if len(generated) > 1 else ''} in {for_terminal(out)}")

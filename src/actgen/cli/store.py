@@ -1,4 +1,4 @@
-"""`actgen store`: what can be asked of a folder of drawn images."""
+"""`actgen store`: what can be asked of a folder of generated images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from ..data.store.verify import Finding, StoreVerdict
 
-store = typer.Typer(no_args_is_help=True, help="Check, join or export folders of drawn images.")
+store = typer.Typer(no_args_is_help=True, help="Check, join or export folders of generated images.")
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 MOST_SHOWN = 20
 
@@ -46,7 +46,7 @@ def verify(
     if verdict.damage:
         console.print(
             "`actgen store verify --repair` moves what is damaged aside. First get back what can be got back: from a "
-            "backup, or by `actgen generate --from-manifest`, which draws an image again from its line."
+            "backup, or by `actgen generate --from-manifest`, which generates an image again from its line."
         )
         raise typer.Exit(1)
 
@@ -122,4 +122,4 @@ def export(
             folder, out, form, with_real=with_real, link=link, shard_bytes=shard_size << 20, on_progress=bar.of
         )
     beside = f" and {real} real ones" if real else ""
-    console.print(f"{generated} drawn images{beside} in {escape(str(out))}")
+    console.print(f"{generated} generated images{beside} in {escape(str(out))}")

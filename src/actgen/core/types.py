@@ -1,6 +1,6 @@
 """The nouns that pass between the rooms; all frozen.
 
-image -> prediction -> MISTAKE -> REQUEST (of a PLAN) -> SAMPLE -> SNAPSHOT -> batch
+image -> prediction -> HARD EXAMPLE -> REQUEST (of a PLAN) -> SAMPLE -> SNAPSHOT -> batch
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-# What may bend a drawing: the attended part of the source image, all of it; distance from what was drawn before; doubt of the
-# classifier: its loss (through the text) or the entropy of its prediction (in the latents).
+# What may bend a generated image: the attended part of the source image, all of it; distance from what was generated before;
+# doubt of the classifier: its loss (through the text) or the entropy of its prediction (in the latents).
 KNOWN_GUIDES = ("image", "whole-image", "contrastive", "adversarial", "entropy")
 
 
@@ -55,11 +55,11 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An image to be drawn. With the generator's weights, the drawing settings and what its guides look at (the source
-    image, the bank and the classifier of that round) it is enough to draw the same image again.
+    """An image to be generated. With the generator's weights, the sampling settings and what its guides look at (the source
+    image, the bank and the classifier of that round) it is enough to generate the same image again.
 
-    `guides` names the forces that are on, of `FORCES`; none of them is plain text-to-image. `strength` below 1 starts from the
-    source image, noised, and takes that share of the steps (image-to-image); 1 starts from noise.
+    `guides` names the guides that are on, of `KNOWN_GUIDES`; none of them is plain text-to-image. `strength` below 1 starts
+    from the source image, noised, and takes that share of the steps (image-to-image); 1 starts from noise.
     """
 
     key: str
@@ -80,16 +80,17 @@ class Request:
 
     @property
     def sees_source(self) -> bool:
-        """Whether the drawing starts from its source image or is guided by it."""
+        """Whether the generated image starts from its source image or is guided by it."""
         return self.strength < 1.0 or "image" in self.guides or "whole-image" in self.guides
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A round before it is drawn: with the state of the training it is enough to draw it, or the rest of it.
+    """A round before it is generated: with the state of the training it is enough to generate it, or the rest of it.
 
-    `number` is the round; `accuracy` that of the classifier on the images that were looked at, in [0, 1]; `doubted` the
-    probability that it gave to the true label of the sources, by key; `images` were in the store, `turned_down` in the ledger.
+    `number` is the round; `accuracy` that of the classifier on the images that were looked at, in [0, 1]; `confidences` the
+    probability that it gave to the true label of the sources, by key; `images` were in the store, `rejected` in the rejection
+    log.
     """
 
     number: int
@@ -112,12 +113,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A drawn image with what was measured while drawing it.
+    """A generated image with what was measured while generating it.
 
     `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
-    image's share of its batch. `redrawn`: why it was drawn again in higher precision, "" if it was not. `candidates`: how many
-    drawings it was chosen from; `belief`: how much the generator believes in its class, in [-1, 1], or what CLIP
-    gives it, in [0, 1], where one was asked.
+    image's share of its batch. `regenerated`: why it was generated again in higher precision, "" if it was not. `candidates`:
+    how many generated images it was chosen from; `class_margin`: how much the generator believes in its class, in [-1, 1], or
+    what CLIP gives it, in [0, 1], where one was asked.
     """
 
     request: Request

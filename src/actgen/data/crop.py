@@ -30,8 +30,8 @@ class Crop:
 
 
 def random_box(width: int, height: int, smallest: float, rng: torch.Generator) -> Box:
-    """Return (left, top, right, bottom) of a part with an area of `smallest` to 1 and sides of 3:4 to 4:3, both drawn evenly
-    (the sides in their logarithm); the centre square if none of ten fits into the image.
+    """Return (left, top, right, bottom) of a part with an area of `smallest` to 1 and sides of 3:4 to 4:3, both generated
+    evenly (the sides in their logarithm); the centre square if none of ten fits into the image.
     """
     low, high = (math.log(sides) for sides in _SIDES)
     for area, sides, across, down in torch.rand((_TRIES, 4), generator=rng, dtype=torch.float64).tolist():

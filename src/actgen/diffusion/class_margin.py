@@ -26,7 +26,7 @@ def measure_class_margin(
 ) -> Tensor:
     """Return [B] in [-1, 1]: how much better the prompts `own` denoise the clean latents than `rival`, over `levels` noises.
 
-    Above 0 the generator would sooner have drawn the picture for `own`. A picture's noise is a function of its seed alone.
+    Above 0 the generator would sooner have generated the picture for `own`. A picture's noise is a function of its seed alone.
     """
     streams = [generator(seed, "class_margin") for seed in seeds]
     shape = latents_BCHW.shape[1:]

@@ -35,7 +35,7 @@ class Step:
     """One denoising step while it is being bent.
 
     `latents` entered the step; `x0` is the clean latent predicted from them (with a graph back to `text` if a guide asked
-    for one); `proposed` enters the next step, as does `next_text`. `attention` [2, B, R, R, L] (or [1, ...] without
+    for one); `next_latents` enters the next step, as does `next_text`. `attention` [2, B, R, R, L] (or [1, ...] without
     classifier-free guidance) is there when a guide asked for it.
     """
 
@@ -100,7 +100,7 @@ def denoise(
     guides: Sequence[Guide] = (),
     attention_resolution: int | None = None,
 ) -> Iterator[Step]:
-    """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `proposed` is the result.
+    """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `next_latents` is the result.
 
     With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
     found, also when the caller stops in the middle or a guide raises.

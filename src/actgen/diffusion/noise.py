@@ -27,7 +27,7 @@ class Noises:
 
 
 def open_noises(seeds: Sequence[int], shape: tuple[int, int, int]) -> Noises:
-    """Draw an image's noises from its seed, one image at a time, so that they do not depend on the batch."""
+    """Generate an image's noises from its seed, one image at a time, so that they do not depend on the batch."""
     streams = tuple(generator(seed, "image") for seed in seeds)
     generated = [[torch.randn(shape, generator=stream) for _ in range(3)] for stream in streams]
     vae, sample, guide = (torch.stack(column) for column in zip(*generated, strict=True))

@@ -78,7 +78,7 @@ class PipelineAdapter:
                 raise
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise UserError(
-                f"--generator {visible(self.name)} cannot draw ({reason}). Its files may be damaged, or belong to "
+                f"--generator {visible(self.name)} cannot generate ({reason}). Its files may be damaged, or belong to "
                 "different generators."
             ) from error
 
@@ -115,7 +115,7 @@ class PipelineAdapter:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a picture depends on beside its request and the drawing: the manifest's generator columns."""
+        """What a picture depends on beside its request and the generated image: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
         return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
 
@@ -284,7 +284,7 @@ class PipelineAdapter:
         graph: int = 0,
         plain: bool = False,
     ) -> Tensor:
-        """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `halves` says so.
+        """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `branches` says so.
 
         `graph`: how many halves carry a graph back to the text: 0, 1 (the prompts', the other half is computed without) or 2.
         `plain` allows the compiled network, which takes the calls that build no graph.

@@ -1,8 +1,8 @@
-"""The second process of a run with `generation.on`: it opens the run's round and draws while the first process trains.
+"""The second process of a run with `generation.on`: it opens the run's round and generates while the first process trains.
 
 An order comes as a line on stdin and a file beside it, what happens goes out as lines on stdout (`parallel/background.py`). It
-draws by the same `Round` as a run of one process: images, journal, ledger and previews are as safe at any time, and an order
-that was under way goes on where the journal ends. It ends with the first process, however that ends.
+generates by the same `Round` as a run of one process: images, journal, ledger and previews are as safe at any time, and an
+order that was under way goes on where the journal ends. It ends with the first process, however that ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
-    """Draw every round that is ordered for the run in folder `out`."""
+    """Generate every round that is ordered for the run in folder `out`."""
     from ..training.parallel.background import answer_path, order_path
 
     classifier, round_, inputs = _open(out)
@@ -51,7 +51,7 @@ def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
 
 
 def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, Any]:
-    """Draw a round, or the rest of it, for the classifier with the weights of the order; return the answer."""
+    """Generate a round, or the rest of it, for the classifier with the weights of the order; return the answer."""
     from ..core.types import Plan
 
     plan = Plan.from_data(order["plan"])

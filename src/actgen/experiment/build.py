@@ -86,7 +86,8 @@ def open_sampler(
     generators: Generators,
     device: str,
 ) -> Sampler:
-    """Return who draws in a run: the recipe's generator, checked against the classes, or a copyist if nothing new is drawn."""
+    """Return who generates in a run: the recipe's generator, checked against the classes, or a copy sampler if nothing new is
+    generated."""
     if recipe.strategy == Oversample.name:
         return CopySampler(classifier.image_size)
     sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling)
@@ -158,7 +159,7 @@ def open_run(
 
 
 def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier, generators: Generators, device: str) -> Round:
-    """Return the round of a run in folder `out` on `data`, as `open_data` returned it, drawing on `device`."""
+    """Return the round of a run in folder `out` on `data`, as `open_data` returned it, generating on `device`."""
     strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
     held_out = held_out_images(recipe, data.train)
     sampler = open_sampler(recipe, data.train.class_names, classifier, data.prompts, generators, device)
@@ -188,7 +189,7 @@ def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
 
 
 def open_device(recipe: Recipe) -> str:
-    """Return the device that rounds are drawn on: that of the training, or `generation.on`; `UserError` if it cannot be."""
+    """Return the device that rounds are generated on: that of the training, or `generation.on`; `UserError` if it cannot be."""
     if not (on := recipe.generation.on):
         return str(PartialState().device)
     if (count := PartialState().num_processes) > 1:

@@ -29,7 +29,7 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
         never = "never after the last two: images of generation.on come an epoch later" if later else "never after the last"
         raise UserError(
             f"training.epochs = {epochs} with generation.until = {generation.until:g} leaves no epoch after which "
-            f"images are drawn ({never}). Give more epochs, a larger generation.until, or --budget 0."
+            f"images are generated ({never}). Give more epochs, a larger generation.until, or --budget 0."
         )
 
 
@@ -39,31 +39,31 @@ def _refuse_choice(recipe: Recipe) -> None:
     if recipe.selection.over(strategy.candidates).candidates == 1:
         if recipe.selection.clip:
             raise UserError(
-                f"selection.clip: {strategy.name} takes the first drawing of a request, so CLIP would not be asked. "
+                f"selection.clip: {strategy.name} takes the first generating of a request, so CLIP would not be asked. "
                 "Give selection.samples_per_request=8, for example, or --strategy selective; filters.clip refuses what "
                 "CLIP does not confirm."
             )
         return
     if strategy.name == Oversample.name:
-        raise UserError(f"selection.samples_per_request: {strategy.name} draws nothing to choose from. Leave it out.")
+        raise UserError(f"selection.samples_per_request: {strategy.name} generates nothing to choose from. Leave it out.")
     mining = recipe.mining.over(strategy.mining) if strategy.mining else None
     if strategy.when == BEFORE and (mining is None or mining.pool != TRAINING):
         pool = f", with mining.pool = {mining.pool}," if mining else ""
         raise UserError(
-            f"selection.samples_per_request: {strategy.name}{pool} draws before the training, when no classifier can be "
+            f"selection.samples_per_request: {strategy.name}{pool} generates before the training, when no classifier can be "
             "asked. Give selection.samples_per_request=1, or mining.pool=training to a strategy that mines."
         )
 
 
 def _refuse_device(recipe: Recipe, gpus: int) -> None:
-    """Raise `UserError` if rounds cannot be drawn on `generation.on` while the next epoch trains."""
+    """Raise `UserError` if rounds cannot be generated on `generation.on` while the next epoch trains."""
     if not (on := recipe.generation.on):
         return
     strategy = create_strategy(recipe.strategy)
     if strategy.when == BEFORE or strategy.name == Oversample.name:
-        why = "draws before the training" if strategy.when == BEFORE else "draws nothing new"
+        why = "generates before the training" if strategy.when == BEFORE else "generates nothing new"
         raise UserError(
-            f"generation.on = {on!r}: {strategy.name} {why}, so there is nothing to draw while it trains. Leave "
+            f"generation.on = {on!r}: {strategy.name} {why}, so there is nothing to generate while it trains. Leave "
             "out generation.on (--generate-on)."
         )
     if on != CPU and int(on.partition(":")[2]) >= gpus:

@@ -36,14 +36,14 @@ TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
 class Generation:
     """How many images, when. `budget`: generated images as a fraction of the real training images; `until`: generate in this
     first fraction of the epochs, after each `every`th of them; `holdout`: fraction of the training images held out to find
-    mistakes and given back after the last round; `preset`: where `[sampling]` starts from; `curriculum`: fewer unguided and more
-    adversarial drawings as the epochs pass (the released code), or all guides for every image (the paper); `previews`: guides
-    and masks kept a round; `replay`: keep in `rounds/` what the guides looked at, so that every image can be drawn again
-    (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided image (SD 1.x at 512
-    pixels: 64 KiB); `shift_budget`: classes whose drawings are mostly refused, or do not lower the loss on the images that are
-    looked at, get fewer from round to round (`strategies/class_budgets.py`); `checkpoint_images`: after a stop at most so many
-    images are drawn again (but a whole batch); `on`: draw in a second process on this device, "cpu" or "cuda:N", while the next
-    epoch trains (docs/background.md).
+    hard examples and given back after the last round; `preset`: where `[sampling]` starts from; `curriculum`: fewer unguided
+    and more adversarial generated images as the epochs pass (the released code), or all guides for every image (the paper);
+    `previews`: guides and masks kept a round; `replay`: keep in `rounds/` what the guides looked at, so that every image can
+    be generated again (`actgen generate --from-manifest`); costs disk: the classifier's weights a round and a latent a guided
+    image (SD 1.x at 512 pixels: 64 KiB); `shift_budget`: classes whose generated images are mostly refused, or do not lower
+    the loss on the images that are looked at, get fewer from round to round (`strategies/class_budgets.py`);
+    `checkpoint_images`: after a stop at most so many images are generated again (but a whole batch); `on`: generate in a
+    second process on this device, "cpu" or "cuda:N", while the next epoch trains (docs/background.md).
     """
 
     budget: float = 0.3

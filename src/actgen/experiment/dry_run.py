@@ -37,7 +37,7 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
-    """Measure a few optimiser steps and one small batch of drawings, and scale them up; nothing is written."""
+    """Measure a few optimiser steps and one small batch of generated images, and scale them up; nothing is written."""
     training = open_run(recipe, out)
     trial = copy.copy(training)
     trial.options = replace(training.options, epochs=1, epoch_length="real")
@@ -53,7 +53,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
 
 
 def _planned_steps(training: Training) -> int:
-    """Return the optimiser steps of the whole run, if every round draws its share."""
+    """Return the optimiser steps of the whole run, if every round generates its share."""
     options, real = training.options, training.total_real
     early = training.round is not None and training.round.strategy.when == BEFORE
     late = training.background is not None  # its images join an epoch later
@@ -72,7 +72,7 @@ def _seconds_a_step(trial: Training) -> float:
 
 
 def _sampling_seconds(training: Training) -> float:
-    """Time a small batch of every kind of drawing that the rounds ask for, and scale it by how many they ask for."""
+    """Time a small batch of every kind of generating that the rounds ask for, and scale it by how many they ask for."""
     round_, classifier = training.round, training.classifier
     assert round_ is not None
     if training.background is not None:
@@ -99,7 +99,7 @@ def _sampling_seconds(training: Training) -> float:
 
 
 def _planned_requests(training: Training, round_: Round) -> list[Request]:
-    """Return what the rounds would ask for if every image that they look at was a mistake."""
+    """Return what the rounds would ask for if every image that they look at was a hard example."""
     hard_examples = [
         HardExample(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
         for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))

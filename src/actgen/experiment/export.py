@@ -1,4 +1,4 @@
-"""`actgen store export`: a store, and the real images that it was drawn for, handed to the formats in `data/exporting`."""
+"""`actgen store export`: a store, and the real images that it was generated for, handed to the formats in `data/exporting`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def export_store(
     """
     refuse_no_store(folder)
     if out.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"--out {out} is inside the store, which holds drawn images only. Give a folder outside of it.")
+        raise UserError(f"--out {out} is inside the store, which holds generated images only. Give a folder outside of it.")
     generated = Store(folder).snapshot()
     if not len(generated):
-        raise UserError(f"{folder} holds no images yet. Export it when some are drawn.")
+        raise UserError(f"{folder} holds no images yet. Export it when some are generated.")
     if with_real is None:
         splits, names = [Split(name="train", generated=generated)], None
     else:

@@ -64,7 +64,7 @@ class Asked:
 
 
 def open_training(round_classifier: Asked, images: Callable[[], ImageSet]) -> Iterator[ScratchProgress]:
-    """Return the training, a `Progress` a step; `images` loads what it is on, when all else is found to fit."""
+    """Return the training, a `ScratchProgress` a step; `images` loads what it is on, when all else is found to fit."""
     way = round_classifier.way
     if unfit := [f"--{name.replace('_', '-')}" for name in round_classifier.some(_INCOMPATIBLE[way])]:
         raise UserError(

@@ -1,4 +1,4 @@
-"""`actgen generate`: class names -> a store of images drawn from text alone."""
+"""`actgen generate`: class names -> a store of images generated from text alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .config import Recipe
 
 
 def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, out: Path) -> Iterator[int]:
-    """Draw `count` images balanced over `class_names` into the store `out`, yielding how many are there.
+    """Generate `count` images balanced over `class_names` into the store `out`, yielding how many are there.
 
-    What is already in the store is not drawn again.
+    What is already in the store is not generated again.
     """
     if not class_names:
         raise UserError("--classes is empty: give class names separated by commas, for example --classes 'coat,ankle boot'.")
@@ -53,9 +53,9 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
 
 
 def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
-    """Draw what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+    """Generate what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
 
-    `UserError` if some of them were drawn in another way.
+    `UserError` if some of them were generated in another way.
     """
     facts = {
         "guidance": asdict(sampler.sampling),
@@ -73,7 +73,7 @@ def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: 
 
 
 def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
-    """Return the requests that are not drawn yet; `UserError` if one was drawn in another way."""
+    """Return the requests that are not generated yet; `UserError` if one was generated in another way."""
     for request in requests:
         if (row := store.manifest.row(request.key)) is None:
             continue
@@ -86,7 +86,7 @@ def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -
         }
         if other := [key for key, value in wanted.items() if row.get(key) != value]:
             raise UserError(
-                f"--out {store.folder} holds images drawn with another {', '.join(other)}. Choose another "
+                f"--out {store.folder} holds images generated with another {', '.join(other)}. Choose another "
                 "--out, or give the same settings to continue it."
             )
     return [request for request in requests if request.key not in store]

@@ -38,7 +38,7 @@ class Revisit:
         """Raise `UserError` if something is missing that the request's guides look at."""
         if (request.guides or request.sees_source) and not (self.folder / "recipe.toml").is_file():
             raise UserError(
-                f"{request.key} was drawn with guides, which look at what its run kept, but {self.folder} holds no "
+                f"{request.key} was generated with guides, which look at what its run kept, but {self.folder} holds no "
                 "recipe.toml. Give the store inside the folder of the run."
             )
         if request.sees_source:
@@ -129,6 +129,6 @@ def _refuse_missing(path: Path, request: Request) -> None:
     if not path.is_file():
         raise UserError(
             f"{path} is missing: the guides of {request.key} looked at what it keeps. Runs with generation.replay "
-            "= false and older ones have no such files; of these, draw images without guides again, or run the "
+            "= false and older ones have no such files; of these, generate images without guides again, or run the "
             "training again with generation.replay = true and another --out."
         )

@@ -51,8 +51,8 @@ _ANYTIME = ("steps", "gradient_checkpointing", "sample_every")  # may change whi
 class Adaptation:
     """What is adapted to what. `prompts`: class name -> prompt, of every class in the order of the labels.
 
-    `generator` is a pipeline folder or hub id, `name` what to call it in the card, `drawing` how samples and the prior's
-    images are drawn; `data`, `limit` (--images) and `settings` (as of --set) are what the card says of the command.
+    `generator` is a pipeline folder or hub id, `name` what to call it in the card, `sampling` how samples and the prior's
+    images are generated; `data`, `limit` (--images) and `settings` (as of --set) are what the card says of the command.
     """
 
     images: ImageSet
@@ -73,7 +73,7 @@ class Adaptation:
 
 
 def adapt(task: Adaptation) -> Iterator[ScratchProgress]:
-    """Adapt a generator, a `Progress` a step; the same call continues one that was stopped.
+    """Adapt a generator, a `ScratchProgress` a step; the same call continues one that was stopped.
 
     `UserError` before anything is written if the generator or the options cannot be used, or if `out` exists.
     """
@@ -151,7 +151,7 @@ def _prepare(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> nn.
 
 
 def _generate_samples(task: Adaptation, adapter: PipelineAdapter, step: int) -> None:
-    """Draw the sheet of `step` with the weights as they are, unless it is there."""
+    """Generate the sheet of `step` with the weights as they are, unless it is there."""
     path = _sheet(task, step)
     if path.exists():
         return
@@ -248,7 +248,7 @@ def _facts(task: Adaptation, adapter: PipelineAdapter, trained: nn.Module, resol
 
 
 def _architecture(task: Adaptation) -> dict[str, str]:
-    """Return what the generator's own card says of its architecture, which the preset of drawing follows."""
+    """Return what the generator's own card says of its architecture, which the preset of generating follows."""
     try:
         return {"architecture": str(json.loads(read_text(Path(task.generator) / "training.json"))["config"]["architecture"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -50,7 +50,7 @@ def _smooth(values: list[float], keep: float = 0.8) -> list[float]:
 
 
 def sample_sheet(folder: Path, class_names: list[str], seed: int) -> Image.Image:
-    """Draw a row of images of every class with the finished pipeline."""
+    """Generate a row of images of every class with the finished pipeline."""
     return draw_sheet(ImageSampler.from_pretrained(str(folder), preset="tiny"), class_names, seed)
 
 
@@ -62,7 +62,7 @@ def draw_sheet(
     columns: int = COLUMNS,
     prompts: Mapping[str, str] | None = None,
 ) -> Image.Image:
-    """Draw a row of images of every class from its prompt, always from the same noise; a broken image stays black."""
+    """Generate a row of images of every class from its prompt, always from the same noise; a broken image stays black."""
     now = Progress(epoch=0, epochs=1)
     requests = [
         make_request("text-only", now, label * columns + column, label, class_names, seed)

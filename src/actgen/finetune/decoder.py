@@ -46,7 +46,7 @@ def train_decoder(
     seed: int,
     weight: float = 2.0,
 ) -> Iterator[Tick]:
-    """Train decoder and post_quant_conv on posterior draws (`latents`: means, standard deviations), a `Tick` a step.
+    """Train decoder and post_quant_conv on posterior generates (`latents`: means, standard deviations), a `Tick` a step.
 
     Loss: |x - x'|_1 + weight * perceptual(x, x').
     """

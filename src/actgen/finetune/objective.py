@@ -42,7 +42,7 @@ class Objective:
     prior: Examples | None = None
 
     def __call__(self, step: int) -> Tensor:
-        """Return the loss of one step, every draw of which comes from the step's own stream."""
+        """Return the loss of one step, every generate of which comes from the step's own stream."""
         options = self.options
         rng = generator(options.seed, "finetune", options.way, step)
         pixels, prompts = self.examples.draw(options.batch_size, rng)

@@ -1,6 +1,6 @@
 """One resumable optimisation loop, a generator: AdamW, warm-up / constant / linear decay, gradient clipping, EMA.
 
-Every step draws from its own random stream, so a run that was interrupted and continued equals one that was not.
+Every step generates from its own random stream, so a run that was interrupted and continued equals one that was not.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class AdaptOptions:
 
     `learning_rate` None is 1e-4 for LoRA and 1e-5 for all weights; `resolution` (pixels) None is the generator's own; `ema` is
     the decay of a moving average of the weights, 0 for none; `precision` is what accelerate calls mixed precision.
-    `prior_preservation` weighs the loss on `prior_images` drawn beforehand (Ruiz et al. 2023, eq. 2); `caption_dropout` is the
-    fraction of empty prompts (Ho & Salimans 2022); `min_snr` is gamma of Hang et al. 2023, 0 for equal weights. A sheet of
-    samples is drawn every `sample_every` steps, 0 for the last one only.
+    `prior_preservation` weighs the loss on `prior_images` generated beforehand (Ruiz et al. 2023, eq. 2); `caption_dropout` is
+    the fraction of empty prompts (Ho & Salimans 2022); `min_snr` is gamma of Hang et al. 2023, 0 for equal weights. A sheet of
+    samples is generated every `sample_every` steps, 0 for the last one only.
     """
 
     lora: LoraOptions | None = field(default_factory=LoraOptions)

@@ -20,9 +20,10 @@ from ..generation.strategies.text_only import TextOnly
 
 
 def generate_prior(sampler: ImageSampler, prompts: Mapping[str, str], count: int, folder: Path, seed: int) -> Iterator[int]:
-    """Draw `count` images, balanced over the classes (name -> prompt), into the store `folder`, yielding how many are there.
+    """Generate `count` images, balanced over the classes (name -> prompt), into the store `folder`, yielding how many are
+    there.
 
-    What is there already is not drawn again. `UserError` if one is broken in every precision.
+    What is there already is not generated again. `UserError` if one is broken in every precision.
     """
     store = Store(folder)
     plan = TextOnly().plan([], list(prompts), count, Progress(epoch=0, epochs=1), derive(seed, "prior"))
@@ -40,7 +41,7 @@ def generate_prior(sampler: ImageSampler, prompts: Mapping[str, str], count: int
 
 @dataclass(frozen=True)
 class PriorImages:
-    """The images that `draw_prior` drew, as an `ImageSet`."""
+    """The images that `generate_prior` drew, as an `ImageSet`."""
 
     snapshot: Snapshot
     class_names: Sequence[str]
@@ -56,5 +57,5 @@ class PriorImages:
         return tuple(str(row["key"]) for row in self.snapshot.rows)
 
     def image(self, index: int) -> Image.Image:
-        """Return drawn image `index`."""
+        """Return generated image `index`."""
         return read_stored(self.snapshot.folder, self.snapshot.rows[index])

@@ -90,7 +90,7 @@ class ScratchProgress:
 def train_from_scratch(
     images: ImageSet, out: Path, config: ScratchConfig, *, source: str = "DATA", compile: bool = False
 ) -> Iterator[ScratchProgress]:
-    """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `Progress` a step.
+    """Train the architecture on `images` and write the pipeline to `out` (fp16 safetensors), a `ScratchProgress` a step.
 
     The same call continues an interrupted run; with another configuration it is refused. `source` names the data in the card.
     """

@@ -44,25 +44,25 @@ class Opened:
 
 
 class Kind(NamedTuple):
-    """What the images of one batch share: the forces that act on them, and how much of the walk they take."""
+    """What the images of one batch share: the guides that act on them, and how much of the walk they take."""
 
     guides: tuple[str, ...]
     strength: float
 
     @property
     def pulls(self) -> bool:
-        """Whether a real image guides the drawing."""
+        """Whether a real image guides the generated image."""
         return "image" in self.guides or "whole-image" in self.guides
 
     @property
     def sees_source(self) -> bool:
-        """Whether the drawing starts from a real image or is guided by one."""
+        """Whether the generated image starts from a real image or is guided by one."""
         return self.pulls or self.strength < 1.0
 
 
 @dataclass
 class Opener:
-    """Opens batches of one drawing session: a backbone, its settings, what the guides look at.
+    """Opens batches of one generated image session: a backbone, its settings, what the guides look at.
 
     `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide and sees the features of
     the contrastive one. The bank is moved to the device once a label.
@@ -90,7 +90,7 @@ class Opener:
         return max(1, PIXELS_TOGETHER // self.adapter.image_size**2)
 
     def kind(self, request: Request) -> Kind:
-        """Return what requests must share to be drawn in one batch."""
+        """Return what requests must share to be generated in one batch."""
         return Kind(self.guides(request), request.strength)
 
     def open(self, requests: Sequence[Request], kind: Kind) -> Opened:

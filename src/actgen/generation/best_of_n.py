@@ -1,8 +1,9 @@
-"""Candidates -> sample: draw for a request again until the picture teaches something and is what was asked for.
+"""Candidates -> sample: generate for a request again until the picture teaches something and is what was asked for.
 
-What the classifier doubts teaches most, but a drawing that it doubts is often not of its class at all. So somebody else is
-asked, too. By default the generator: a candidate is taken if it denoises better with the words of its class than with those of
-the class that the classifier takes it for (`diffusion/class_margin.py`). Or, if one is given, a CLIP model (`classifiers/zero_shot.py`).
+What the classifier doubts teaches most, but a generated image that it doubts is often not of its class at all. So somebody
+else is asked, too. By default the generator: a candidate is taken if it denoises better with the words of its class than with
+those of the class that the classifier takes it for (`diffusion/class_margin.py`). Or, if one is given, a CLIP model
+(`classifiers/zero_shot.py`).
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ BATCHES = 4  # of requests are open at a time: the last few that are not content
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """When a drawing is taken. `candidates`: at most so many drawings a request; 1 takes the first, 0 is as the strategy says.
+    """When a generated image is taken. `candidates`: at most so many generated images a request; 1 takes the first, 0 is as
+    the strategy says.
 
-    A candidate is in doubt if the classifier gives its class less than `doubt` but at least `plausible`. It is taken if the
-    generator believes in it at least `belief`, in [-1, 1], by `levels` noise levels: two evaluations of the UNet each. With
-    `clip`, the folder or id of a CLIP model or "bundled", that model is asked instead: it must give the class, among the
-    prompts of all, at least `clip_probability`.
+    A candidate is in doubt if the classifier gives its class less than `max_confidence` but at least `min_confidence`. It is
+    taken if the generator believes in it at least `class_margin`, in [-1, 1], by `levels` noise levels: two evaluations of the
+    UNet each. With `clip`, the folder or id of a CLIP model or "bundled", that model is asked instead: it must give the class,
+    among the prompts of all, at least `clip_probability`.
     """
 
     candidates: int = 0
@@ -63,7 +65,8 @@ class Selection:
             refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
         if self.min_confidence >= self.max_confidence:
             raise UserError(
-                f"selection.min_confidence = {self.min_confidence} is not below selection.max_confidence = {self.max_confidence}: nothing would "
+                f"selection.min_confidence = {self.min_confidence} is not below selection.max_confidence = "
+                f"{self.max_confidence}: nothing would "
                 "ever be in doubt. Give a lower one."
             )
 
@@ -79,9 +82,9 @@ class Selection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A drawing, how probable its class is to the classifier, and how much the generator, or CLIP, believes in it.
+    """A generated image, how probable its class is to the classifier, and how much the generator, or CLIP, believes in it.
 
-    `belief` None: not asked.
+    `class_margin` None: not asked.
     """
 
     sample: Sample
@@ -91,7 +94,7 @@ class Candidate:
 
 @dataclass
 class _Open:
-    """A request under way: its best candidate, how many were drawn in how many seconds, why one was broken."""
+    """A request under way: its best candidate, how many were generated in how many seconds, why one was broken."""
 
     best: Candidate | None = None
     generated: int = 0
@@ -100,9 +103,9 @@ class _Open:
 
 
 class BestOfN(Wrapped[ImageSampler]):
-    """An artist that draws up to `options.candidates` pictures for a request, until one is taken, and yields the best.
+    """A sampler that generates up to `options.candidates` pictures for a request, until one is taken, and yields the best.
 
-    It has the request's key and its own seed, so that the manifest's line draws it again; its seconds are those of all its
+    It has the request's key and its own seed, so that the manifest's line generates it again; its seconds are those of all its
     candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request is refused if none of
     its candidates is whole.
     """
@@ -141,9 +144,9 @@ class BestOfN(Wrapped[ImageSampler]):
     def _candidates(
         self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
     ) -> dict[str, _Open]:
-        """Draw a candidate for every request, another for those whose last one was not taken, and so on.
+        """Generate a candidate for every request, another for those whose last one was not taken, and so on.
 
-        A signal is answered between these; what is under way is then drawn again when the run goes on.
+        A signal is answered between these; what is under way is then generated again when the run goes on.
         """
         generated = {request.key: _Open() for request in requests}
         waiting = list(requests)

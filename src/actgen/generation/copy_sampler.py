@@ -1,4 +1,4 @@
-"""The artist of the controls without a generator: every drawing is its source image, as it is."""
+"""The sampler of the controls without a generator: every generated image is its source image, as it is."""
 
 from __future__ import annotations
 

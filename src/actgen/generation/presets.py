@@ -1,6 +1,6 @@
-"""How images are drawn: every number of the engine in one frozen dataclass, and the named sets of them.
+"""How images are generated: every number of the engine in one frozen dataclass, and the named sets of them.
 
-What the paper, its released code and we do differently in drawing is a value here, never a fork.
+What the paper, its released code and we do differently in generating is a value here, never a fork.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PREVIOUS = ("grid", "stride")
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
-    """Settings of one drawing: sampler, classifier-free guidance, and the guides that requests may switch on.
+    """Settings of one generated image: sampler, classifier-free guidance, and the guides that requests may switch on.
 
-    `scheduler`: one of `NAMES`, or "auto", the generator's own. `guidance_scale` up to 1 draws without classifier-free guidance
-    (half the cost); `guidance_start` and `guidance_stop` limit it to a part of the schedule. `eta` is that of the scheduler
-    "ddim". `attention_resolution` 0 reads the maps nearest to a quarter of the latent size.
+    `scheduler`: one of `NAMES`, or "auto", the generator's own. `guidance_scale` up to 1 generates without classifier-free
+    guidance (half the cost); `guidance_start` and `guidance_stop` limit it to a part of the schedule. `eta` is that of the
+    scheduler "ddim". `attention_resolution` 0 reads the maps nearest to a quarter of the latent size.
     """
 
     num_inference_steps: int = 25

@@ -1,4 +1,4 @@
-"""THE ROUND: look, mine, plan, draw, keep. The only place where the rooms meet, and it only passes values on."""
+"""THE ROUND: look, mine, plan, generate, keep. The only place where the rooms meet, and it only passes values on."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Round:
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
-    class, by name, where that is not the usual. `files` keeps what the guides looked at, for drawing an image again;
-    `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where rounds are drawn in a second
-    process (`parallel/overlapped.py`). What `filters` refuse goes to the `ledger` instead of the store, and is drawn
-    again from another seed as often as they allow.
+    class, by name, where that is not the usual. `files` keeps what the guides looked at, for generating an image again;
+    `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where rounds are generated in a
+    second process (`parallel/overlapped.py`). What `filters` refuse goes to the `rejections` instead of the store, and is
+    generated again from another seed as often as they allow.
     """
 
     sampler: Sampler
@@ -63,9 +63,9 @@ class Round:
         *,
         predictions: Predictions | None = None,
     ) -> Snapshot:
-        """Draw `budget` images for the classifier's mistakes and commit them. `on_sample(done, of)` is told of each.
+        """Generate `budget` images for the classifier's hard examples and commit them. `on_sample(done, of)` is told of each.
 
-        `seen` is what `look` returned, if the caller has looked already.
+        `predictions` is what `predict_pool` returned, if the caller has looked already.
         """
         predictions = self.predict_pool(classifier) if predictions is None else predictions
         return self.generate(self.plan(predictions, progress, budget), classifier, on_sample)
@@ -73,7 +73,8 @@ class Round:
     def plan(
         self, predictions: Predictions | None, progress: Progress, budget: int, shares: Sequence[float] | None = None
     ) -> Plan:
-        """Decide what to draw, by what `look` returned. `shares`: of the budget, by class, where some are to have less."""
+        """Decide what to generate, by what `predict_pool` returned. `shares`: of the budget, by class, where some are to have
+        less."""
         progress = progress if predictions is None else replace(progress, accuracy=predictions.accuracy)
         hard_examples, names = self.mine(predictions), self.pool.class_names
         requests = self.strategy.plan(hard_examples, names, budget if shares is None else SPARE * budget, progress, self.seed)
@@ -88,7 +89,7 @@ class Round:
         )
 
     def generate(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
-        """Draw what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
+        """Generate what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
         if self.files is not None and any(needs_classifier(request.guides, self.sampler.sampling) for request in plan.requests):
             self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
         generated = self._resume(plan)
@@ -106,7 +107,8 @@ class Round:
         return self.store.snapshot()
 
     def _resume(self, plan: Plan) -> JournalState:
-        """Return what has been drawn of a plan; images that the journal does not know are set aside, to be drawn again."""
+        """Return what has been generated of a plan; images that the journal does not know are set aside, to be generated
+        again."""
         if self.journal is None:
             return JournalState()
         generated = self.journal.open(plan.digest)
@@ -120,7 +122,7 @@ class Round:
         return generated
 
     def _generated(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[JournalBatch]:
-        """Draw what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
+        """Generate what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
         if self.filters is not None:
             self.filters.begin(classifier, self.store.snapshot())
         waiting, known = list(plan.requests), len(self.sampler.failed)
@@ -138,7 +140,7 @@ class Round:
             waiting = [again(request, attempt + 1) for request in waiting if request.key in rejected]
 
     def _passes(self, sample: Sample) -> bool:
-        """Whether the filters let a sample through; a refusal goes to the ledger."""
+        """Whether the filters let a sample through; a refusal goes to the rejection log."""
         if self.filters is None:
             return True
         if (verdict := self.filters.judge(sample)).kept:
@@ -171,7 +173,7 @@ class Round:
         return None if self.strategy.mining is None else predict(classifier, self.pool)
 
     def mine(self, predictions: Predictions | None) -> list[HardExample]:
-        """Return the images of the pool that are to be drawn anew."""
+        """Return the images of the pool that are to be generated anew."""
         return [] if predictions is None or self.mines is None else mine(predictions, self.pool.keys, self.mines)
 
     @property

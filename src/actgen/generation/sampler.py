@@ -1,4 +1,4 @@
-"""Requests -> samples: group them by the guides that act, draw batch by batch, and let nothing broken through."""
+"""Requests -> samples: group them by the guides that act, generate batch by batch, and let nothing broken through."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ class OutOfMemory(UserError):
 
 
 class Sampler(Protocol):
-    """What a round asks of whoever draws: `Artist`, `Copyist` for the control that draws nothing new, or one around these.
+    """What a round asks of whoever generates: `ImageSampler`, `CopySampler` for the control that generates nothing new, or one
+    around these.
 
-    `drawing` are the settings of its drawings, `bank` what it remembers of earlier ones; `batch_size` are drawn at a time.
+    `sampling` are the settings of its generated images, `bank` what it remembers of earlier ones; `batch_size` are generated
+    at a time.
     """
 
     sampling: SamplingConfig
@@ -55,16 +57,16 @@ class Sampler(Protocol):
 
     @property
     def together(self) -> int:
-        """How many requests come with one yield of `draw_batches`, at most."""
+        """How many requests come with one yield of `sample_batches`, at most."""
         return self.batch_size
 
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What a picture depends on beside its request and the drawing: the generator's columns of the manifest."""
+        """What a picture depends on beside its request and the generated image: the generator's columns of the manifest."""
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """Return the requests in the order of drawing; those of one group may share a batch."""
+        """Return the requests in the order of generating; those of one group may share a batch."""
         return [list(requests)]
 
     def generate(
@@ -86,13 +88,13 @@ class Sampler(Protocol):
         classifier: Classifier | None = None,
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:
-        """Yield the samples of one batch after the other; `done` are the keys of batches that were drawn already."""
+        """Yield the samples of one batch after the other; `done` are the keys of batches that were generated already."""
 
 
 class ImageSampler(Sampler):
-    """Draws requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
+    """Generates requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
 
-    `batch_size` starts as the drawing's and is halved when memory does not suffice; `refused` are requests that gave no
+    `batch_size` starts as the generated image's and is halved when memory does not suffice; `failed` are requests that gave no
     picture in any precision.
     """
 
@@ -104,13 +106,13 @@ class ImageSampler(Sampler):
         self.bank = MemoryBank() if bank is None else bank
         self.batch_size = self.sampling.batch_size
         self.failed: list[FailedRequest] = []
-        make_own_solver(adapter, self.sampling)  # steps that this generator cannot take are found before anything is drawn
+        make_own_solver(adapter, self.sampling)  # steps that this generator cannot take are found before anything is generated
 
     @classmethod
     def from_pretrained(
         cls, path_or_id: str, *, preset: str = "default", device: str = "cpu", loading: Loading | None = None
     ) -> ImageSampler:
-        """Load a diffusers pipeline folder or hub id as a generator that draws by a named preset."""
+        """Load a diffusers pipeline folder or hub id as a generator that generates by a named preset."""
         return cls(PipelineAdapter.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
     @property
@@ -119,7 +121,7 @@ class ImageSampler(Sampler):
         return self.adapter.facts
 
     def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
-        """Raise `UserError` before anything is drawn if this generator cannot be guided for one of the classes.
+        """Raise `UserError` before anything is generated if this generator cannot be guided for one of the classes.
 
         `prompts`: those of classes with another than the usual, by name.
         """
@@ -146,9 +148,9 @@ class ImageSampler(Sampler):
         classifier: Classifier | None = None,
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:
-        """Yield what `draw` yields, a batch at a time; refused ones are in `refused` when their batch comes.
+        """Yield what `generate` yields, a batch at a time; refused ones are in `failed` when their batch comes.
 
-        `done` are the keys of the first batches, drawn before a stop: the others are the same batches as without it.
+        `done` are the keys of the first batches, generated before a stop: the others are the same batches as without it.
         """
         opener = Opener(self.adapter, self.sampling, self.bank, guide_image, classifier)
         for kind, members in _by_kind(opener, requests).items():
@@ -159,7 +161,7 @@ class ImageSampler(Sampler):
                 yield list(self._whole(opener, generated, kind))
 
     def _whole(self, opener: Opener, generated: list[Sample], kind: Kind) -> Iterator[Sample]:
-        """Yield the pictures; broken ones are drawn again once in higher precision, and refused if that does not help."""
+        """Yield the pictures; broken ones are generated again once in higher precision, and refused if that does not help."""
         for sample in generated:
             reason, higher = flaw(sample), _HIGHER.get(self.adapter.dtype)
             if reason and higher is not None:
@@ -170,7 +172,7 @@ class ImageSampler(Sampler):
                 yield sample
 
     def _once_more(self, opener: Opener, broken: Sample, kind: Kind, reason: str, dtype: torch.dtype) -> tuple[Sample, str]:
-        """Return the picture drawn again in `dtype`, and what is still wrong with it."""
+        """Return the picture generated again in `dtype`, and what is still wrong with it."""
         name = str(dtype).removeprefix("torch.")
         try:
             (again,) = self._sample_batch(opener, [broken.request], kind, dtype)
@@ -182,7 +184,7 @@ class ImageSampler(Sampler):
     def _sample_batch(
         self, opener: Opener, requests: Sequence[Request], kind: Kind, dtype: torch.dtype | None = None
     ) -> list[Sample]:
-        """Draw requests, or as many of the first as memory allows."""
+        """Generate requests, or as many of the first as memory allows."""
         while True:
             try:
                 return self._try_batch(opener, requests, kind, dtype)

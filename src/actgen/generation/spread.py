@@ -1,7 +1,7 @@
-"""An artist on several processes: each draws some of the batches, and rank 0 gets them all in the order of one process.
+"""A sampler on several processes: each generates some of the batches, and rank 0 gets them all in the order of one process.
 
-Rank 0 does the round with it as with any artist; the others `follow`, and do what rank 0 says until its round is over. A batch
-is drawn whole by one rank, so every picture is what it would have been with one process and the same weights.
+Rank 0 does the round with it as with any sampler; the others `follow`, and do what rank 0 says until its round is over. A batch
+is generated whole by one rank, so every picture is what it would have been with one process and the same weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .wrapping import Wrapped
 
 
 class Spread(Wrapped[Sampler]):
-    """The artists of all ranks as one; `artist` is this rank's.
+    """The samplers of all ranks as one; `sampler` is this rank's.
 
     `batch_size` is what fits into the memory of every rank; `leading` and `follow` keep the memories (`bank`) of all equal.
     """
@@ -40,7 +40,7 @@ class Spread(Wrapped[Sampler]):
         classifier: Classifier | None = None,
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:
-        """Yield the samples of one batch after the other, drawn a batch a rank at a time; for rank 0, within `leading`."""
+        """Yield the samples of one batch after the other, generated a batch a rank at a time; for rank 0, within `leading`."""
         waiting = [[one for one in group if one.key not in done] for group in self.groups(requests)]
         size, many = self.together, ranks.size()
         batches = [group[start : start + size] for group in waiting for start in range(0, len(group), size)]
@@ -74,7 +74,7 @@ class Spread(Wrapped[Sampler]):
         ranks.broadcast({"added": news})
 
     def follow(self, guide_image: GuideImage, classifier: Classifier) -> None:
-        """Draw what rank 0 says until its block ends, then have the same bank, or end as it did."""
+        """Generate what rank 0 says until its block ends, then have the same bank, or end as it did."""
         while "wave" in (said := ranks.broadcast(dict[str, Any]())):
             self.batch_size = said["batch_size"]
             own = said["wave"][ranks.rank() : ranks.rank() + 1]
@@ -109,7 +109,7 @@ class Spread(Wrapped[Sampler]):
         }
 
     def _heed(self, results: Sequence[dict[str, Any]]) -> None:
-        """End as a rank did that could not go on; draw no more at a time than fits everywhere."""
+        """End as a rank did that could not go on; generate no more at a time than fits everywhere."""
         self.batch_size = min(result["batch_size"] for result in results)
         for number, result in enumerate(results):
             if result["error"]:

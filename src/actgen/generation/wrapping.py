@@ -1,4 +1,4 @@
-"""An artist around another one: what it does not say itself is as the other says."""
+"""A sampler around another one: what it does not say itself is as the other says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ A = TypeVar("A", bound=Sampler)
 
 
 class Wrapped(Sampler, Generic[A]):
-    """Has the settings, the memory and the generator of `artist`; its refusals are its own."""
+    """Has the settings, the memory and the generator of `sampler`; its refusals are its own."""
 
     def __init__(self, sampler: A) -> None:
         self.sampler = sampler
@@ -21,7 +21,7 @@ class Wrapped(Sampler, Generic[A]):
 
     @property
     def batch_size(self) -> int:
-        """How many are drawn at a time."""
+        """How many are generated at a time."""
         return self.sampler.batch_size
 
     @batch_size.setter

@@ -4,13 +4,13 @@
     for epoch in range(active.epoch, active.epochs):
         active.begin(epoch)                 # the dataset now holds the images of this epoch
         ...train on active.dataset...
-        active.after_epoch(epoch)           # look, mine, plan, draw, keep
+        active.after_epoch(epoch)           # look, mine, plan, generate, keep
 
 Hold-out, budgets, plans, filters and bank follow from the recipe and the epoch alone, and the pictures from these and the
-classifier, so with equal weights after each epoch a loop of anybody's draws what `actgen train` draws. Its optimiser,
+classifier, so with equal weights after each epoch a loop of anybody's generates what `actgen train` generates. Its optimiser,
 augmentation and schedule are its own.
 
-With several processes every one of them makes the object and calls both hooks; the first one draws, the others wait.
+With several processes every one of them makes the object and calls both hooks; the first one generates, the others wait.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ELSEWHERE = (
 
 
 class ActiveGeneration:
-    """What a loop needs to train on images that are drawn for its classifier: `dataset`, `begin` and `after_epoch`.
+    """What a loop needs to train on images that are generated for its classifier: `dataset`, `begin` and `after_epoch`.
 
     `epochs`: how many the recipe has; `test`: the images to measure on, if there are some. The folder keeps what `actgen train`
     keeps of its rounds; this process holds it until `close`, or the end of the `with` block.
@@ -78,7 +78,7 @@ class ActiveGeneration:
         training: Training | None,
         held: ExitStack,
     ) -> None:
-        """Use `from_recipe`. `training`: in the process that draws."""
+        """Use `from_recipe`. `training`: in the process that generates."""
         self.classifier, self.dataset, self.epochs, self.test = classifier, dataset, epochs, test
         self._training, self._held, self._prepared, self._closed = training, held, False, False
 
@@ -96,14 +96,14 @@ class ActiveGeneration:
         """Open the folder `out`, new or stopped, for a loop that trains `classifier`.
 
         `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
-        `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a scout.
+        `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a proxy model.
         `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `assembling.open_run`.
         `UserError` for anything that cannot be used, before anything is written.
         """
         recipe, out = recipe if isinstance(recipe, Recipe) else build_recipe(Path(recipe)), Path(out)
         if recipe.generation.on:
             raise UserError(
-                f"generation.on = {recipe.generation.on!r} is for `actgen train`: a loop of your own draws in its "
+                f"generation.on = {recipe.generation.on!r} is for `actgen train`: a loop of your own generates in its "
                 "own process. Leave it out."
             )
         data = open_data(recipe) if data is None else data
@@ -144,7 +144,7 @@ class ActiveGeneration:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The drawn images that the dataset's epoch trains on."""
+        """The generated images that the dataset's epoch trains on."""
         return Store(self.dataset.store).snapshot(self.dataset.now[1])
 
     def begin(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> None:
@@ -164,11 +164,12 @@ class ActiveGeneration:
         self._agree()
 
     def after_epoch(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> Snapshot:
-        """Do the round that comes after `epoch` (0-based), if one does; return the drawn images of the next epoch.
+        """Do the round that comes after `epoch` (0-based), if one does; return the generated images of the next epoch.
 
         `model`: the classifier as it is now, if it is another one than this was made for (a moving average of it, say): a
         `Classifier`, or a model like the one in it, also within DistributedDataParallel or torch.compile. `on_sample(done, of)`
-        is told of each image. What is drawn stays drawn: if the loop went back to an earlier state, no round is done twice.
+        is told of each image. What is generated stays generated: if the loop went back to an earlier state, no round is done
+        twice.
         """
         with self._telling():
             if (training := self._training) is not None:
@@ -293,7 +294,8 @@ class ActiveGeneration:
 
 
 def _start_again(training: Training, begun: Begun) -> None:
-    """The loop came back to a stopped round with other weights: what was drawn of it is set aside, and it is planned anew."""
+    """The loop came back to a stopped round with other weights: what was generated of it is set aside, and it is planned
+    anew."""
     assert training.round is not None
     training.round.store.keep(begun.plan.images)
     if training.round.rejections is not None:

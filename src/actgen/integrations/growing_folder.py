@@ -1,7 +1,7 @@
 """A folder of class folders that grows, for scripts that read one: timm's train.py, torchvision's `ImageFolder`, any other.
 
     FOLDER/train/03-dress/real-0000017.png     the real images of the epoch under way
-    FOLDER/train/03-dress/drawn-r002-00005-1b2c3d4e.png   those drawn so far
+    FOLDER/train/03-dress/generated-r002-00005-1b2c3d4e.png   those generated so far
     FOLDER/val/03-dress/real-0000004.png       the images to measure on
     FOLDER/growing.json                        which epoch it is, written when the folder is whole
 
@@ -98,7 +98,7 @@ class GrowingFolder:
     def _generated(self) -> Iterator[_Wanted]:
         names = self.active.dataset.real.class_names
         for row in self.active.snapshot.rows:
-            name = f"{class_folder(row['label'], names)}/drawn-{row['key']}-{row['sha256'][:8]}.png"
+            name = f"{class_folder(row['label'], names)}/generated-{row['key']}-{row['sha256'][:8]}.png"
             yield _Wanted(name, self._store / row["file_name"])
 
     def _fill(self, folder: Path, wanted: list[_Wanted]) -> None:

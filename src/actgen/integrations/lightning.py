@@ -5,7 +5,7 @@
     trainer.fit(module, datamodule=GrowingData(active, batch_size=64, workers=4))
 
 The callback's state is in Lightning's checkpoints: `trainer.fit(..., ckpt_path=...)` goes on with the images of the epoch.
-With several processes (strategy "ddp") the first one draws and the others wait.
+With several processes (strategy "ddp") the first one generates and the others wait.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ActiveLightningCallback(pl.Callback):  # type: ignore[misc]
         if trainer.max_epochs != self.active.epochs:
             raise UserError(
                 f"the Trainer has max_epochs={trainer.max_epochs}, the recipe training.epochs = "
-                f"{self.active.epochs}. Give the same number: it decides when images are drawn."
+                f"{self.active.epochs}. Give the same number: it decides when images are generated."
             )
         if not self._restored:
             self.active.begin(0)
@@ -59,7 +59,7 @@ class ActiveLightningCallback(pl.Callback):  # type: ignore[misc]
         self.active.begin(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw."""
+        """Generate."""
         self.active.after_epoch(trainer.current_epoch)
 
 

@@ -4,7 +4,7 @@
     Trainer(model, args, train_dataset=active.dataset, data_collator=PixelValues(active.classifier),
             callbacks=[DrawAfterEpochs(active)]).train()
 
-`resume_from_checkpoint` goes on with the images of the epoch. With several processes the first one draws, the others wait.
+`resume_from_checkpoint` goes on with the images of the epoch. With several processes the first one generates, the others wait.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ActiveTrainerCallback(TrainerCallback):  # type: ignore[misc]
             raise UserError(
                 f"the Trainer has num_train_epochs={args.num_train_epochs:g} and max_steps={args.max_steps}, the "
                 f"recipe training.epochs = {self.active.epochs}. Give the same number of epochs, which decides when"
-                " images are drawn, and no max_steps."
+                " images are generated, and no max_steps."
             )
         self.active.begin(_finished(state))
 
@@ -54,7 +54,7 @@ class ActiveTrainerCallback(TrainerCallback):  # type: ignore[misc]
         self.active.begin(_finished(state))
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Draw."""
+        """Generate."""
         if state.epoch is not None and float(state.epoch).is_integer():  # else the epoch was cut short
             self.active.after_epoch(_finished(state) - 1)
 

@@ -1,4 +1,4 @@
-"""Several processes of a loop of one's own: the first one draws, and the others wait for its word."""
+"""Several processes of a loop of one's own: the first one generates, and the others wait for its word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "SLURM_PROCID")
 
 
 def generates_here() -> bool:
-    """Whether this is the process that draws: the first one, or the only one."""
+    """Whether this is the process that generates: the first one, or the only one."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() == 0
     return all(os.environ.get(name, "0") == "0" for name in _RANKS)

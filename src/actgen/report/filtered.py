@@ -28,7 +28,7 @@ def _passed(arm: RunView) -> list[Markup]:
     filters, classes = (as_object(counts.get(part)) for part in ("filters", "classes"))
     note = tag(
         "p",
-        f"{arm_name(arm.name)}: {whole(kept)} of {whole(generated)} drawn images passed the filters "
+        f"{arm_name(arm.name)}: {whole(kept)} of {whole(generated)} generated images passed the filters "
         f"({', '.join(filters) or 'none was on'}).",
         class_="note",
     )

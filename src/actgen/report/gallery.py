@@ -17,11 +17,11 @@ Row = TypeVar("Row")
 
 
 def gallery(arms: Sequence[RunView]) -> Markup:
-    """Return guided samples (guide, attention, result) and, in a strip of their own, those drawn from text only."""
+    """Return guided samples (guide, attention, result) and, in a strip of their own, those generated from text only."""
     order = sorted(arms, key=lambda arm: arm is not lead(arms))
     generated = [sample for arm in order for sample in arm.samples]
     parts = [*_guided([each for each in generated if each.guided]), *_strip([each for each in generated if not each.guided])]
-    return section("Gallery", *(parts or [tag("p", "Nothing was drawn.", class_="note")]))
+    return section("Gallery", *(parts or [tag("p", "Nothing was generated.", class_="note")]))
 
 
 def spread(samples: Sequence[Row], most: int) -> list[Row]:
@@ -51,7 +51,7 @@ def _strip(samples: Sequence[SampleRow]) -> list[Markup]:
     shown = spread(samples, MOST_UNGUIDED)
     note = f"{len(shown)} of {len(samples)} images, spread evenly, with the probability of their class."
     cards = [tag("li", _panel(each, each.image, name(each.class_name), each.probability)) for each in shown]
-    return [tag("h3", "Drawn from text only"), tag("p", note, class_="note"), tag("ul", *cards, class_="strip")]
+    return [tag("h3", "Generated from text only"), tag("p", note, class_="note"), tag("ul", *cards, class_="strip")]
 
 
 def _card(sample: SampleRow) -> Markup:

@@ -51,7 +51,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedRow:
-    """One line of the ledger of refusals; `image` is None where the picture was not kept."""
+    """One line of the rejection log of refusals; `image` is None where the picture was not kept."""
 
     class_name: str
     reason: str

@@ -83,7 +83,7 @@ def classes(arms: Sequence[RunView]) -> Markup:
         max_confidence = ": one seed cannot tell it from chance" if len(arms) > 1 else ""
         note = f"{first}At the right, the change in points{max_confidence}."
         parts.append(tag("p", note, class_="note"))
-    head = ("class", *names, "change", "images drawn")
+    head = ("class", *names, "change", "images generated")
     rows = [_class_row(head, each, before, after, count) for each in {**before, **after, **count}]
     return section("Accuracy by class", *parts, tag("details", tag("summary", "All numbers"), table(head, rows)))
 

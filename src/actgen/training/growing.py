@@ -24,9 +24,9 @@ Transform = Callable[[Tensor], Any]
 class Growing(Dataset[tuple[Any, int]]):
     """The images of one epoch in their order: items are (uint8 [3, S, S], label), or what `transform` makes of the pixels.
 
-    An epoch is that of `actgen train`: the real images that are not `away` (keys; they come with epoch `until`), and the first
-    so many images of the store; as many items as its steps take, shuffled by seed and epoch. With `training.epoch_length` =
-    "real" the length never changes, which trainers rely on.
+    An epoch is that of `actgen train`: the real images that are not `held_out_keys` (keys; they come with epoch `until`), and
+    the first so many images of the store; as many items as its steps take, shuffled by seed and epoch. With
+    `training.epoch_length` = "real" the length never changes, which trainers rely on.
 
     `at` says which epoch it is, in shared memory: a data-loading process that holds a copy of this dataset sees it with its
     next item, and reads the new lines of the store from its folder. To be called between epochs only.
@@ -62,7 +62,7 @@ class Growing(Dataset[tuple[Any, int]]):
         return epoch, generated
 
     def at(self, epoch: int, generated: int) -> None:
-        """Be the images of `epoch`, the first `drawn` ones of the store among them."""
+        """Be the images of `epoch`, the first `generated` ones of the store among them."""
         self._now.copy_(torch.tensor([epoch, generated]))
 
     def rows(self, epoch: int) -> tuple[int, ...]:
@@ -91,7 +91,7 @@ class Growing(Dataset[tuple[Any, int]]):
         snapshot, smallest = Store(self.store).snapshot(generated) if generated else None, self.options.augment.crop
         if snapshot is not None and len(snapshot) < generated:
             raise UserError(
-                f"{self.store / MANIFEST} has {len(snapshot)} lines, but {generated} images were drawn. Put the file "
+                f"{self.store / MANIFEST} has {len(snapshot)} lines, but {generated} images were generated. Put the file "
                 "back as it was."
             )
         crop = Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None

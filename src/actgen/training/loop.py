@@ -250,7 +250,7 @@ def generate_round(training: Training, epoch: int, on_sample: Callable[[int, int
 
 
 def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], None] | None) -> dict[str, Any]:
-    """Take in the round that was drawn while this epoch trained, and plan the next; return its part of the statistics."""
+    """Take in the round that was generated while this epoch trained, and plan the next; return its part of the statistics."""
     assert training.round is not None
     generated = {**NOTHING_GENERATED, **join_pending(training, on_sample)}
     if not training.has_round(epoch):
@@ -264,7 +264,7 @@ def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], No
 
 
 def _begin(training: Training, round_: Round, epoch: int) -> Begun:
-    """Look at the real images and plan what to draw."""
+    """Look at the real images and plan what to generate."""
     began = time.perf_counter()
     agree_on_weights(training)
     predictions = training.predict_pool()

@@ -1,7 +1,7 @@
-"""A scout: a short training on the real images alone, before the training, for strategies that draw before it.
+"""A proxy model: a short training on the real images alone, before the training, for strategies that generate before it.
 
-What it still gets wrong when it is done is what the images do not teach, which is what should be drawn. Its seconds are counted
-as generation time.
+What it still gets wrong when it is done is what the images do not teach, which is what should be generated. Its seconds are
+counted as generation time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .state import Training
 
 
 def train_proxy_model(training: Training, mining: Mining) -> ProxyModel:
-    """Return the scout of a training; it is kept in the run's folder and read again from there."""
+    """Return the proxy model of a training; it is kept in the run's folder and read again from there."""
     path = training.folder / "checkpoints" / "scout.safetensors"
     try:
         return _proxy(agreeing.of_first(partial(_held, path)), training)

@@ -5,7 +5,7 @@
     0-before     the round before the first epoch has begun
     0-ready      nothing is under way, but for a round in a second process (`away.py`)
     1-training   the next epoch was stopped while it trained
-    2-drawing    it is trained and tested, and its round has begun (how far it is: `store/journal.py`)
+    2-generating    it is trained and tested, and its round has begun (how far it is: `store/journal.py`)
 
 The order of the names is that of time; the last few are kept, and an older one is taken if the newest is damaged.
 """
@@ -40,7 +40,7 @@ def save(training: Training) -> None:
 
 
 def restore(training: Training) -> None:
-    """Continue from the newest checkpoint that is whole; images drawn after it are set aside, to be drawn again.
+    """Continue from the newest checkpoint that is whole; images generated after it are set aside, to be generated again.
 
     Of several processes rank 0 does, and the others go on from its state.
     """

@@ -28,7 +28,7 @@ def has_round(epoch: int, generating: int, every: int) -> bool:
 
 
 def epoch_budgets(total: int, generating: int, every: int) -> list[int]:
-    """Return the images that are drawn after each of the `generating` epochs: 0 where there is no round."""
+    """Return the images that are generated after each of the `generating` epochs: 0 where there is no round."""
     rounds = [epoch for epoch in range(generating) if has_round(epoch, generating, every)]
     shares = dict(zip(rounds, round_budgets(total, len(rounds)), strict=True))
     return [shares.get(epoch, 0) for epoch in range(generating)]
@@ -42,8 +42,8 @@ def stopped_improving(accuracies: Sequence[float], patience: int) -> bool:
 def with_rejections(missing: int, refused: int, share: int) -> int:
     """Return how many of the `missing` images a round asks for after `refused` refusals; `share` is the round's own.
 
-    What filters refused is made up for by at most once more the share, so that a class that cannot be drawn does not
-    take more drawings from round to round; other gaps are closed at once.
+    What filters refused is made up for by at most once more the share, so that a class that cannot be generated does not
+    take more generated images from round to round; other gaps are closed at once.
     """
     return min(missing, max(missing - refused, 2 * share))
 

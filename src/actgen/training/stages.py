@@ -18,10 +18,11 @@ class EpochStats:
     """One epoch; accuracies in percent, times in seconds, `optimizer_steps` since the start. In the lines of
     a loop of others (`active.py`), which `fit` does not yield, what only that loop knows is None.
 
-    `synthetic_images` were trained on, `drawn_so_far` are there after the round. `refused`: requests of this epoch's round that
-    gave no picture in any precision, with the reason.
+    `synthetic_images` were trained on, `generated_so_far` are there after the round. `failed`: requests of this epoch's round
+    that gave no picture in any precision, with the reason.
     `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
-    drawn in a second process and joined after this epoch, how long the training waited for it, and how stale it is (`away.py`).
+    generated in a second process and joined after this epoch, how long the training waited for it, and how stale it is
+    (`away.py`).
     """
 
     epoch: int
@@ -54,7 +55,7 @@ class ProxyModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A round that has begun: what is to be drawn, the accuracy on what it looked at (percent), the seconds that took.
+    """A round that has begun: what is to be generated, the accuracy on what it looked at (percent), the seconds that took.
 
     `weights`: the digest of the classifier that it asked, where another loop trains, which may come back with another one.
     """
@@ -72,7 +73,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class PendingRound:
-    """A round that is drawn in a second process, and the weights of the classifier that it asks."""
+    """A round that is generated in a second process, and the weights of the classifier that it asks."""
 
     begun: Begun
     weights: dict[str, Tensor]

@@ -52,16 +52,16 @@ class Stateful(Protocol):
 class Training:
     """The moving parts of a run: classifier, optimiser, round and data; `fit` drives them.
 
-    `budget` images are to be drawn in all, in rounds after each `every`th of the first part `until` of the epochs. `test` are
-    the images that accuracy is measured on; `shift_budget`: classes that are drawn badly get less (`strategies/class_budgets.py`).
-    `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the digest of the classifier before
-    its first step. `left_out`: image files of the data that could not be used. `learns`: whether `fit` moves the weights; where
-    another loop does (`active.py`), there is no optimiser, and no running losses.
+    `budget` images are to be generated in all, in rounds after each `every`th of the first part `until` of the epochs. `test`
+    are the images that accuracy is measured on; `shift_budget`: classes that are generated badly get less
+    (`strategies/class_budgets.py`). `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the
+    digest of the classifier before its first step. `left_out`: image files of the data that could not be used. `learns`:
+    whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, and no running losses.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
 
-    `background`: the second process that draws the rounds, if there is one; `away` is the round that it draws now.
+    `background`: the second process that generates the rounds, if there is one; `pending` is the round that it generates now.
     """
 
     classifier: Classifier
@@ -128,7 +128,7 @@ class Training:
 
     @property
     def round_classifier(self) -> Classifier:
-        """What the rounds ask: what is tested, or before the training, if there is one, the scout."""
+        """What the rounds ask: what is tested, or before the training, if there is one, the proxy model."""
         return self.tested if self.proxy is None else self.proxy.classifier
 
     @property
@@ -210,7 +210,7 @@ class Training:
         return self.round.strategy.when == PLATEAU or has_round(epoch, self.generating, self.every)
 
     def owed(self, epoch: int, accuracy: float | None = None) -> int:
-        """Return how many images the round of an epoch is to draw: what earlier rounds left is made up for.
+        """Return how many images the round of an epoch is to generate: what earlier rounds left is made up for.
 
         `accuracy`: of the classifier now, on the images that the rounds look at, in percent; it decides when rounds come that
         wait for a plateau. Epoch -1 is before the first.
@@ -235,11 +235,11 @@ class Training:
 
     @property
     def rejections(self) -> int:
-        """How many drawings the filters have refused."""
+        """How many generated images the filters have refused."""
         return 0 if self.round is None or self.round.rejections is None else len(self.round.rejections)
 
     def tallied(self) -> dict[str, Any]:
-        """Return what was drawn, kept and refused since the last statistics."""
+        """Return what was generated, kept and refused since the last statistics."""
         if self.round is None or self.round.rejections is None:
             return {}
         before = [row["filters"] for row in self.stats]
@@ -247,7 +247,7 @@ class Training:
         return tally(self.snapshot.rows[kept:], self.round.rejections.rows[generated - kept :])
 
     def counts(self) -> tuple[list[int], list[int]]:
-        """Return how many images of each class were drawn, and kept, until the last statistics."""
+        """Return how many images of each class were generated, and kept, until the last statistics."""
         tallies = [row["filters"].get("classes", {}) for row in self.stats]
 
         def total(name: str, what: str) -> int:

@@ -78,7 +78,7 @@ def sampler(recipe: Recipe, tiny_generator: Path) -> ImageSampler:
 
 
 class Rounds:
-    """Draws rounds with one generator."""
+    """Generates rounds with one generator."""
 
     def __init__(self, sampler: ImageSampler, real: RealData, folder: Path) -> None:
         self.sampler, self.real, self.folder = sampler, real, folder
@@ -198,7 +198,7 @@ def test_the_order_of_drawing_can_be_told(halved: Drawn) -> None:
     order = [str(row["key"]) for row in in_order(halved.store.snapshot().rows, halved.rejections.rows)]
     assert sorted(order) == sorted([*halved.stored, *halved.rejected])
     numbers = [(key[:4], attempt_of(key), key.partition("+")[0]) for key in order]
-    assert numbers == sorted(numbers)  # by round, attempt and number, which is how text-only draws
+    assert numbers == sorted(numbers)  # by round, attempt and number, which is how text-only generates
 
 
 def test_the_same_round_gives_the_same(rounds: Rounds, halved: Drawn) -> None:

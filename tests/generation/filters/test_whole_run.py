@@ -1,4 +1,4 @@
-"""Filters in a whole run: continued as if never stopped, drawn again to the pixel, shown, and a planted store refused."""
+"""Filters in a whole run: continued as if never stopped, generated again to the pixel, shown, and a planted store refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from tests.generation.filters.test_round import middle_spread
 
 @pytest.fixture(scope="module")
 def strict(recipe: Recipe, finished: Path) -> Recipe:
-    """The recipe with a filter that refuses about half of what its generator draws, and one that looks at the classifier."""
+    """The recipe with a filter that refuses about half of what its generator generates, and one that looks at the
+    classifier."""
     half = middle_spread(Store(finished / "store"))
     return replace(recipe, filters=Filters(emptiness=half, consistency="top-k", top_k=3, keep_rejected=True))
 
@@ -128,7 +129,7 @@ def test_the_page_says_what_was_refused_and_why(filtered: Path, finished: Path) 
     assert read_lines(filtered / "rejected.jsonl")[0]["reason"] in page
     assert page.count('alt="refused, ') == min(12, len(read_lines(filtered / "rejected.jsonl")))
     plain = (finished / "report.html").read_text(encoding="utf-8")
-    assert f"{IMAGES} of {IMAGES} drawn images passed the filters (emptiness, leakage)" in plain
+    assert f"{IMAGES} of {IMAGES} generated images passed the filters (emptiness, leakage)" in plain
 
 
 def test_filters_are_part_of_the_recipe(strict: Recipe, tmp_path: Path) -> None:

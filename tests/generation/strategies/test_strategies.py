@@ -17,7 +17,13 @@ CLASSES = ("coat", "ankle_boot", "bag")
 EPOCHS = 20
 GUIDES = set(KNOWN_GUIDES)
 UNMINED = {"none", "text-only", "class-conditional"}
-UNGUIDED = {"none", "text-only", "class-conditional", "deliberate-practice", "selective"}  # need no mistake to draw from
+UNGUIDED = {
+    "none",
+    "text-only",
+    "class-conditional",
+    "deliberate-practice",
+    "selective",
+}  # need no hard example to generate from
 
 MISTAKES = [
     HardExample(

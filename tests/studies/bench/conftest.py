@@ -1,4 +1,4 @@
-"""A small real bench: digits, a generator that draws blots, two seeds of three arms."""
+"""A small real bench: digits, a generator that generates blots, two seeds of three arms."""
 
 from __future__ import annotations
 

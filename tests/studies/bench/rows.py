@@ -1,4 +1,4 @@
-"""Results as a bench writes them, made up: three arms that differ in nothing but what they draw."""
+"""Results as a bench writes them, made up: three arms that differ in nothing but what they generate."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_runs_that_differ_in_more_than_their_arm_are_not_compared(
 
 
 def test_fewer_images_than_the_other_arms_are_not_compared(benched: Path, refuse: Refuse, tmp_path: Path) -> None:
-    """As when a round found no mistake, or a generator's pictures were refused."""
+    """As when a round found no hard example, or a generator's pictures were refused."""
     rows = read_lines(benched / "results.jsonl")
     rows[-1]["synthetic_images"] -= 1
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -123,11 +123,17 @@ def test_data_that_cannot_be_used_stop_all_runs_with_one_message(
 def test_arms_that_do_not_fit_are_all_named_before_anything_runs(
     bench_recipe: Path, refuse: Refuse, tmp_path: Path, more: Sequence[str]
 ) -> None:
-    arms = ["none", "text-only", "class-conditional", "oversample", "selective"]  # the first two could draw beside the training
+    arms = [
+        "none",
+        "text-only",
+        "class-conditional",
+        "oversample",
+        "selective",
+    ]  # the first two could generate beside the training
     settings = ["--set", "generation.on=cpu", "--set", "training.epochs=4"]
     said = refuse(*command(bench_recipe, tmp_path / "bench", *settings, *more, arms=arms))
-    assert "digits class-conditional cannot be: generation.on = 'cpu': class-conditional draws before the training" in said
-    assert "digits oversample cannot be: generation.on = 'cpu': oversample draws nothing new" in said
+    assert "digits class-conditional cannot be: generation.on = 'cpu': class-conditional generates before the training" in said
+    assert "digits oversample cannot be: generation.on = 'cpu': oversample generates nothing new" in said
     assert "digits selective cannot be" in said
     assert "digits text-only" not in said
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A small real probe: digits, a generator that draws blots, a tiny classifier."""
+"""A small real probe: digits, a generator that generates blots, a tiny classifier."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from actgen.core.assets import bundled_generator
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
 SWAPPED = (("trouser", "bag"), ("pullover", "sandal"), ("dress", "sneaker"))
-"""Classes of one token each, so that exchanging two of these draws one class as the other, no worse than before."""
+"""Classes of one token each, so that exchanging two of these generates one class as the other, no worse than before."""
 
 
 def copied(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Precision and coverage: their definitions, by brute force, and what they must say of drawings that are known."""
+"""Precision and coverage: their definitions, by brute force, and what they must say of generated images that are known."""
 
 from __future__ import annotations
 

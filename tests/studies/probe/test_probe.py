@@ -97,7 +97,7 @@ def test_a_new_candidate_leaves_the_others_as_they_are(
 
 
 def test_it_goes_on_where_it_stopped(probed: Path, digits: Path, generators: list[str], tmp_path: Path) -> None:
-    """Stopped while the second candidate draws, and while its classifier learns."""
+    """Stopped while the second candidate generates, and while its classifier learns."""
     out = tmp_path / "stopped"
     settings = [FAST[k + 1] for k, part in enumerate(FAST) if part == "--set"]
     config = Probe(
@@ -155,7 +155,7 @@ def test_what_cannot_be_probed(refuse: Refuse, digits: Path, generators: list[st
 
     assert "no data set and no folder called" in said(data=tmp_path / "nowhere")
     assert "fewer than 6 training images" in said(data=tmp_path / "few")
-    assert "cannot load the generator 'nowhere'" in said(given=[generators[0], "nowhere"])  # before the first one draws
+    assert "cannot load the generator 'nowhere'" in said(given=[generators[0], "nowhere"])  # before the first one generates
     assert "the bundled generator knows Fashion-MNIST only" in said(given=["bundled"])
     assert "--count 3" in said(count=3)
     assert "--fid" in said("--fid", "vgg")

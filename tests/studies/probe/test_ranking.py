@@ -59,7 +59,7 @@ def test_noise_and_exchanged_classes_are_told_apart(damaged: dict[str, Path], tm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_they_are_ranked_by_every_measure(damaged: dict[str, Path], tmp_path: Path) -> None:
-    """200 drawings, two strengths of noise, and classifiers trained on the drawings."""
+    """200 generated images, two strengths of noise, and classifiers trained on the generated images."""
     found = probed(damaged, ("bundled", "slight", "strong", "shuffled"), tmp_path / "out", "--train")
     whole, slight, strong, other = (found[name] for name in ("bundled", "slight", "strong", "shuffled"))
     for better, worse in ((whole, slight), (slight, strong)):

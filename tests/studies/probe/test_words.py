@@ -84,8 +84,8 @@ def test_broken_drawings_do_not_shift_the_pairs() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"broken": 3}, "3 drawings were broken"),
-        ({"copies": 9}, "9 of 200 drawings are near-copies of training images, of real images 1 of 200"),
+        ({"broken": 3}, "3 generated images were broken"),
+        ({"copies": 9}, "9 of 200 generated images are near-copies of training images, of real images 1 of 200"),
         ({"diversity": 0.4}, "0.40 times as much"),
         ({"by_class": {"coat": 95.0, "bag": 20.0}}, "weakest class bag, recognised in 20%"),
     ],
@@ -93,7 +93,7 @@ def test_broken_drawings_do_not_shift_the_pairs() -> None:
 def test_what_is_odd_about_a_candidate_is_said(change: dict[str, object], words: str) -> None:
     real, usual = replace(made(0.9, 1.0), copies=1), made(0.9, 3.0)
     plain = list(remarks({"a": usual}, real, given=False))
-    assert plain == ["None of this is what a classifier gains from the drawings; --train estimates that."]
+    assert plain == ["None of this is what a classifier gains from the generated images; --train estimates that."]
     (odd, last) = remarks({"a": replace(usual, **change)}, real, given=False)  # type: ignore[arg-type]
     assert words in odd
     assert last == plain[0]

@@ -1,8 +1,8 @@
 """A launcher for tests: what torchrun does on one machine, by forking processes that have imported everything already.
 
 It reads a JSON object a line and answers with one. A job has: `size`, how many processes; `arguments` of actgen, or `check`, a
-function of `tests.training.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank 0 see
-empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
+function of `tests.training.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank
+0 see empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
 `codes` of exit, minus the signal for a process that a signal ended. As with torchrun, the others get SIGTERM when one has
 failed.
 

@@ -191,7 +191,7 @@ def test_what_one_process_refuses_all_refuse(launch: Launch, digits: Path, tiny_
 # all of a network learns, ReLUs and BatchNorms too: in float64 rounding is too little to make another run of it
 
 ALL = {
-    "guided by mistakes, BatchNorm and mixup": ("actgen", ["training.mixing.mixup=0.2", "training.ema_decay=0.9"]),
+    "guided by hard examples, BatchNorm and mixup": ("actgen", ["training.mixing.mixup=0.2", "training.ema_decay=0.9"]),
     "by running losses": ("not-learned-early", ["training.augment.randaugment=1"]),
     "all before the training, chosen": (
         "selective",

@@ -1,4 +1,4 @@
-"""What comes with the package: a generator, a CLIP model that judges its drawings, and recipes."""
+"""What comes with the package: a generator, a CLIP model that judges its generated images, and recipes."""
 
 from __future__ import annotations
 

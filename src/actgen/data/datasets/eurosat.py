@@ -28,7 +28,7 @@ CLASSES = (
     "SeaLake",
 )
 TEST_FRACTION, TEST_SEED = 0.2, 0
-NOTE = f"test images: {TEST_FRACTION:.0%} of each class, drawn with seed {TEST_SEED} (EuroSAT has no test split)"
+NOTE = f"test images: {TEST_FRACTION:.0%} of each class, generated with seed {TEST_SEED} (EuroSAT has no test split)"
 LAYOUT = (
     "Download EuroSAT_RGB.zip from https://zenodo.org/records/7711810 and unpack it; eurosat:DIR is the folder with the class "
     "folders AnnualCrop to SeaLake."

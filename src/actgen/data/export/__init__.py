@@ -33,8 +33,8 @@ def export(
     """Write `splits` into the folder `out`, which appears when it is complete, and return the names of the classes.
 
     `form` is of `FORMATS`; `class_names` are all of them, where they are known; `link`: see `write_imagefolder`;
-    `shard_bytes`: of a file, for the two others. `told` hears how many images are done. `UserError` for an image or a line
-    that is damaged, and for what cannot be written.
+    `shard_bytes`: of a file, for the two others. `on_progress` hears how many images are done. `UserError` for an image or a
+    line that is damaged, and for what cannot be written.
     """
     _refuse_options(form, link)
     classes = Classes(class_names)

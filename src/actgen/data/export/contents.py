@@ -53,14 +53,16 @@ class Split:
         return (0 if self.generated is None else len(self.generated)) + (0 if self.real is None else len(self.real.labels))
 
     def rows(self) -> Iterator[Row]:
-        """Yield what is known of each image, with `generated`: whether it was drawn. `UserError` for a line that is damaged."""
+        """Yield what is known of each image, with `generated`: whether it was generated. `UserError` for a line that is
+        damaged."""
         if self.generated is not None:
             yield from _generated_rows(self.generated)
         if self.real is not None:
             yield from _real_rows(self.real)
 
     def entries(self, columns: Columns, on_progress: OnProgress | None = None) -> Iterator[Entry]:
-        """Yield the images; `told` hears how many are done. `UserError` that names one which is not as its line promises."""
+        """Yield the images; `on_progress` hears how many are done. `UserError` that names one which is not as its line
+        promises."""
         for number, row in enumerate(self.rows(), start=1):
             yield self._entry(row, columns.cells(row))
             if on_progress is not None:
@@ -135,7 +137,7 @@ class Classes:
                 called = f", which is {brief(self._names[label])}" if label in self._names else ", which there cannot be"
                 raise UserError(
                     f"image {row['key']} is of class {brief(name)} and label {label}{called}. Export the images of "
-                    "one training, and give --with-real the data that they were drawn for."
+                    "one training, and give --with-real the data that they were generated for."
                 )
             yield row
 

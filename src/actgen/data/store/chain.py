@@ -3,7 +3,7 @@
     chain(n) = SHA-256 of: chain(n - 1), a newline, line n as JSON with sorted keys and without the fields below
 
 So a line that was taken out, altered, put in or moved breaks the chain there; the last chain stands for the whole store. The
-seconds that a drawing took are left out: two runs that drew the same images have the same chain.
+seconds that a generated image took are left out: two runs that drew the same images have the same chain.
 """
 
 from __future__ import annotations

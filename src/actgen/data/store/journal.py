@@ -1,4 +1,4 @@
-"""What has been drawn of the round under way, so that a stopped round goes on where it was.
+"""What has been generated of the round under way, so that a stopped round goes on where it was.
 
     FOLDER/NNNNNN.pt    a whole number of batches: the keys that are done, the latents that the bank is owed, the refusals
 
@@ -22,7 +22,7 @@ from .rounds import Remembered
 
 @dataclass(frozen=True, kw_only=True)
 class JournalBatch:
-    """One batch of drawings: those `kept`, the keys that filters have `turned_down`, the requests that gave no picture."""
+    """One batch of generated images: those `kept`, the keys that filters have `rejected`, the requests that gave no picture."""
 
     kept: Sequence[Sample]
     rejected: Sequence[str] = ()
@@ -36,10 +36,10 @@ class JournalBatch:
 
 @dataclass
 class JournalState:
-    """What has been drawn: the requests that are `done` by key, in the order of drawing, drawn or refused.
+    """What has been generated: the requests that are `done` by key, in the order of generating, generated or refused.
 
-    `remembered` is for the bank; `refused` are requests that gave no picture; `images` and `chain` say how far the store was.
-    `facts`: what else the drawing has to know to go on.
+    `remembered` is for the bank; `failed` are requests that gave no picture; `images` and `chain` say how far the store was.
+    `facts`: what else the generated image has to know to go on.
     """
 
     done: list[str] = field(default_factory=list)
@@ -57,14 +57,14 @@ class JournalState:
 
 
 class Journal:
-    """The folder of a round under way. `every`: at most that many images are not in it, and would be drawn again."""
+    """The folder of a round under way. `every`: at most that many images are not in it, and would be generated again."""
 
     def __init__(self, folder: str | Path, every: int) -> None:
         self.folder, self.every = Path(folder), every
         self._plan, self._pending, self._files = "", JournalState(), 0
 
     def open(self, plan: str) -> JournalState:
-        """Return what has been drawn of the plan with this digest, and go on from there."""
+        """Return what has been generated of the plan with this digest, and go on from there."""
         generated, self._plan, self._pending, self._files = JournalState(), plan, JournalState(), 0
         for path in sorted(self.folder.glob("*.pt")):
             part = _read(path, plan) if path == self._path(self._files) else None
@@ -76,7 +76,8 @@ class Journal:
         return generated
 
     def add(self, batch: JournalBatch, *, images: int, chain: str, batch_size: int, together: int, **facts: Any) -> None:
-        """Take in a batch, and write if another one, of `together` requests at most, would be too much to be drawn again."""
+        """Take in a batch, and write if another one, of `together` requests at most, would be too much to be generated
+        again."""
         pending = self._pending
         pending.add(batch)
         pending.images, pending.chain, pending.facts = images, chain, {"batch_size": batch_size, **facts}

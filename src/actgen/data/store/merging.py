@@ -61,7 +61,7 @@ class _Taken:
 
 
 def merge(folders: Sequence[Path], out: Path, *, prefix: str = "", on_progress: Callable[[int], None] | None = None) -> Merged:
-    """Join the stores `folders` into the store `out`; `told` hears how many images are there.
+    """Join the stores `folders` into the store `out`; `on_progress` hears how many images are there.
 
     An image that an earlier store holds too is taken once. A key that stands for another image in an earlier store gets
     `prefix`, the number of its store (from 1) and a dash in front. `UserError` where that is needed and not given, for classes

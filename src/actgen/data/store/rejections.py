@@ -1,4 +1,4 @@
-"""The ledger of refusals: what was drawn and not kept, each with its reason.
+"""The ledger of refusals: what was generated and not kept, each with its reason.
 
     RUN/rejected.jsonl                     a line an image: its request, the filter, the reason, the score
     RUN/set_aside/refused/KEY.png         the picture, if it is to be kept
@@ -88,7 +88,7 @@ class RejectionLog:
 
 
 def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the complete lines of the ledger of the run in `folder`; nothing if there is none."""
+    """Yield the complete lines of the rejection log of the run in `folder`; nothing if there is none."""
     path = folder / REJECTIONS
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is no line
     for number, line in enumerate(lines, start=1):
@@ -99,7 +99,7 @@ def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def in_order(stored: Iterable[Row], rejected: Iterable[Row]) -> Iterator[Row]:
-    """Yield the lines of a manifest and of its ledger in the order in which their images were drawn."""
+    """Yield the lines of a manifest and of its ledger in the order in which their images were generated."""
     waiting = list(rejected)[::-1]
     for number, row in enumerate(stored):
         while waiting and waiting[-1]["after"] <= number:

@@ -1,4 +1,4 @@
-"""What the guides of each round looked at, kept in a run's folder so that every image can be drawn again.
+"""What the guides of each round looked at, kept in a run's folder so that every image can be generated again.
 
     FOLDER/NUMBER-classifier.safetensors   the classifier's weights as the opponent of the round's adversarial images
     FOLDER/NUMBER-latents.safetensors      the final latents of the round's guided images, by key
@@ -54,7 +54,7 @@ class RoundFiles:
         return self.folder / f"{number:04d}-latents.safetensors"
 
     def keep_classifier(self, number: int, classifier: nn.Module) -> None:
-        """Write the weights against which round `number` draws."""
+        """Write the weights against which round `number` generates."""
         weights = {name: _plain(value) for name, value in classifier.state_dict().items()}
         files.write_bytes(self.classifier_path(number), save(weights))
 
@@ -65,7 +65,7 @@ class RoundFiles:
         files.write_bytes(self.latents_path(number), save(latents, {_ORDER: labels}))
 
     def forget_from(self, number: int) -> None:
-        """Remove what was kept of round `number` and of all after it, since these will be drawn again."""
+        """Remove what was kept of round `number` and of all after it, since these will be generated again."""
         for path in sorted(self.folder.glob("[0-9]*-*.safetensors")):
             if int(path.name.partition("-")[0]) >= number:
                 path.unlink()

@@ -1,11 +1,12 @@
 """sample -> store: PNG images and an append-only manifest that Hugging Face's imagefolder reads.
 
-    FOLDER/images/KEY.png     the drawn image
+    FOLDER/images/KEY.png     the generated image
     FOLDER/metadata.jsonl     one line an image, written after its image is complete (`manifest.py`)
     FOLDER_set_aside/         what was taken out of the store: images, and their lines beside them
 
 An image exists when its manifest line is complete. Nothing that a line has ever named is deleted, only set aside. Every line
-repeats all settings of its drawing: about 1.5 KB, little beside its image, and so a line is enough to draw the image again.
+repeats all settings of its generating: about 1.5 KB, little beside its image, and so a line is enough to generate the image
+again.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Store:
         """
         if count > len(self):
             raise UserError(
-                f"{self.folder} holds {len(self)} images, but {count} were drawn: images were lost. Put them "
+                f"{self.folder} holds {len(self)} images, but {count} were generated: images were lost. Put them "
                 "back, or remove the run's checkpoints folder to start it again."
             )
         if chain and self.manifest.chain_at(count) != chain:
@@ -126,7 +127,7 @@ class Store:
 
 
 class Previews:
-    """What people look at beside the drawn images: guide and attention mask of the first images of every round.
+    """What people look at beside the generated images: guide and attention mask of the first images of every round.
 
     Kept out of the store, so that the store holds training images only.
     """

@@ -1,4 +1,4 @@
-"""What was drawn before, by class: the memory against which the contrastive loss repels."""
+"""What was generated before, by class: the memory against which the contrastive loss repels."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ class TextGuidance:
     the L2 norm over an image's whole embedding; "token-columns" that of each (half, channel) over the tokens, as in the
     released code. `margin` is given for 4x64x64 latents and follows the latent size unless `margin_scaled` is off.
     `contrast_in`: distances between latents (the paper) or between the classifier's pooled features, scaled to unit length,
-    with `feature_margin` (0 to 2): what looks alike to the classifier, which the paper names as missing. `decoder` draws what
-    the classifier sees: "full", "half" (half the size) or an AutoencoderTiny; `view_scale`: with this latent
+    with `feature_margin` (0 to 2): what looks alike to the classifier, which the paper names as missing. `decoder` generates
+    what the classifier sees: "full", "half" (half the size) or an AutoencoderTiny; `view_scale`: with this latent
     scale (0: the VAE's own; the released code has 0.18215 written out). `double_mapped` feeds the classifier images
     mapped twice and shrunk without antialiasing, as the released code does and its preset `code` repeats.
     """

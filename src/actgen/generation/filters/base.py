@@ -40,7 +40,7 @@ class Filter(Protocol):
 
     @property
     def name(self) -> str:
-        """The filter's name in the ledger."""
+        """The filter's name in the rejection log."""
         ...
 
     def judge(self, sample: Sample, view: View) -> Verdict:

@@ -1,6 +1,6 @@
 """Label consistency: does the classifier see anything of the class in the picture?
 
-The method draws what the classifier gets wrong, so agreement cannot be asked for: only that the class is not out of the
+The method generates what the classifier gets wrong, so agreement cannot be asked for: only that the class is not out of the
 question. The classifier is averaged over the rounds, since a single one swings from epoch to epoch.
 """
 

@@ -39,8 +39,8 @@ def find_leaks(snapshot: Snapshot, test: Album, distance: float, first: int = 0)
 def refuse_leaks(chain: Chain, snapshot: Snapshot, count: int) -> None:
     """Raise `UserError` if a run's store holds test images, naming them.
 
-    The first `count` images passed the guard when they were drawn: they are looked at again only if their files are not those
-    that the manifest names.
+    The first `count` images passed the guard when they were generated: they are looked at again only if their files are not
+    those that the manifest names.
     """
     guard = next((one for one in chain.filters if isinstance(one, Leakage)), None)
     if guard is None:

@@ -12,7 +12,7 @@ RULES = (OFF, TOP_K, PROBABILITY)
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What a drawn image must pass to be kept. On unless switched off: `leakage` and `emptiness`.
+    """What a generated image must pass to be kept. On unless switched off: `leakage` and `emptiness`.
 
     `leakage`: refuse what is nearer than `leakage_distance` to a test image (`thumbnails.py` says how distance is measured;
     the number comes from benchmarks/leakage.py). `duplicates`: the same for what is stored of the image's class. `emptiness`:
@@ -22,11 +22,11 @@ class Filters:
 
     `consistency`: the classifier must see something of the class: "top-k", the class is among its first `top_k`;
     "probability", it has at least that. The classifier is an average over the rounds: `average` of the old one, the rest of
-    the new. What is drawn is what it gets wrong, so be lenient. `clip`: folder or hub id of a CLIP model, which must have
+    the new. What is generated is what it gets wrong, so be lenient. `clip`: folder or hub id of a CLIP model, which must have
     the class among its first `clip_top_k` of the prompts of all classes.
 
-    `redraw`: how often a refused image is drawn again from another seed within its round. `keep_refused`: keep the refused
-    pictures, in set_aside/refused of the run.
+    `retries`: how often a refused image is generated again from another seed within its round. `keep_rejected`: keep the
+    refused pictures, in set_aside/refused of the run.
     """
 
     leakage: bool = True

@@ -1,4 +1,4 @@
-"""Room 2: mistake -> request. A strategy is looked up by name in `STRATEGIES`."""
+"""Room 2: hard example -> request. A strategy is looked up by name in `STRATEGIES`."""
 
 from __future__ import annotations
 

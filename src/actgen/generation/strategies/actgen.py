@@ -1,4 +1,4 @@
-"""`actgen`: variants of what the classifier gets wrong (Active Generation for Image Classification, ECCV 2024): all forces."""
+"""`actgen`: variants of what the classifier gets wrong (Active Generation for Image Classification, ECCV 2024): all guides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .guided import Guided
 
 
 class ActGen(Guided):
-    """Draws misclassified images anew, guided by them, by what was drawn before and by the classifier."""
+    """Generates misclassified images anew, guided by them, by what was generated before and by the classifier."""
 
     name = "actgen"
     guides = ("image", "contrastive", "adversarial")

@@ -1,5 +1,5 @@
 """`attentive` and `attentive+contrastive`: guidance where the class words attend (the paper's "AIG"), and away from what was
-drawn before.
+generated before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Attentive(Guided):
 
 
 class AttentiveContrastive(Guided):
-    """Attentive guidance, and a text gradient away from what was drawn before."""
+    """Attentive guidance, and a text gradient away from what was generated before."""
 
     name = "attentive+contrastive"
     guides = ("image", "contrastive")

@@ -1,4 +1,4 @@
-"""mistake -> request: the face of every strategy. Plans only: no GPU, no disk."""
+"""hard example -> request: the face of every strategy. Plans only: no GPU, no disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMES = (EVERY_EPOCH, BEFORE, PLATEAU)
 
 
 class Strategy(Protocol):
-    """Decides which images to draw."""
+    """Decides which images to generate."""
 
     @property
     def name(self) -> str:
@@ -24,7 +24,7 @@ class Strategy(Protocol):
 
     @property
     def mining(self) -> Mining | None:
-        """Which real images it wants to be given as `mistakes`; None if it does without."""
+        """Which real images it wants to be given as `hard_examples`; None if it does without."""
         ...
 
     @property
@@ -36,13 +36,13 @@ class Strategy(Protocol):
 
     @property
     def candidates(self) -> int:
-        """The most drawings that each of its images is chosen from; 1 for no choice (`best_of_n.py`)."""
+        """The most generated images that each of its images is chosen from; 1 for no choice (`best_of_n.py`)."""
         ...
 
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return exactly `budget` requests (none if there is nothing to draw), a pure function of the arguments."""
+        """Return exactly `budget` requests (none if there is nothing to generate), a pure function of the arguments."""
         ...
 
 
@@ -74,7 +74,7 @@ def make_request(
 
 
 def deal(hard_examples: Sequence[HardExample], budget: int, seed: int, *key: str | int) -> list[HardExample]:
-    """Return `budget` of the mistakes in random order, all of them before any is repeated; [] if there are none."""
+    """Return `budget` of the hard examples in random order, all of them before any is repeated; [] if there are none."""
     if not hard_examples:
         return []
     order = permutation(len(hard_examples), seed, *key)

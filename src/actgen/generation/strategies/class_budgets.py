@@ -1,7 +1,7 @@
 """Weak classes: the budget moves away from classes whose images are mostly refused, or do not lower the held-out loss.
 
-Pure functions of what earlier rounds came to. The paper names the limit (some classes are drawn badly) and no remedy; this is
-ours: every class is weighted by keep rate x usefulness over the last `REMEMBERED` rounds, and never falls below a floor, so
+Pure functions of what earlier rounds came to. The paper names the limit (some classes are generated badly) and no remedy; this
+is ours: every class is weighted by keep rate x usefulness over the last `REMEMBERED` rounds, and never falls below a floor, so
 that a class can come back.
 """
 
@@ -20,13 +20,13 @@ from ...core.types import Request
 REMEMBERED = 5  # rounds
 FLOOR = 1 / 4  # of the equal share
 LAST_TRY = 1 / 16  # of the equal share, for a class of which nothing was kept
-FEW = 8  # drawings that say nothing yet
+FEW = 8  # generated images that say nothing yet
 SPARE = 4  # times the budget is planned for, to choose by class from
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a round came to, by class: images drawn and kept, mean held-out loss before and after it (NaN: not measured)."""
+    """What a round came to, by class: images generated and kept, mean held-out loss before and after it (NaN: not measured)."""
 
     generated: tuple[int, ...]
     kept: tuple[int, ...]
@@ -44,7 +44,7 @@ class ClassBudgets:
         self.before: dict[str, Any] | None = None
 
     def note(self, losses_K: Sequence[float], generated_K: Sequence[int], kept_K: Sequence[int]) -> None:
-        """Take the mean losses of the classes now, and how many images of each were drawn and kept since the start."""
+        """Take the mean losses of the classes now, and how many images of each were generated and kept since the start."""
         self.before = self._known()
         generated, kept = _minus(generated_K, self.generated), _minus(kept_K, self.kept)
         if self.losses is not None and any(generated):
@@ -128,7 +128,7 @@ def _minus(now: Sequence[int], before: Sequence[int]) -> tuple[int, ...]:
 
 
 def _keep_rate(history: Sequence[Outcome], label: int) -> float:
-    """Return the share of kept images, near 1 before anything was drawn."""
+    """Return the share of kept images, near 1 before anything was generated."""
     return (1 + sum(one.kept[label] for one in history)) / (1 + sum(one.generated[label] for one in history))
 
 

@@ -1,4 +1,4 @@
-"""`curriculum`: from near-real to free drawings of the hard images, or the other way round (DisCL, arXiv 2410.13674).
+"""`curriculum`: from near-real to free generated images of the hard images, or the other way round (DisCL, arXiv 2410.13674).
 
 The strength of image-to-image moves linearly from `first` to `last` over the rounds. Deviations: they fix a set of image
 guidance levels and choose the level of each stage by validation; here every round has one level. Their hard samples are
@@ -15,7 +15,7 @@ from .base import EVERY_EPOCH, deal, make_request
 
 
 class Curriculum:
-    """Image-to-image of the mistakes, noised more from round to round; from noise alone in the end."""
+    """Image-to-image of the hard examples, noised more from round to round; from noise alone in the end."""
 
     name = "curriculum"
     mining = MISCLASSIFIED
@@ -26,7 +26,7 @@ class Curriculum:
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return `budget` requests of one strength over the mistakes in random order."""
+        """Return `budget` requests of one strength over the hard examples in random order."""
         along = min(1.0, max(progress.epoch, 0) / max(1.0, 0.5 * progress.epochs - 1.0))
         strength = self.first + (self.last - self.first) * along
         chosen = deal(hard_examples, budget, seed, self.name, progress.epoch)

@@ -1,9 +1,9 @@
-"""`deliberate-practice`: drawings of which the learner is unsure, when it stops improving (arXiv 2502.15588).
+"""`deliberate-practice`: generated images of which the learner is unsure, when it stops improving (arXiv 2502.15588).
 
 The entropy of the classifier on the predicted clean image guides the latents (`guides/entropy.py`), and rounds start when the
 accuracy on the held-out images stops improving. Deviations: they train on synthetic images alone and set older ones aside;
-here the images join the real ones, as for every other strategy. What no plateau has asked for is drawn in the last epoch of the
-generating part, so that budgets stay equal.
+here the images join the real ones, as for every other strategy. What no plateau has asked for is generated in the last epoch
+of the generating part, so that budgets stay equal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .base import PLATEAU, balanced_labels, make_request
 
 
 class DeliberatePractice:
-    """Draws every class equally often, each image towards high entropy of the classifier."""
+    """Generates every class equally often, each image towards high entropy of the classifier."""
 
     name = "deliberate-practice"
     mining = MISCLASSIFIED  # for the accuracy that decides when
@@ -26,7 +26,7 @@ class DeliberatePractice:
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return `budget` requests; the mistakes are not looked at."""
+        """Return `budget` requests; the hard examples are not looked at."""
         labels = balanced_labels(len(class_names), budget, seed, self.name, progress.epoch)
         return [
             make_request(self.name, progress, n, label, class_names, seed, guides=("entropy",))

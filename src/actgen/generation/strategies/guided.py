@@ -1,9 +1,10 @@
-"""The rungs of the paper's ladder: what the classifier gets wrong, drawn anew with more and more forces (ActGen, table of the
-ablation).
+"""The ablation steps of the paper's ladder: what the classifier gets wrong, generated anew with more and more forces (ActGen,
+table of the ablation).
 
 The curriculum is that of the released code (METHOD: section 2.2 of its description): with e of E the epoch,
-r = 0.5 max(1 - e/(0.5 E - 1), 0) is the share of plain text-to-image drawings, and the adversarial loss is on with probability
-max(0, 0.5 - r) of the rest; both are decided per image. The paper names no curriculum: without one every image has every guide.
+r = 0.5 max(1 - e/(0.5 E - 1), 0) is the share of plain text-to-image generated images, and the adversarial loss is on with
+probability max(0, 0.5 - r) of the rest; both are decided per image. The paper names no curriculum: without one every image has
+every guide.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .base import EVERY_EPOCH, deal, make_request
 
 
 class Guided:
-    """Draws misclassified images anew with the forces that a subclass names in `forces`."""
+    """Generates misclassified images anew with the guides that a subclass names in `guides`."""
 
     name: str
     guides: tuple[str, ...]
@@ -33,7 +34,8 @@ class Guided:
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return `budget` requests over the mistakes in random order, repeated if they are fewer; none without a mistake."""
+        """Return `budget` requests over the hard examples in random order, repeated if they are fewer; none without a hard
+        example."""
         unguided = unguided_share(progress)
         switches = torch.rand((budget, 2), generator=generator(seed, "actgen-switches", progress.epoch)).tolist()
         requests = []
@@ -45,7 +47,7 @@ class Guided:
         return requests
 
     def _switched(self, switches: Sequence[float], unguided: float) -> tuple[str, ...]:
-        """Return the forces of an image by its two draws."""
+        """Return the guides of an image by its two generates."""
         if switches[0] < unguided:
             return ()
         return tuple(guide for guide in self.guides if guide != "adversarial" or switches[1] > unguided + 0.5)

@@ -1,4 +1,4 @@
-"""`image-guided`: misclassified images drawn anew, guided by the whole image (the paper's "IG": equation (1), mask 1)."""
+"""`image-guided`: misclassified images generated anew, guided by the whole image (the paper's "IG": equation (1), mask 1)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from .base import EVERY_EPOCH
 
 
 class RealOnly:
-    """Draws nothing."""
+    """Generates nothing."""
 
     name = "none"
     mining = None

@@ -1,6 +1,6 @@
 """`oversample`: the misclassified held-out images themselves, repeated; a control without a generator.
 
-What it gains is what mining alone gains; what `actgen` gains beyond it comes from the drawing.
+What it gains is what mining alone gains; what `actgen` gains beyond it comes from the generated image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .base import EVERY_EPOCH, deal, make_request
 
 
 class Oversample:
-    """Asks for copies of the mistakes: image-to-image of strength 0."""
+    """Asks for copies of the hard examples: image-to-image of strength 0."""
 
     name = "oversample"
     mining = MISCLASSIFIED
@@ -23,7 +23,7 @@ class Oversample:
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return `budget` requests over the mistakes in random order, repeated if they are fewer."""
+        """Return `budget` requests over the hard examples in random order, repeated if they are fewer."""
         chosen = deal(hard_examples, budget, seed, self.name, progress.epoch)
         return [
             make_request(self.name, progress, n, one.label, class_names, seed, one.source, strength=0.0)

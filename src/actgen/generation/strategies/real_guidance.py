@@ -1,7 +1,7 @@
 """`real-guidance`: image-to-image from real training images (He et al. 2023, "Is synthetic data from generative models ready
 for image recognition?"): every real image may be a start, whether the classifier knows it or not.
 
-Deviations: they draw before the training and choose the strength by the number of shots; here the same share `strength` of
+Deviations: they generate before the training and choose the strength by the number of shots; here the same share `strength` of
 the schedule is taken in every round. Their CLIP filter is `[filters] consistency` here, off unless asked for.
 """
 
@@ -15,7 +15,7 @@ from .base import EVERY_EPOCH, deal, make_request
 
 
 class RealGuidance:
-    """Draws from real training images taken at random, noised to a fixed level; no guides, no classifier."""
+    """Generates from real training images taken at random, noised to a fixed level; no guides, no classifier."""
 
     name = "real-guidance"
     mining = Mining(pool=TRAINING, by="random", share=1.0)

@@ -1,4 +1,4 @@
-"""A request once more: the same image asked for from another seed, after a filter refused what was drawn."""
+"""A request once more: the same image asked for from another seed, after a filter refused what was generated."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""`selective`: text drawings of the classes that are confused, each chosen from many (`best_of_n.py`), before the training.
+"""`selective`: text generated images of the classes that are confused, each chosen from many (`best_of_n.py`), before the
+training.
 
-Ours, made because the published ways gain little on small data: guides are few and already known, hard drawings mostly wrong
-(LOG.md). A scout is trained on the real images first. Which classes are drawn follows its running losses, so that no label is
-given to a hold-out; what it still doubts when it is done, and the generator stands by, is found by choosing, not by gradients.
+Ours, made because the published ways gain little on small data: guides are few and already known, hard generated images mostly
+wrong (LOG.md). A proxy model is trained on the real images first. Which classes are generated follows its running losses, so
+that no label is given to a hold-out; what it still doubts when it is done, and the generator stands by, is found by choosing,
+not by gradients.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from .base import BEFORE, balanced_labels, deal, make_request
 
 
 class Selective:
-    """Draws the classes of the real images with the highest running loss, without guides."""
+    """Generates the classes of the real images with the highest running loss, without guides."""
 
     name = "selective"
     mining = Mining(pool=TRAINING, by="loss", share=0.25)
@@ -25,7 +27,7 @@ class Selective:
     def plan(
         self, hard_examples: Sequence[HardExample], class_names: Sequence[str], budget: int, progress: Progress, seed: int
     ) -> list[Request]:
-        """Return `budget` requests with the classes of the mistakes; every class equally often if there is none."""
+        """Return `budget` requests with the classes of the hard examples; every class equally often if there is none."""
         labels = [one.label for one in deal(hard_examples, budget, seed, self.name, progress.epoch)]
         if not labels:
             labels = balanced_labels(len(class_names), budget, seed, self.name, progress.epoch)

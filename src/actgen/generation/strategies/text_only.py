@@ -9,7 +9,7 @@ from .base import EVERY_EPOCH, balanced_labels, make_request
 
 
 class TextOnly:
-    """Draws every class equally often, without guides."""
+    """Generates every class equally often, without guides."""
 
     name = "text-only"
     mining = None

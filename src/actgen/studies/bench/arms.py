@@ -37,7 +37,7 @@ def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Se
     known |= {name: both for name in names if name not in known and (both := _together(name, known))}
     if unknown := [name for name in names if name not in known]:
         raise UserError(
-            f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, one that draws on top of a control "
+            f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, one that generates on top of a control "
             "such as actgen+randaugment, and what --arm NAME:a.b=c defines."
         )
     if not names:
@@ -46,7 +46,7 @@ def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Se
 
 
 def control_of(arm: str) -> str | None:
-    """Return the control that an arm "ARM+CONTROL" draws on top of; None if the arm is no such."""
+    """Return the control that an arm "ARM+CONTROL" generates on top of; None if the arm is no such."""
     sampling, _, control = arm.rpartition("+")
     return control if control in CONTROLS and sampling not in {"", BASE, *CONTROLS} else None
 

@@ -16,7 +16,7 @@ from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
 class Comparison:
     """An arm at a budget. `accuracies` of its seeds in percent; `differences` to real only, in points, of the seeds that both
     have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds. `control`
-    is what the arm draws on top of, if it does, and `beyond` its differences to that.
+    is what the arm generates on top of, if it does, and `beyond` its differences to that.
     """
 
     recipe: str

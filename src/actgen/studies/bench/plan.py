@@ -22,7 +22,7 @@ QUIET = ("generation.replay=false", "generation.previews=0")
 class Job:
     """One run: `recipe` is complete, `name` that of the recipe that it came from, `declared` the keys that the arm changes.
 
-    `budget` is 0 for an arm that draws nothing.
+    `budget` is 0 for an arm that generates nothing.
     """
 
     name: str

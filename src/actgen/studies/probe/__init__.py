@@ -1,1 +1,1 @@
-"""Generators and settings -> which of them suits the data, measured on a few hundred drawings before any long run."""
+"""Generators and settings -> which of them suits the data, measured on a few hundred generated images before any long run."""

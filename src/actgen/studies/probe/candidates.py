@@ -27,19 +27,19 @@ _LONGEST = 40
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeCandidate:
-    """A generator and how it draws. `name` is unique in a probe; of `recipe` only what `toml` holds is of use."""
+    """A generator and how it generates. `name` is unique in a probe; of `recipe` only what `toml` holds is of use."""
 
     name: str
     recipe: Recipe
 
     @property
     def toml(self) -> str:
-        """What its drawings depend on beside the classes."""
+        """What its generated images depend on beside the classes."""
         parts = {part: asdict(getattr(self.recipe, part)) for part in ("prompts", "loading", "sampling")}
         return tomli_w.dumps({"generator": self.recipe.generator, "seed": self.recipe.seed, **parts})
 
     def folder(self, out: Path) -> Path:
-        """Return where its drawings live: a function of what they depend on, whatever else is probed."""
+        """Return where its generated images live: a function of what they depend on, whatever else is probed."""
         plain = re.sub(r"[^A-Za-z0-9_.=+-]+", "-", self.name)[:_LONGEST].strip("-.")
         return out / f"{plain}-{hashlib.sha256(self.toml.encode()).hexdigest()[:8]}"
 
@@ -49,7 +49,7 @@ def parse_candidates(
 ) -> tuple[ProbeCandidate, ...]:
     """Read "NAME" or "NAME:a.b=c,d.e=f" for every candidate; `settings` ("a.b=c") and `lora` hold for all of them.
 
-    `UserError` for none, for one given twice, and for settings that no drawing has.
+    `UserError` for none, for one given twice, and for settings that no generated image has.
     """
     if not texts:
         raise UserError("probe needs a generator: give --generator bundled, a diffusers folder or a hub id; more to compare.")
@@ -100,5 +100,5 @@ def _candidate(
     recipe = build_recipe(None, shared, {"generator": generator, "seed": seed, **changes})
     short = PurePath(generator).name
     name = short if short not in ("", REAL) and last[short] == 1 else generator
-    on_progress = ",".join(re.sub(r"^(drawing|loading|generation)\.", "", one) for one in own)
+    on_progress = ",".join(re.sub(r"^(generating|loading|generation)\.", "", one) for one in own)
     return ProbeCandidate(name=f"{name}:{on_progress}" if on_progress else name, recipe=recipe)

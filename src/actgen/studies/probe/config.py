@@ -19,8 +19,9 @@ FORMAT = 1  # of the measures: those of another are measured again
 class Probe:
     """What is asked: which candidates, on which data, measured how.
 
-    `count`: drawings a candidate, evenly over the classes. `classifier`: folder of a finished run; None: `learner` trains one.
-    `clip`: folder or id of a CLIP model, "" for none. `inception`: FID too. `train`: train a classifier on the drawings alone.
+    `count`: generated images a candidate, evenly over the classes. `classifier`: folder of a finished run; None: `learner`
+    trains one. `clip`: folder or id of a CLIP model, "" for none. `inception`: FID too. `train`: train a classifier on the
+    generated images alone.
     """
 
     data: str
@@ -36,7 +37,7 @@ class Probe:
 
     @cached_property
     def judge(self) -> str:
-        """Which classifier looks at the drawings: a digest of its weights, or of how it is trained."""
+        """Which classifier looks at the generated images: a digest of its weights, or of how it is trained."""
         return short_digest(self._learning if self.classifier is None else digest(self.classifier / WEIGHTS))
 
     @property
@@ -45,7 +46,7 @@ class Probe:
 
     @cached_property
     def how(self) -> dict[str, Any]:
-        """What numbers depend on beside the drawings and the data."""
+        """What numbers depend on beside the generated images and the data."""
         return {
             "format": FORMAT,
             "count": self.count,

@@ -1,4 +1,4 @@
-"""Near-copies of training images among drawings, a sign that a generator has learned pictures by heart."""
+"""Near-copies of training images among generated images, a sign that a generator has learned pictures by heart."""
 
 from __future__ import annotations
 

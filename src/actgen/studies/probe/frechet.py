@@ -33,12 +33,13 @@ def normal(features_ND: Tensor) -> Normal:
 
 
 def frechet(real: Normal, generated_MD: Tensor) -> float:
-    """Return the squared Frechet distance of drawn features to real ones. Biased upwards where M is small."""
+    """Return the squared Frechet distance of generated features to real ones. Biased upwards where M is small."""
     return _distance(real, generated_MD.double().numpy())
 
 
 def resampled(real: Normal, generated_MD: Tensor, labels: Sequence[int], times: int = RESAMPLED) -> tuple[float, ...]:
-    """Return the distances of `times` bootstrap samples of the drawn features, each with as many of every class as were drawn.
+    """Return the distances of `times` bootstrap samples of the drawn features, each with as many of every class as were
+    generated.
 
     The k-th of one generator goes with the k-th of another: both take the same places, so equal seeds stay paired.
     """

@@ -1,4 +1,4 @@
-"""The drawings of a candidate, read back from its store as labelled images."""
+"""The generated images of a candidate, read back from its store as labelled images."""
 
 from __future__ import annotations
 

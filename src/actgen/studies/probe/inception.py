@@ -25,7 +25,7 @@ class Inception:
 
     @torch.no_grad()
     def look(self, images: ImageSet) -> Tensor:
-        """Return the features [N, 2048] of images, all as squares of one size, whatever they were drawn in."""
+        """Return the features [N, 2048] of images, all as squares of one size, whatever they were generated in."""
         total, device = len(images.labels), PartialState().device
         parts = []
         for start in range(0, total, _TOGETHER):

@@ -1,4 +1,4 @@
-"""The classifier that looks at drawings: of a finished run, or trained for a short time on real images."""
+"""The classifier that looks at generated images: of a finished run, or trained for a short time on real images."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Learner:
     def train(self, images: ImageSet, held: ImageSet, folder: Path, on_progress: Callable[[int, int], None]) -> Classifier:
         """Train on `images` in `folder` and return the classifier; a finished training is only read, a stopped one continued.
 
-        `told` hears of every epoch: how many are done, and of how many. `held` is what its run measures itself on.
+        `on_progress` hears of every epoch: how many are done, and of how many. `held` is what its run measures itself on.
         """
         recipe = self._for(len(images.labels))
         run(

@@ -1,4 +1,4 @@
-"""Drawings, and what a classifier sees in them -> numbers."""
+"""Generated images, and what a classifier sees in them -> numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from .noise import share_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A classifier trained on the drawings alone: `accuracy` in percent and its interval, `right` for every held-out image."""
+    """A classifier trained on the generated images alone: `accuracy` in percent and its interval, `right` for every held-out
+    image."""
 
     accuracy: float
     low: float
@@ -36,11 +37,11 @@ class Trained:
 class Measures:
     """What was measured of some images; `consistency`, `clip` and their ends in percent, `precision` and `coverage` in [0, 1].
 
-    `keys` are those of the images and `right` says of which the class was recognised. `broken`: drawings that gave no picture.
-    `frechet`: squared Frechet distance to the reference in the classifier's features, `frechet_resampled` that of bootstrap
-    samples. `diversity`: mean distance of two images of a class by that of two real ones. `copies`: images as near to a
-    training image as copies are; `nearest`: median distance to the nearest one; `nearest_pairs`: the nearest of all, with both
-    keys. `inception`: FID. None for what was not measured.
+    `keys` are those of the images and `right` says of which the class was recognised. `broken`: generated images that gave no
+    picture. `frechet`: squared Frechet distance to the reference in the classifier's features, `frechet_resampled` that of
+    bootstrap samples. `diversity`: mean distance of two images of a class by that of two real ones. `copies`: images as near
+    to a training image as copies are; `nearest`: median distance to the nearest one; `nearest_pairs`: the nearest of all, with
+    both keys. `inception`: FID. None for what was not measured.
     """
 
     images: int

@@ -1,4 +1,4 @@
-"""Precision, density, coverage: do drawings lie where real images do, and the other way? By nearest neighbours."""
+"""Precision, density, coverage: do generated images lie where real images do, and the other way? By nearest neighbours."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def radii(real_ND: Tensor, neighbours: int) -> Tensor:
 
 
 def covered(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> Tensor:
-    """Return [N]: whether the ball of a real image, to its k-th nearest other one, holds a drawn image."""
+    """Return [N]: whether the ball of a real image, to its k-th nearest other one, holds a generated image."""
     nearest = torch.cat([torch.cdist(rows, generated_MD).amin(dim=1) for rows in real_ND.split(_ROWS)])
     return nearest <= radii(real_ND, neighbours)
 
 
 def precise(real_ND: Tensor, generated_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> Tensor:
-    """Return [M]: whether a drawn image is in the ball of some real image."""
+    """Return [M]: whether a generated image is in the ball of some real image."""
     radius_N = radii(real_ND, neighbours)
     return torch.cat([(torch.cdist(rows, real_ND) <= radius_N).any(dim=1) for rows in generated_MD.split(_ROWS)])
 
 
 def density(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
-    """Return the density (Naeem et al. 2020, eq. 6): how many balls of real images hold a drawn one, by `neighbours`.
+    """Return the density (Naeem et al. 2020, eq. 6): how many balls of real images hold a generated one, by `neighbours`.
 
-    About 1 for real images, and more where drawings crowd together. Unlike precision it is not content with the one large ball
-    of a real image that is far from the others.
+    About 1 for real images, and more where generated images crowd together. Unlike precision it is not content with the one
+    large ball of a real image that is far from the others.
     """
     radius_N = radii(real_ND, neighbours)
     holding = [int((torch.cdist(rows, real_ND) <= radius_N).sum()) for rows in generated_MD.split(_ROWS)]
@@ -39,10 +39,10 @@ def density(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NE
 
 
 def coverage(real_ND: Tensor, generated_MD: Tensor, neighbours: int = COVERAGE_NEIGHBOURS) -> float:
-    """Return the coverage (Naeem et al. 2020, eq. 7) of real features by drawn ones, in [0, 1]."""
+    """Return the coverage (Naeem et al. 2020, eq. 7) of real features by generated ones, in [0, 1]."""
     return float(covered(real_ND, generated_MD, neighbours).double().mean())
 
 
 def precision(real_ND: Tensor, generated_MD: Tensor, neighbours: int = PRECISION_NEIGHBOURS) -> float:
-    """Return the precision (Kynkäänniemi et al. 2019, eq. 2) of drawn features among real ones, in [0, 1]."""
+    """Return the precision (Kynkäänniemi et al. 2019, eq. 2) of generated features among real ones, in [0, 1]."""
     return float(precise(real_ND, generated_MD, neighbours).double().mean())

@@ -26,7 +26,9 @@ def render(
 ) -> str:
     """Return the page; `recipes` are those of the candidates as TOML."""
     said = tag("ul", *(tag("li", remark) for remark in (advice.reason, *remarks)), class_="remarks")
-    pictures = tag("img", class_="plot", alt="Drawings of every candidate, a row a class", src=uri("image/png", png(sheet)))
+    pictures = tag(
+        "img", class_="plot", alt="Generated images of every candidate, a row a class", src=uri("image/png", png(sheet))
+    )
     note = "A row a class, a column a candidate. Not chosen: the first of each class; equal places have equal seeds."
     return document(
         f"Try {advice.name}",

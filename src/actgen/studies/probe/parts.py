@@ -1,4 +1,5 @@
-"""The real training images in three parts: to train a classifier on, to compare drawings with, to be compared like drawings."""
+"""The real training images in three parts: to train a classifier on, to compare generated images with, to be compared like
+generated images."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ MOST_FITTED, MOST_HELD = 50_000, 10_000
 class Parts:
     """Parts of the training images, cut class by class.
 
-    `fit`: what the classifier may learn from. `held`: what it may not, and what classifiers trained on drawings are measured
-    on. Of these, without an image in common: `reference`, what drawings are compared with, and `control`, measured as if drawn,
-    at most as many as the drawings: what real images reach.
+    `fit`: what the classifier may learn from. `held`: what it may not, and what classifiers trained on generated images are
+    measured on. Of these, without an image in common: `reference`, what generated images are compared with, and `control`,
+    measured as if generated, at most as many as the generated images: what real images reach.
     """
 
     fit: ImageSet
@@ -34,7 +35,8 @@ class Parts:
 
 
 def cut(images: ImageSet, count: int, seed: int) -> Parts:
-    """Cut training images in parts for a probe of `count` drawings; the same for every count but for the size of `control`.
+    """Cut training images in parts for a probe of `count` generated images; the same for every count but for the size of
+    `control`.
 
     `UserError` for a class of fewer than `FEWEST` images.
     """
@@ -42,7 +44,7 @@ def cut(images: ImageSet, count: int, seed: int) -> Parts:
     if few := [name for label, name in enumerate(images.class_names) if counts[label] < FEWEST]:
         raise UserError(
             f"the class {visible(few[0])} has fewer than {FEWEST} training images: probe holds some out to compare "
-            "drawings with. Add images, or leave the class out."
+            "generated images with. Add images, or leave the class out."
         )
     fit, held = hold_out(images, HELD_OUT, derive(seed, "probe"))
     some = at_most(held, MOST_HELD)

@@ -1,9 +1,9 @@
-"""A probe's folder: draws and measures what is missing, and writes what follows from it.
+"""A probe's folder: generates and measures what is missing, and writes what follows from it.
 
 OUT/probe.json  table.md  samples.png  probe.html   what was measured, for programs and people
-OUT/CANDIDATE/store/                  the drawings: a store like any other
+OUT/CANDIDATE/store/                  the generated images: a store like any other
 OUT/CANDIDATE/measures.json           its numbers, and what they were measured with
-OUT/CANDIDATE/trained-*/              the classifier trained on its drawings alone (--train)
+OUT/CANDIDATE/trained-*/              the classifier trained on its generated images alone (--train)
 OUT/real/                             the same of real images
 OUT/classifier-*/                     the run of the classifier, unless one was given
 
@@ -46,7 +46,8 @@ class Found:
 
 
 def probe(config: Probe, out: Path, on_progress: OnProgress) -> Found:
-    """Probe in folder `out`, or go on there; a finished probe is only read. `told` hears of progress: what, done, of how many.
+    """Probe in folder `out`, or go on there; a finished probe is only read. `on_progress` hears of progress: what, done, of
+    how many.
 
     `UserError` for whatever cannot be used, before anything is written.
     """
@@ -88,7 +89,7 @@ def _write(config: Probe, out: Path, measured: dict[str, Measures], session: Pro
     generated = {one.name: session.generated(one) for one in config.candidates}
     sheet = draw_sheet({REAL: session.parts.control, **generated})
     files.write_bytes(out / SHEET, png(sheet))
-    origin = f"actgen probe · {config.data} · {config.count} drawings each · seed {config.seed}"
+    origin = f"actgen probe · {config.data} · {config.count} generated images each · seed {config.seed}"
     write_page(out / PAGE, render(origin, measured, advice, said, sheet, config.facts["candidates"]))
     lines = [markdown(measured), f"Try `{advice.name}`: {advice.reason}", *said, EXPLAINED]
     files.write_text(out / TABLE, "\n\n".join(line.strip() for line in lines) + "\n")

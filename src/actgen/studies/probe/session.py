@@ -1,4 +1,4 @@
-"""The opened parts of a probe: what draws, what looks, and what they are held against; each opened when first needed."""
+"""The opened parts of a probe: what generates, what looks, and what they are held against; each opened when first needed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 class ProbeSession:
-    """Draws and measures in the folder of a probe, candidate by candidate."""
+    """Generates and measures in the folder of a probe, candidate by candidate."""
 
     def __init__(self, config: Probe, out: Path, on_progress: OnProgress) -> None:
         self.config, self.out, self.on_progress = config, out, on_progress
@@ -62,12 +62,12 @@ class ProbeSession:
         classes = len(self.images.class_names)
         if self.config.count < classes:
             raise UserError(
-                f"--count {self.config.count}: the data have {classes} classes. Give one drawing of each or more, "
+                f"--count {self.config.count}: the data have {classes} classes. Give one generating of each or more, "
                 f"best {20 * classes} and more."
             )
 
     def check(self) -> None:
-        """Open all that is still needed, so that a fault in the last is found before the first is drawn."""
+        """Open all that is still needed, so that a fault in the last is found before the first is generated."""
         if self.config.classifier is not None:
             _ = self.judge
         if self.config.classifier is None or self.config.train:
@@ -94,7 +94,7 @@ class ProbeSession:
 
     @cached_property
     def judge(self) -> Classifier:
-        """The classifier that looks at drawings; trained in the probe's folder unless one was given."""
+        """The classifier that looks at generated images; trained in the probe's folder unless one was given."""
         if self.config.classifier is not None:
             return open_given(self.config.classifier, self.parts.fit)
         folder = self.out / f"classifier-{self.config.judge[:8]}"
@@ -107,19 +107,19 @@ class ProbeSession:
 
     @cached_property
     def rest(self) -> Album:
-        """Training images without those that are measured as if drawn."""
+        """Training images without those that are measured as if generated."""
         control = set(self.parts.control.keys)
         rows = tuple(i for i, key in enumerate(self.images.keys) if key not in control)
         return Album.of(at_most(Subset(self.images, rows), MOST_SEARCHED))
 
     @cached_property
     def album(self) -> Album:
-        """Training images, with those that are measured as if drawn."""
+        """Training images, with those that are measured as if generated."""
         add_all(self.rest, self.parts.control)
         return self.rest
 
     def real(self) -> Measures:
-        """Return the measures of real images, as if they had been drawn."""
+        """Return the measures of real images, as if they had been generated."""
         folder = self.out / "real"
         if (held := self._held(folder)) is not None:
             return held
@@ -127,17 +127,17 @@ class ProbeSession:
         return self._keep(folder, self.ruler.measure(self.parts.control, self.rest, trained=trained))
 
     def candidate(self, candidate: ProbeCandidate) -> Measures:
-        """Draw what is missing of a candidate, and return its measures."""
+        """Generate what is missing of a candidate, and return its measures."""
         folder = candidate.folder(self.out)
         if (held := self._held(folder)) is not None:
             return held
         sampler, store, requests = self._sampler(candidate), Store(folder / "store"), self._requests(candidate)
         for done in generate_missing(sampler, requests, store):
-            self.on_progress(f"drawing {candidate.name}", done, len(requests))
+            self.on_progress(f"generating {candidate.name}", done, len(requests))
         generated = self.generated(candidate)
         if len(generated.rows) < 2:
             raise UserError(
-                f"{candidate.name} draws nothing but broken pictures ({sampler.failed[0].reason}). Leave it out, "
+                f"{candidate.name} generates nothing but broken pictures ({sampler.failed[0].reason}). Leave it out, "
                 "or try loading.dtype=float32 or another sampling.scheduler."
             )
         trained = self._trained(generated, folder, candidate.name)
@@ -148,7 +148,7 @@ class ProbeSession:
         return self._keep(folder, measures)
 
     def generated(self, candidate: ProbeCandidate) -> GeneratedSet:
-        """Return the drawings of a candidate, their classes called as in the data."""
+        """Return the generated images of a candidate, their classes called as in the data."""
         store = Store(candidate.folder(self.out) / "store")
         return GeneratedSet.of(store, self._requests(candidate), self.images.class_names)
 

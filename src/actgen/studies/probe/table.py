@@ -9,13 +9,16 @@ from .measures import Measures
 
 NOTHING = "–"
 EXPLAINED = (
-    "Label consistency: the share of drawings that the classifier assigns to the class asked for, with a 95% bootstrap "
-    "interval. Precision: drawings that lie where some real image is; density: how many real images they lie near, 1 for real "
-    "ones; coverage: real images near which there is a drawing; Frechet distance (smaller is nearer): all four in the "
+    "Label consistency: the share of generated images that the classifier assigns to the class asked for, with a 95% bootstrap "
+    "interval. Precision: generated images that lie where some real image is; density: how many real images they lie near, "
+    "1 for real "
+    "ones; coverage: real images near which there is a generated image; Frechet distance (smaller is nearer): all four in the "
     "classifier's features, against held-out real training images. "
-    "Diversity: how much two drawings of a class differ, by how much two real images do. Near-copies: drawings as near to a "
-    "training image as copies are. Real images: held-out ones measured as if drawn, what can be reached. Coverage and Frechet "
-    "distance depend on the number of drawings: compare equal numbers only."
+    "Diversity: how much two generated images of a class differ, by how much two real images do. Near-copies: generated "
+    "images as near to a "
+    "training image as copies are. Real images: held-out ones measured as if generated, what can be reached. Coverage and "
+    "Frechet "
+    "distance depend on the number of generated images: compare equal numbers only."
 )
 
 

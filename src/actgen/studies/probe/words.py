@@ -24,8 +24,8 @@ def advise(found: Mapping[str, Measures]) -> Advice:
     """Return the advice on candidates by name.
 
     Those that the first measure cannot tell from the best (95% interval of the paired difference) are level, and of these the
-    one with the smallest Frechet distance is taken. The first measure is the accuracy of a classifier trained on the drawings
-    alone if that was measured, else label consistency.
+    one with the smallest Frechet distance is taken. The first measure is the accuracy of a classifier trained on the generated
+    images alone if that was measured, else label consistency.
     """
     trained = all(one.trained is not None for one in found.values())
     what = "accuracy of a classifier trained on it alone" if trained else "label consistency"
@@ -80,7 +80,8 @@ def remarks(found: Mapping[str, Measures], real: Measures, *, given: bool, left_
         yield f"{len(left_out)} image files of the data were left out; the first: {left_out[0]}"
     if given:
         yield (
-            "The classifier was given: it may have learned the real images that drawings are compared with, and see these "
+            "The classifier was given: it may have learned the real images that generated images are compared with, and see "
+            "these "
             "too favourably. Candidates are treated alike."
         )
     if real.consistency < _WEAK:
@@ -91,23 +92,26 @@ def remarks(found: Mapping[str, Measures], real: Measures, *, given: bool, left_
     for name, one in found.items():
         yield from _of_candidate(name, one, real)
     if any(one.trained is None for one in found.values()):
-        yield "None of this is what a classifier gains from the drawings; --train estimates that."
+        yield "None of this is what a classifier gains from the generated images; --train estimates that."
 
 
 def _of_candidate(name: str, one: Measures, real: Measures) -> Iterator[str]:
     if one.broken:
-        yield f"{name}: {one.broken} drawings were broken in any precision and are left out."
+        yield f"{name}: {one.broken} generated images were broken in any precision and are left out."
     usual = real.copies / real.images
     if one.copies > 1 and one.copies / one.images > 2 * usual:
         yield (
-            f"{name}: {one.copies} of {one.images} drawings are near-copies of training images, of real images "
+            f"{name}: {one.copies} of {one.images} generated images are near-copies of training images, of real images "
             f"{real.copies} of {real.images}: it may know these by heart. The nearest are in probe.json."
         )
     if one.diversity is not None and one.diversity < _ALIKE:
-        yield f"{name}: two drawings of a class differ {one.diversity:.2f} times as much as two real images: it repeats itself."
+        yield (
+            f"{name}: two generated images of a class differ {one.diversity:.2f} times as much as two real images: it "
+            f"repeats itself."
+        )
     weakest = min(one.by_class, key=lambda each: one.by_class[each])
     if one.by_class[weakest] < one.consistency - 25:
-        yield f"{name}: weakest class {weakest}, recognised in {one.by_class[weakest]:.0f}% of its drawings."
+        yield f"{name}: weakest class {weakest}, recognised in {one.by_class[weakest]:.0f}% of its generated images."
 
 
 def _first(one: Measures) -> tuple[float, float, float]:

@@ -29,7 +29,7 @@ class Augmentation:
     crop: float = 1.0
 
     def __call__(self, images: Tensor, rng: torch.Generator, part: Part | None = None) -> Tensor:
-        """[B, 3, S, S] in [0, 1] -> the same shape, on the same device; what is random is drawn on the CPU.
+        """[B, 3, S, S] in [0, 1] -> the same shape, on the same device; what is random is generated on the CPU.
 
         `images` may be a `part` of a batch: they come out as in the whole of it.
         """

@@ -12,7 +12,7 @@ from ...core.rng import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """`mixup`, `cutmix`: alpha of the Beta distribution that the share is drawn from, 0 for never; with both on, each batch
+    """`mixup`, `cutmix`: alpha of the Beta distribution that the share is generated from, 0 for never; with both on, each batch
     takes one of them by an even lot. `probability` that a batch is mixed at all.
     """
 
@@ -37,7 +37,7 @@ class Mixing:
             return images, labels
         mix = chosen[int(lot[1] * len(chosen))]
         alpha = self.mixup if mix is v2.MixUp else self.cutmix
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global stream of the CPU
+        with torch.random.fork_rng(devices=[]):  # torchvision generates from the global stream of the CPU
             torch.manual_seed(seed)
             mixed: tuple[Tensor, Tensor] = mix(alpha=alpha, num_classes=classes)(images, labels)
         return mixed

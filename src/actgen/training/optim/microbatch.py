@@ -19,7 +19,7 @@ class MicroBatches:
     """In how many parts a batch passes the model: one, and twice as many whenever memory does not suffice.
 
     The gradient of a batch is the sum over its parts, each weighted by its share of the images: up to rounding that of the
-    whole batch, but for what looks at a batch as a whole (BatchNorm) or draws anew in every pass (dropout).
+    whole batch, but for what looks at a batch as a whole (BatchNorm) or generates anew in every pass (dropout).
     """
 
     def __init__(self, *, may_split: bool = True) -> None:

@@ -1,12 +1,13 @@
-"""A second process that draws the rounds while this one trains (`generation.on`), as the training sees it.
+"""A second process that generates the rounds while this one trains (`generation.on`), as the training sees it.
 
     FOLDER/checkpoints/background/recipe.toml  the run's recipe
-    FOLDER/checkpoints/background/order.pt     the round that is to be drawn, and what draws it: plan, weights, memory
+    FOLDER/checkpoints/background/order.pt     the round that is to be generated, and what generates it: plan, weights, memory
     FOLDER/checkpoints/background/answer.pt    what came of it; its images are in the store
     FOLDER/checkpoints/background/run.lock     held by the second process for its whole life
 
 The other side is `actgen/background.py`. Between the two go lines of JSON; all that is large goes by files. While the second
-process lives it alone writes the store, the ledger, the journal, the previews and `rounds`; this one reads what has joined.
+process lives it alone writes the store, the rejection log, the journal, the previews and `rounds`; this one reads what has
+joined.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def recipe_path(run: Path) -> Path:
 
 
 def order_path(run: Path) -> Path:
-    """Return the file of the round that is to be drawn."""
+    """Return the file of the round that is to be generated."""
     return background_folder(run) / "order.pt"
 
 
@@ -81,9 +82,9 @@ class _Life:
 
 @dataclass
 class Background:
-    """The second process of the run in folder `run` with this `recipe` (TOML), drawing on `device`: "cpu" or "cuda:N".
+    """The second process of the run in folder `run` with this `recipe` (TOML), generating on `device`: "cpu" or "cuda:N".
 
-    One round at a time: `draw` gives it one, `wait` returns what came of it. A process that is lost is started again, up to
+    One round at a time: `generate` gives it one, `wait` returns what came of it. A process that is lost is started again, up to
     `RESTARTS` times a round, and goes on with the round where its journal ends.
     """
 
@@ -128,7 +129,7 @@ class Background:
         threading.Thread(target=_hear, args=(self._life, self._heard), daemon=True).start()
 
     def generate(self, order: dict[str, Any]) -> None:
-        """Have a round drawn."""
+        """Have a round generated."""
         files.save(order_path(self.run), order)
         answer_path(self.run).unlink(missing_ok=True)  # of the round before
         self._busy, self._done, self._lost = True, (0, 0), 0
@@ -136,7 +137,7 @@ class Background:
         self._tell()
 
     def tend(self) -> None:
-        """Hear what has happened, without waiting. `UserError` if the round cannot be drawn."""
+        """Hear what has happened, without waiting. `UserError` if the round cannot be generated."""
         with suppress(Empty):
             while True:
                 self._take(*self._heard.get_nowait())
@@ -187,7 +188,7 @@ class Background:
         assert self._life is not None
         assert self._life.process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended: that is heard
-            self._life.process.stdin.write("draw\n")
+            self._life.process.stdin.write("generate\n")
             self._life.process.stdin.flush()
 
     def _take(self, life: _Life, said: dict[str, Any] | None) -> None:
@@ -213,10 +214,10 @@ class Background:
             last = f' Its last words: "{words}".' if (words := life.last_words()) else ""
             memory = " That is often too little memory: give a smaller sampling.batch_size." if code == -signal.SIGKILL else ""
             raise UserError(
-                f"the process that draws on {self.device} ended with {how}, {self._lost} times in one round."
+                f"the process that generates on {self.device} ended with {how}, {self._lost} times in one round."
                 f"{memory}{last} The same command continues."
             )
-        _log.warning("The process that draws on %s ended with %s; it is started again.", self.device, how)
+        _log.warning("The process that generates on %s ended with %s; it is started again.", self.device, how)
         _release(life)
         self._life = None
         self.start()

@@ -1,4 +1,4 @@
-"""What the processes of a training tell each other beside the gradients: weights, plans, and the pictures that were drawn.
+"""What the processes of a training tell each other beside the gradients: weights, plans, and the pictures that were generated.
 
 Rank 0 has the store. The other ranks read its files where they see them (one machine, a shared disk), and else get copies into
 a folder of their own.
@@ -42,7 +42,7 @@ def begin_together(plan: Callable[[], Begun]) -> Begun:
 
 
 def generate_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
-    """Draw what the round that has begun has planned, or the rest of it; return what there is to train on."""
+    """Generate what the round that has begun has planned, or the rest of it; return what there is to train on."""
     assert training.round is not None
     assert training.begun is not None
     round_, sampler = training.round, training.round.sampler
@@ -59,7 +59,7 @@ def generate_together(training: Training, on_sample: Callable[[int, int], None] 
 
 
 def open_pictures(training: Training) -> None:
-    """Give every rank what rank 0 has drawn so far, after a start or a restart."""
+    """Give every rank what rank 0 has generated so far, after a start or a restart."""
     if training.round is None:
         return
     there = ranks.broadcast(str(training.folder.resolve()))

@@ -1,4 +1,5 @@
-"""A round that is drawn in a second process while the next epoch trains: it leaves after one epoch, it joins after the next."""
+"""A round that is generated in a second process while the next epoch trains: it leaves after one epoch, it joins after the
+next."""
 
 from __future__ import annotations
 
@@ -23,15 +24,16 @@ from ..state import Training
 from .background import OnProgress
 
 STALENESS = 1
-"""Epochs between the classifier that a round is drawn for and the first that trains on it, beyond those of the same process.
+"""Epochs between the classifier that a round is generated for and the first that trains on it, beyond those of the same
+process.
 
-Drawn for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is the first that trains on it: (e+2) - e - 1.
+Generated for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is the first that trains on it: (e+2) - e - 1.
 """
 
 
 @dataclass
 class Elsewhere:
-    """What a training has to know of an artist in another process: all but how to draw."""
+    """What a training has to know of a sampler in another process: all but how to generate."""
 
     facts: dict[str, Any]
     sampling: SamplingConfig
@@ -42,18 +44,18 @@ class Elsewhere:
 
     @classmethod
     def of(cls, sampler: Sampler) -> Elsewhere:
-        """Return what is to be known of an artist, without its networks."""
+        """Return what is to be known of a sampler, without its networks."""
         return cls(dict(sampler.facts), sampler.sampling, sampler.bank, sampler.together, sampler.batch_size)
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Nobody asks for it: rounds go to the other process whole."""
-        raise AssertionError("the artist is in another process")
+        raise AssertionError("the sampler is in another process")
 
     def generate(
         self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
     ) -> Iterator[Sample]:
         """Nobody asks for it: rounds go to the other process whole."""
-        raise AssertionError("the artist is in another process")
+        raise AssertionError("the sampler is in another process")
 
     def sample_batches(
         self,
@@ -64,12 +66,12 @@ class Elsewhere:
         done: Collection[str] = (),
     ) -> Iterator[list[Sample]]:
         """Nobody asks for it: rounds go to the other process whole."""
-        raise AssertionError("the artist is in another process")
+        raise AssertionError("the sampler is in another process")
 
 
 @contextmanager
 def generated_overlapped(training: Training) -> Iterator[None]:
-    """Have the rounds of a training drawn in its second process, if it has one, until the block ends."""
+    """Have the rounds of a training generated in its second process, if it has one, until the block ends."""
     if training.background is None or training.round is None:
         yield
         return
@@ -100,7 +102,8 @@ def overlapping(training: Training, on_batch: OnProgress | None) -> Iterator[OnP
 
 
 def start_pending(training: Training) -> None:
-    """Give the second process the round that is to be drawn while the next epoch trains; without one it ends after the last."""
+    """Give the second process the round that is to be generated while the next epoch trains; without one it ends after the
+    last."""
     if training.background is None or training.round is None:
         return
     if training.pending is None:
