@@ -18,7 +18,7 @@ from actgen.core import rng
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES, encode_idx, read_idx_split
 from actgen.data.datasets.imageset import ArrayImages
 
-TARGET = Path(__file__).parents[1] / "src" / "actgen" / "assets" / "fashion-mnist-mini"
+TARGET = Path(__file__).parents[1] / "src" / "actgen" / "core" / "assets" / "fashion-mnist-mini"
 PER_CLASS = 200
 SEED = 0
 

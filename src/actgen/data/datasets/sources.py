@@ -23,7 +23,7 @@ ALLOWED = (
     f"Allowed: {BUNDLED} (bundled), idx:DIR (MNIST's format), cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, hf:NAME "
     "(Hugging Face), or the path of a folder of class folders."
 )
-_ASSETS = Path(__file__).parents[1] / "assets"
+_ASSETS = Path(__file__).parents[2] / "core" / "assets"
 _TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is there is used
 
 
