@@ -28,7 +28,7 @@ def measure_class_margin(
 
     Above 0 the generator would sooner have generated the picture for `own`. A picture's noise is a function of its seed alone.
     """
-    streams = [generator(seed, "class_margin") for seed in seeds]
+    streams = [generator(seed, "belief") for seed in seeds]
     shape = latents_BCHW.shape[1:]
     conditioning = (adapter.encode_text(own), adapter.encode_text(rival))
     abar = alphas_cumprod(adapter.pipeline.scheduler.config)
