@@ -17,11 +17,12 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/actgen demo --out runs/demo
 
-# Each of the workers has one thread; a file's tests stay together, since they share what is slow to make.
+# Each of the workers has one thread and half of the tests in their order, since neighbours share what is slow to make; who is
+# done first takes from the other.
 WORKERS ?= 2
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -310,8 +310,8 @@ def allocated(work: Callable[[], object]) -> int:
 
 
 def check() -> dict[str, float]:
-    """Return MiB by the counter and by two other ways, on `tests/diffusion/families.py`'s SD 1 in float32 on the CPU."""
-    from tests.diffusion.families import build_sd1
+    """Return MiB by the counter and by two other ways, on `tests/support/families.py`'s SD 1 in float32 on the CPU."""
+    from tests.support.families import build_sd1
 
     adapter = PipelineAdapter(build_sd1(), "memory", "random")
     conditions = adapter.encode_text([class_prompt(CLASSES[0])] * 2)

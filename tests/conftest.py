@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from actgen.core.types import Request, Sample
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
 from actgen.data.datasets.sources import load_data
 from actgen.experiment.config import Recipe, build_recipe
-from actgen.finetune.scratch import from_scratch
+from actgen.finetune.scratch import ScratchConfig, train_from_scratch
 from actgen.finetune.tiny import build_tokenizer
 
 settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
@@ -34,6 +35,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
 
 CLASSES = ("zero", "one", "two", "three")
 TRAIN_IMAGES, TEST_IMAGES = 30, 10  # of each class
+GENERATOR_STEPS = {"autoencoder": 15, "features": 2, "decoder": 2, "denoiser": 10}
 
 # Files of a folder and what is in them; None stands for a folder.
 Tree = dict[str, bytes | None]
@@ -41,7 +43,7 @@ Refuse = Callable[..., str]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=10, help="how often tests of the marker crash kill a run")
+    parser.addoption("--kills", type=int, default=8, help="how often tests of the marker crash kill a run")
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +73,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_generator(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pipeline folder that `actgen finetune` made of the digits in a few steps: it generates blots, by the real path."""
+    """A pipeline folder that `actgen finetune` made of the digits in a few small steps: it generates blots, by the real
+    path."""
     out = tmp_path_factory.mktemp("generator") / "digits-generator"
-    for _ in from_scratch(load_data(str(digits)).train, out, steps=15, autoencoder_steps=15):
+    few = {name: replace(getattr(ScratchConfig(), name), steps=steps, batch_size=16) for name, steps in GENERATOR_STEPS.items()}
+    for _ in train_from_scratch(load_data(str(digits)).train, out, ScratchConfig(**few)):
         pass
     return out
 
@@ -88,7 +92,7 @@ def command(digits: Path, generator: Path, out: Path) -> list[str]:
         "--out",
         str(out),
         "--model",
-        "resnet18",
+        "actgen/small-cnn",
         "--strategy",
         "actgen",
         "--epochs",
@@ -119,7 +123,7 @@ def recipe(digits: Path, tiny_generator: Path) -> Recipe:
     flags = {
         "data": str(digits),
         "generator": str(tiny_generator),
-        "model.name": "resnet18",
+        "model.name": "actgen/small-cnn",
         "seed": 7,
         "training.epochs": 4,
         "strategy": "actgen",

@@ -13,7 +13,7 @@ from actgen.core.assets import bundled_generator
 from actgen.core.class_words import class_prompt
 from actgen.core.errors import UserError
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from tests.generation.filters.parts import fashion
+from tests.support.pictures import fashion
 
 
 def bundled() -> ZeroShot:

@@ -6,10 +6,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +14,7 @@ import pytest
 
 from actgen.core.errors import UserError
 from actgen.core.lock import LOCK, locked, refuse_in_use
-
-_HOLD = """
-import sys
-from pathlib import Path
-from actgen.lock import locked
-with locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextmanager
-def holder(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the folder until its input ends."""
-    command = [sys.executable, "-c", _HOLD, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.support.lock_holder import holder
 
 
 def left_behind(folder: Path, **changes: Any) -> Path:

@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a life ended: exit code, or minus the signal; seconds; file operations if it was not killed."""
-
-    code: int
-    seconds: float
-    events: int
-
-
-class Nursery:
-    """Where commands live; one at a time."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def live(
-        self,
-        arguments: Sequence[str],
-        log: Path,
-        *,
-        after: float | None = None,
-        number: int = signal.SIGKILL,
-        event: int | None = None,
-        before: bool = False,
-    ) -> Ended:
-        """Let `actgen ARGUMENTS` live, until it is sent signal `number` after some seconds, or dies at a file operation."""
-        life: dict[str, Any] = {
-            "arguments": list(arguments),
-            "log": str(log),
-            "after": after,
-            "signal": int(number),
-            "event": event,
-            "before": before,
-        }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(life) + "\n")
-        self._process.stdin.flush()
-        return Ended(**json.loads(self._process.stdout.readline()))
+from tests.support.killed_runs import RUNS, Case
+from tests.support.lives import ROOT, Nursery
 
 
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path])}
-    command = [sys.executable, "-m", "tests.crash.nursery"]
+    command = [sys.executable, "-m", "tests.support.nursery"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -69,3 +27,20 @@ def nursery() -> Iterator[Nursery]:
         assert process.stdin is not None
         process.stdin.close()
         process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def cases(
+    nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Case]]:
+    """Give a kind of run by its name; each has one folder and one clean end."""
+    folders = tmp_path_factory.mktemp("kills")
+
+    @cache
+    def case(kind: str) -> Case:
+        folder = folders / kind
+        folder.mkdir()
+        return Case(nursery=nursery, digits=digits, generator=tiny_generator, folder=folder, settings=RUNS[kind])
+
+    yield case
+    shutil.rmtree(folders, ignore_errors=True)

@@ -1,7 +1,7 @@
 """A real training killed at random moments: the store is clean after every kill, and in the end all is as if nothing had been.
 
-`pytest -m crash --kills 200` is the long form. Half of the kills come after a random time, half at a random file operation:
-before it, after it, or in the middle of the writing of a line.
+`pytest -m crash --kills 200` is the long form. Kills come in turn at a random file operation (before it, after it, or in the
+middle of the writing of a line) and after a random time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import random
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,109 +20,36 @@ from actgen.data.store.manifest import Manifest
 from actgen.data.store.store import MANIFEST
 from actgen.data.store.verify import verify
 from actgen.training.parallel.background import Background
-from tests.crash.conftest import Ended, Nursery
-from tests.experiment.test_run import assert_same_run
+from tests.support.killed_runs import CHECKPOINT_IMAGES, RUNS, Case
+from tests.support.lives import Ended
+from tests.support.whole_runs import assert_same_run
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
-CHECKPOINT_IMAGES = 8
-RUNS = {
-    "guided by hard examples": ["strategy=actgen"],
-    "all before the training, chosen": [
-        "strategy=selective",
-        "mining.proxy_epochs=1",
-        "selection.samples_per_request=2",
-        "selection.levels=1",
-        "sampling.batch_size=2",
-        "training.ema_decay=0.9",
-    ],
-    "in a second process": ["strategy=actgen", "generation.on=cpu", "model.name=actgen/tiny-cnn"],
-    "by running losses": ["strategy=not-learned-early", "training.optimizer.name=adamw", "generation.checkpoint_images=1"],
-}
+LONG = (
+    "in a second process",
+)  # every life starts a process that imports everything; tests/training/test_background.py kills one too
 
 
-def arguments(digits: Path, generator: Path, out: Path, settings: list[str]) -> list[str]:
-    """Return the command of a small run: 4 epochs of 120 digits, 36 images in batches of 4."""
-    every = [
-        "sampling.num_inference_steps=2",
-        "sampling.batch_size=4",
-        "training.batch_size=32",
-        "generation.previews=2",
-        f"generation.checkpoint_images={CHECKPOINT_IMAGES}",
-        *settings,
-    ]
-    return [
-        "train",
-        "--data",
-        str(digits),
-        "--generator",
-        str(generator),
-        "--out",
-        str(out),
-        "--epochs",
-        "4",
-        "--seed",
-        "7",
-        "--budget",
-        "0.3",
-        *(part for one in every for part in ("--set", one)),
-    ]
-
-
-@dataclass
-class Case:
-    """A kind of run, and how it is when nothing stops it."""
-
-    nursery: Nursery
-    digits: Path
-    generator: Path
-    folder: Path
-    settings: list[str]
-
-    def live(self, out: Path, **end: object) -> Ended:
-        command = arguments(self.digits, self.generator, out, self.settings)
-        return self.nursery.live(command, out.with_suffix(".log"), **end)  # type: ignore[arg-type]
-
-    def clean(self) -> Ended:
-        ended = self.live(self.folder / "clean")
-        assert ended.code == 0, (self.folder / "clean.log").read_text(encoding="utf-8")
-        return ended
-
-
-@pytest.fixture(scope="module")
-def cases(
-    nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[list[Case]]:
-    folders = tmp_path_factory.mktemp("kills")
-    yield [Case(nursery, digits, tiny_generator, _made(folders / name), settings) for name, settings in RUNS.items()]
-    shutil.rmtree(folders, ignore_errors=True)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(cases: list[Case], kills: int) -> None:
-    rng = random.Random(20261125)
-    cases[0].live(cases[0].folder / "first")  # imports
-    clean, survived, number = [case.clean() for case in cases], 0, 0
-    while survived < kills:
-        case, whole = cases[number % len(cases)], clean[number % len(cases)]
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind in LONG else ()) for kind in RUNS])
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(kind: str, cases: Callable[[str], Case], kills: int) -> None:
+    case, rng = cases(kind), random.Random(f"20261125 {kind}")
+    most, survived, number = -(-kills // len(RUNS)), 0, 0
+    while survived < most:
         out = case.folder / f"run-{number}"
-        survived += _killed_to_the_end(case, out, whole, rng, kills - survived)
+        survived += _killed_to_the_end(case, out, rng, most - survived)
         (out / LOCK).unlink(missing_ok=True)  # of a life killed at its very end; the next one found the run done
         assert_same_run(case.folder / "clean", out)
         shutil.rmtree(out)
         number += 1
-    assert survived == kills
+    assert survived == most
 
 
-def _killed_to_the_end(case: Case, out: Path, whole: Ended, rng: random.Random, most: int) -> int:
+def _killed_to_the_end(case: Case, out: Path, rng: random.Random, most: int) -> int:
     """Kill a run, look at its store, continue it, and so on to its end; return the number of kills."""
     kills = 0
     while True:
-        ended = case.live(out, **(_death(whole, rng) if kills < most else {}))
+        ended = case.live(out, **(_death(case.whole, rng, in_time=kills % 2 == 1) if kills < most else {}))
         _check(case, out, kills + 1)
         if ended.code == 0:
             return kills
@@ -131,8 +57,8 @@ def _killed_to_the_end(case: Case, out: Path, whole: Ended, rng: random.Random, 
         kills += 1
 
 
-def _death(whole: Ended, rng: random.Random) -> dict[str, object]:
-    if rng.random() < 0.5:
+def _death(whole: Ended, rng: random.Random, *, in_time: bool) -> dict[str, object]:
+    if in_time:
         return {"after": rng.uniform(0, whole.seconds)}
     return {"event": rng.randint(1, whole.events), "before": rng.random() < 0.5}
 

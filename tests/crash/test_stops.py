@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from actgen.data.store.verify import verify
-from tests.crash.conftest import Nursery
-from tests.crash.test_kills import RUNS, Case
-from tests.experiment.test_run import assert_same_run
+from tests.support.killed_runs import Case
+from tests.support.whole_runs import assert_same_run
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def case(nursery: Nursery, digits: Path, tiny_generator: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
-    folder = tmp_path_factory.mktemp("stops")
-    case = Case(nursery, digits, tiny_generator, folder, RUNS["guided by hard examples"])
-    case.live(folder / "first")  # imports
-    case.clean()
-    yield case
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture
+def case(cases: Callable[[str], Case]) -> Case:
+    return cases("guided by hard examples")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_asked_to_stop_it_ends_with_how_to_continue_and_continues(case: Case, number: int, code: int) -> None:
     rng, stops = random.Random(code), 0
-    clean = case.live(case.folder / f"whole-{code}")
     for attempt in range(5):  # a run on a machine that has become faster ends before it is asked to
         out = case.folder / f"stopped-{code}-{attempt}"
-        stops += _stopped_to_the_end(case, out, clean.seconds, number, rng)
+        stops += _stopped_to_the_end(case, out, case.whole.seconds, number, rng)
         assert_same_run(case.folder / "clean", out)
         if stops:
             break
@@ -76,7 +68,7 @@ def test_a_full_disk_is_a_message_and_with_room_the_run_goes_on(case: Case, tmp_
         if (out / "store" / "metadata.jsonl").exists():
             assert verify(out / "store").damage == []
         subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
-        assert case.live(out).code == 0
+        assert case.live(out).code == case.whole.code == 0
         assert_same_run(case.folder / "clean", out)
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -17,7 +17,7 @@ from actgen.data.datasets.eurosat import CLASSES, NOTE
 from actgen.data.datasets.imagenet import class_names_by_id
 from actgen.data.datasets.imageset import ImageSet
 from actgen.data.datasets.sources import READERS, RealData, load_data
-from tests.data.stand_ins import (
+from tests.support.stand_ins import (
     CIFAR10,
     IMAGENET,
     SOURCES,

@@ -10,9 +10,8 @@ from actgen.core.errors import UserError
 from actgen.diffusion.attention import map_layers, recording
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import SamplingConfig
-
-from .drawing_parts import generate, requests
-from .families import FAMILIES, build_dit
+from tests.support.families import FAMILIES, build_dit
+from tests.support.sampler_parts import generate, requests
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,8 @@ from actgen.experiment.build import open_generator
 from actgen.generation.presets import PRESETS
 from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
-
-from .drawing_parts import state_of
-from .families import FAMILIES
+from tests.support.families import FAMILIES
+from tests.support.sampler_parts import state_of
 
 OWN, RIVAL, SEEDS = (
     ["a photo of coat", "a photo of bag", "a photo of coat"],

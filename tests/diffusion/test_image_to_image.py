@@ -21,10 +21,9 @@ from actgen.diffusion.solvers import NAMES, make_solver
 from actgen.generation.batching import Opener
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
-
-from .drawing_parts import guide_image, requests
-from .families import CLASSES, EULER_WARNING, FAMILIES
-from .test_laws import PROMPTS, STOCK, close
+from tests.support.families import CLASSES, EULER_WARNING, FAMILIES
+from tests.support.sampler_parts import guide_image, requests
+from tests.support.stock import PROMPTS, STOCK, close
 
 SMALL = SamplingConfig(num_inference_steps=4, scheduler="ddim", guidance_scale=1.0)
 

@@ -22,19 +22,9 @@ from actgen.diffusion.solver import Solver
 from actgen.diffusion.solvers import NAMES, make_solver
 from actgen.finetune import tiny
 from actgen.generation.presets import PRESETS, SamplingConfig
-
-from .drawing_parts import ALL, generate, guide_image, requests, state_of
-from .families import EULER_WARNING, FAMILIES, ready, seeded
-
-STOCK = {
-    "ddpm": "DDPMScheduler",
-    "ddim": "DDIMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-ancestral": "EulerAncestralDiscreteScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "lcm": "LCMScheduler",
-}
-PROMPTS = ["a photo of coat", "a photo of ankle boot"]
+from tests.support.families import EULER_WARNING, FAMILIES, ready, seeded
+from tests.support.sampler_parts import ALL, generate, guide_image, requests, state_of
+from tests.support.stock import PROMPTS, STOCK, close
 
 every_scheduler = pytest.mark.parametrize("scheduler", NAMES)
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -52,11 +42,6 @@ def classifier() -> Classifier:
 
 def small(scheduler: str, **more: Any) -> SamplingConfig:
     return SamplingConfig(num_inference_steps=4, scheduler=scheduler, guidance_scale=3.0, **more)
-
-
-def close(one: Tensor, other: Tensor, tolerance: float = 1e-5) -> None:
-    """Within `tolerance` of the largest entry, at least 1: untrained networks give latents far above unit size."""
-    torch.testing.assert_close(one, other, rtol=0, atol=tolerance * max(1.0, float(other.abs().max())))
 
 
 def run(adapter: PipelineAdapter, solver: Solver, batch: Batch, scale: float, **more: Any) -> Tensor:
@@ -344,7 +329,7 @@ def test_given_back_as_found_when_the_opponent_raises(used: PipelineAdapter, fam
 
 @every_family
 def test_given_back_as_found_while_the_caller_looks(used: PipelineAdapter, classifier: Classifier, family: str) -> None:
-    from .drawing_parts import filled_artist
+    from tests.support.sampler_parts import filled_artist
 
     before = state_of(used)
     samples = filled_artist(used, small("ddim", batch_size=1)).generate(requests(2, ("image",)), guide_image=guide_image)

@@ -23,9 +23,8 @@ from actgen.diffusion.loading import Loading
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler, flaw
-
-from .drawing_parts import ALL, filled_artist, generate, guide_image, requests, state_of
-from .families import FAMILIES, save, save_lora
+from tests.support.families import FAMILIES, save, save_lora
+from tests.support.sampler_parts import ALL, filled_artist, generate, guide_image, requests, state_of
 
 DRAWING = SamplingConfig(num_inference_steps=3, scheduler="ddim", guidance_scale=2.0)
 

@@ -11,8 +11,7 @@ from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.diffusion.solvers import NAMES, alphas_cumprod, make_solver, scheduler_name
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
-
-from .families import FAMILIES
+from tests.support.families import FAMILIES
 
 LEADING = {"num_train_timesteps": 1000, "timestep_spacing": "leading", "steps_offset": 1}
 

@@ -20,10 +20,10 @@ from actgen.core.assets import bundled_generator
 from actgen.data.datasets.eurosat import CLASSES as EUROSAT
 from actgen.data.store.store import Store
 from tests.conftest import make_sample, write_clip, write_digits
-from tests.data.stand_ins import CIFAR10, CIFAR100, IMAGENET, write_cifar, write_eurosat, write_imagenet
-from tests.diffusion import families
 from tests.docs.blocks import ROOT
 from tests.docs.commands import CHECKED, check
+from tests.support import families
+from tests.support.stand_ins import CIFAR10, CIFAR100, IMAGENET, write_cifar, write_eurosat, write_imagenet
 from tests.training.processes.conftest import ENVIRONMENT
 
 SD = "stable-diffusion-v1-5/stable-diffusion-v1-5"

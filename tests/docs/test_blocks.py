@@ -9,8 +9,8 @@ import pytest
 
 from tests.docs.blocks import Block, blocks, commands
 from tests.docs.commands import check, check_mention
+from tests.docs.running import refuse_unknown, run_block
 from tests.docs.small import lay
-from tests.docs.test_pages import refuse_unknown, run_block
 
 KNOWN = {"actgen", "make"}
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from actgen.core.types import HardExample, Progress, Source
-from actgen.experiment.config import build_recipe
 from tests.docs.blocks import ROOT, Block, blocks, commands, mentions, pages
 from tests.docs.commands import CHECKED, RUN, check, check_mention
-from tests.docs.small import lay, run, smaller
+from tests.docs.running import refuse_unknown, run_block
+from tests.docs.small import run
 
 PAGES = pages()
 SLOW = {
@@ -40,14 +40,6 @@ READERS: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "json": json.
 
 def read(name: str) -> list[Block]:
     return list(blocks(PAGES[name].read_text(encoding="utf-8"), {*RUN, *CHECKED}))
-
-
-def refuse_unknown(block: Block) -> None:
-    """Fail for a block that nobody runs and that does not say why."""
-    assert block.kind, (
-        f"line {block.line}: say what this is: ```text, a known language, or <!-- shown: WHAT --> before it\n{block.text}"
-    )
-    assert block.mark != "shown" or block.kind == "text", f"line {block.line}: a snippet; it may be <!-- parsed: WHY -->"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -77,18 +69,6 @@ def test_what_a_page_shows_runs(name: str, tmp_path: Path, monkeypatch: pytest.M
     for block in read(name):
         if block.runs:
             run_block(block, name, scope)
-
-
-def run_block(block: Block, name: str, scope: dict[str, object]) -> None:
-    if block.kind == "commands":
-        for words in commands(block.text):
-            run(words)
-    elif block.kind == "python":
-        lay(block.text)
-        exec(compile(smaller(block.text), name, "exec"), scope)
-    elif block.kind == "toml":
-        Path("shown.toml").write_text(block.text, encoding="utf-8")
-        build_recipe(Path("shown.toml"))
 
 
 def test_a_strategy_of_your_own_plans() -> None:

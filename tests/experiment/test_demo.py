@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from actgen.cli.app import app
 from tests.conftest import CLASSES, TEST_IMAGES, read_lines, tree
-from tests.report.test_page import BINARY, FLAGS, check_page
+from tests.support.browser import BINARY, FLAGS, check_page
 
 ARMS = ["none", "text-only", "actgen"]
 MEASURED = {"test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps"}

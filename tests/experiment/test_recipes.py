@@ -27,7 +27,7 @@ from actgen.studies.bench.worker import _data
 from actgen.training.loop import steps_per_epoch
 from actgen.training.schedule import epoch_budgets, generating_epochs
 from tests.conftest import Refuse, read_lines
-from tests.data.stand_ins import write_cifar, write_eurosat, write_idx, write_imagenet
+from tests.support.stand_ins import write_cifar, write_eurosat, write_idx, write_imagenet
 
 ROOT = Path(__file__).parents[1]
 NAMES = shipped_recipes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from actgen.experiment.dry_run import estimate
 from actgen.experiment.run import run
 from actgen.generation.sampler import ImageSampler
 from actgen.training.loop import fit
-from actgen.training.stages import EpochStats
-from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree, without_times
+from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree
+from tests.support.stopped_runs import Stopped, after_epoch
+from tests.support.whole_runs import IMAGES, assert_same_run, summary
 
-IMAGES = round(0.3 * len(CLASSES) * TRAIN_IMAGES)
 MANIFEST: dict[str, type | tuple[type, ...]] = {
     "key": str,
     "file_name": str,
@@ -49,26 +49,6 @@ MANIFEST: dict[str, type | tuple[type, ...]] = {
     "probability": float,
     "seconds": float,
 }
-
-
-class Stopped(Exception):
-    """What interrupts a run."""
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Two folders hold the same run: images, manifest, statistics and weights, but for measured seconds."""
-    for name in ("store/metadata.jsonl", "stats.jsonl"):
-        assert without_times(read_lines(one / name)) == without_times(read_lines(other / name))
-    assert without_times(summary(one)) == without_times(summary(other))
-    assert (one / "classifier.safetensors").read_bytes() == (other / "classifier.safetensors").read_bytes()
-    for name in ("store/images", "previews", "rounds"):
-        assert tree(one / name) == tree(other / name)
-    assert set(tree(one)) == set(tree(other))
-
-
-def summary(out: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    return facts
 
 
 # what a run leaves behind
@@ -173,14 +153,6 @@ def test_the_same_seed_gives_the_same_run(finished: Path, recipe: Recipe, tmp_pa
 
 
 # stopped and continued
-
-
-def after_epoch(number: int) -> Callable[[EpochStats], None]:
-    def stop(stats: EpochStats) -> None:
-        if stats.epoch == number:
-            raise Stopped
-
-    return stop
 
 
 def test_a_run_stopped_after_an_epoch_continues_as_if_it_was_not(finished: Path, recipe: Recipe, tmp_path: Path) -> None:

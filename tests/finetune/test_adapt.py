@@ -24,8 +24,8 @@ from actgen.finetune.lora import FILE
 from actgen.finetune.options import AdaptOptions, LoraOptions, as_flags
 from actgen.generation.presets import SamplingConfig
 from tests.conftest import Refuse, read_lines
-from tests.diffusion.families import EULER_WARNING, FAMILIES, build_dit, save
-from tests.finetune.coloured import PROMPTS, coloured, write_coloured
+from tests.support.coloured import PROMPTS, coloured, write_coloured
+from tests.support.families import EULER_WARNING, FAMILIES, build_dit, save
 
 pytestmark = pytest.mark.filterwarnings(EULER_WARNING)
 

@@ -28,8 +28,8 @@ from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.generation.presets import PRESETS
 from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies.text_only import TextOnly
-from tests.diffusion.families import FAMILIES
-from tests.finetune.coloured import PROMPTS, coloured
+from tests.support.coloured import PROMPTS, coloured
+from tests.support.families import FAMILIES
 
 DRAWN = 32
 NAMES = ("trouser", "pullover", "bag", "ankle boot")

@@ -21,8 +21,8 @@ from actgen.finetune.lora import FILE, TARGETS, attach, save_lora
 from actgen.finetune.objective import Objective, min_snr_weight, refuse_untrainable
 from actgen.finetune.options import AdaptOptions, LoraOptions
 from actgen.finetune.texts import encode_texts
-from tests.diffusion.families import EULER_WARNING, FAMILIES
-from tests.finetune.coloured import PROMPTS, coloured
+from tests.support.coloured import PROMPTS, coloured
+from tests.support.families import EULER_WARNING, FAMILIES
 
 pytestmark = pytest.mark.filterwarnings(EULER_WARNING)
 

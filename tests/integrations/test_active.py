@@ -20,7 +20,7 @@ from actgen.experiment.run import run
 from actgen.integrations.active import ActiveGeneration
 from tests.conftest import read_lines, tree, without_times
 from tests.integrations.conftest import IMAGES, Trained, assert_same_images
-from tests.integrations.test_examples import Stopped, stop_within_the_second_round
+from tests.support.stopped_runs import Stopped, stop_within_the_second_round
 
 
 def opened(trained: Trained, out: Path, recipe: Recipe | None = None) -> ActiveGeneration:

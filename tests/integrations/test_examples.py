@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from actgen.data.store.store import Store
 from actgen.experiment.config import Recipe
 from tests.conftest import CLASSES, read_lines
 from tests.integrations.conftest import IMAGES, assert_same_images
+from tests.support.stopped_runs import Stopped, stop_within_the_second_round
 
 EXAMPLES = ("bare_loop", "lightning_callback", "timm_folder", "trainer_callback")
 SLOW = [name if name == "bare_loop" else pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES]
 pytestmark = pytest.mark.filterwarnings(  # Lightning's
     "ignore:.*LeafSpec.*", "ignore:.*does not have many workers.*", "ignore:Checkpoint directory .* exists"
 )
-
-
-class Stopped(Exception):
-    """What ends a loop."""
 
 
 @pytest.fixture(scope="session")
@@ -50,22 +44,6 @@ def whole(brief: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return out
 
     return run
-
-
-@contextmanager
-def stop_within_the_second_round() -> Iterator[None]:
-    """Let the first batch of the second round be generated, and end the loop at the next one."""
-    add_all = Store.add_all
-
-    def stopping(store: Store, samples: Sequence[Any]) -> Any:
-        keys = [*store.manifest.keys()]
-        if keys and keys[-1].startswith("r001"):
-            raise Stopped
-        return add_all(store, samples)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "add_all", stopping)
-        yield
 
 
 def train(name: str, recipe: Recipe, out: Path) -> None:

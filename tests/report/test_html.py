@@ -18,8 +18,7 @@ from actgen.report.canvas import to_svg
 from actgen.report.html import write_report
 from actgen.report.reading import read_arms, read_run
 from actgen.report.words import headline, remarks
-
-from .report_folders import CLASSES, make_demo, make_run
+from tests.support.report_folders import CLASSES, make_demo, make_run
 
 MAKERS = (make_run, make_demo)
 

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from actgen.report.html import write_report
+from tests.support.browser import BINARY, FLAGS, check_page
+from tests.support.report_folders import make_demo, make_run
 
-from .report_folders import make_demo, make_run
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
 
 
@@ -52,25 +40,6 @@ def test_the_page_opens_clean_and_shows_its_gallery(page: Page, report: Path) ->
     check_page(page, report)
 
 
-def check_page(page: Page, report: Path) -> None:
-    """Open a report: no complaint, no request, no broken picture, nothing beyond the edge, and a gallery with pictures."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(report.as_uri())
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [report.as_uri()]
-    broken = "() => [...document.images].filter(image => !image.complete || !image.naturalWidth).length"
-    assert page.evaluate(broken) == 0
-    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
-    gallery = page.locator(".gallery")
-    assert gallery.is_visible()
-    assert gallery.locator("img").count() >= 3
-    assert _colours(gallery.screenshot()) > 50
-
-
 def test_dark_paper_is_dark_and_has_figures_of_its_own(browser: Browser, report: Path) -> None:
     seen = []
     for scheme in ("light", "dark"):
@@ -91,8 +60,3 @@ def test_small_pictures_stay_pixels(browser: Browser, report: Path) -> None:
     rendering = "() => getComputedStyle(document.querySelector('.gallery img')).imageRendering"
     assert page.evaluate(rendering) == "pixelated"
     context.close()
-
-
-def _colours(png: bytes) -> int:
-    with Image.open(io.BytesIO(png)) as image:
-        return len(set(image.convert("RGB").resize((200, 200)).get_flattened_data()))

@@ -29,8 +29,8 @@ from actgen.generation.filters.options import Filters
 from actgen.training.parallel.background import RESTARTS, Background, background_folder, environment
 from actgen.training.schedule import generating_epochs
 from tests.conftest import Refuse, read_lines, tree, without_times
-from tests.core.test_lock import holder
-from tests.experiment.test_run import assert_same_run, summary
+from tests.support.lock_holder import holder
+from tests.support.whole_runs import assert_same_run, summary
 
 EPOCHS, BUDGET = 5, 24
 

@@ -23,8 +23,7 @@ from actgen.training.loop import fit
 from actgen.training.options import TrainingOptions
 from actgen.training.state import Training
 from tests.conftest import tree
-
-from .test_fit import grown, pictures, weights
+from tests.support.one_layer import grown, pictures, weights
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=8, learning_rate=0.05)
 

@@ -24,7 +24,7 @@ from actgen.training.optim.losses import Loss
 from actgen.training.optim.optimisers import OptimizerOptions
 from actgen.training.options import TrainingOptions
 from actgen.training.state import Training
-from tests.training.test_fit import OPTIONS, opened, weights
+from tests.support.one_layer import OPTIONS, opened, weights
 
 ADAMW = OptimizerOptions(name="adamw", eps=1e-3, decay_all=False)
 CHANGES: dict[str, dict[str, Any]] = {

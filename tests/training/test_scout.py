@@ -12,8 +12,7 @@ from actgen.classifiers.mining import Mining
 from actgen.training.augment.mixing import Mixing
 from actgen.training.options import TrainingOptions
 from actgen.training.proxy_model import train_proxy_model
-
-from .test_fit import OPTIONS, opened, weights
+from tests.support.one_layer import OPTIONS, opened, weights
 
 MINING = Mining(pool="training", proxy_epochs=2)
 

@@ -14,8 +14,8 @@ from actgen.generation.filters import open_chain
 from actgen.generation.filters.base import View
 from actgen.generation.filters.clip import ClipConsistency
 from actgen.generation.filters.options import Filters
-from tests.generation.filters.parts import fashion, picture, sample_of
-from tests.generation.filters.test_consistency import classifier
+from tests.support.classifiers import classifier
+from tests.support.pictures import fashion, picture, sample_of
 
 NAMES = fashion().train.class_names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from actgen.classifiers.classifier import Classifier, create_classifier
+from actgen.classifiers.classifier import Classifier
 from actgen.classifiers.predictions import predict_pixels
 from actgen.core.errors import UserError
 from actgen.data.datasets.imageset import stack_pixels
@@ -14,13 +14,10 @@ from actgen.generation.filters.base import View
 from actgen.generation.filters.chain import Chain
 from actgen.generation.filters.consistency import Consistency, loaded, moved
 from actgen.generation.filters.options import Filters
-from tests.generation.filters.parts import picture, sample_of
+from tests.support.classifiers import classifier
+from tests.support.pictures import picture, sample_of
 
 EMPTY = Store("nowhere").snapshot()
-
-
-def classifier(seed: int) -> Classifier:
-    return create_classifier("actgen/small-cnn", 10, data_size=32, seed=seed)
 
 
 def ranks(judge: Classifier, index: int) -> list[int]:

@@ -18,7 +18,7 @@ from actgen.generation.filters.leakage import refuse_leaks
 from actgen.generation.filters.options import Filters
 from actgen.generation.filters.thumbnails import LOOKS
 from tests.conftest import Refuse
-from tests.generation.filters.parts import fashion, jpeg, mirrored, picture, resized, store_of
+from tests.support.pictures import fashion, jpeg, mirrored, picture, resized, store_of
 
 PLANTED = (17, 404, 1203, 2750, 3111, 4096, 5005, 6789, 8000, 9999)
 OTHERS = 150

@@ -8,8 +8,8 @@ from PIL import Image, ImageFilter
 
 from actgen.generation.filters.base import View
 from actgen.generation.filters.quality import Emptiness, Sharpness, detail
-from tests.generation.filters.parts import fashion, picture, resized, sample_of
-from tests.generation.filters.test_consistency import classifier
+from tests.support.classifiers import classifier
+from tests.support.pictures import fashion, picture, resized, sample_of
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from actgen.classifiers.classifier import create_classifier
@@ -33,6 +32,7 @@ from actgen.generation.sampler import ImageSampler
 from actgen.generation.strategies import create_strategy
 from actgen.generation.strategies.retry import attempt_of
 from tests.conftest import make_sample, read_lines, tree, without_times
+from tests.support.spread import middle_spread
 
 BUDGET = 24
 
@@ -116,13 +116,6 @@ def plain(rounds: Rounds) -> Drawn:
 @pytest.fixture(scope="module")
 def halved(rounds: Rounds) -> Drawn:
     return rounds([EverySecond()], rounds=2, keep_rejected=True)
-
-
-def middle_spread(store: Store) -> float:
-    """Return the levels by which the middle one of the stored pictures varies."""
-    snapshot = store.snapshot()
-    pictures = [read_stored(snapshot.folder, row).convert("L") for row in snapshot.rows]
-    return float(sorted(np.asarray(picture, dtype=np.float64).std() for picture in pictures)[len(pictures) // 2])
 
 
 def lines(generated: Drawn) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from actgen.data.datasets.imageset import Subset
 from actgen.generation.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
-from tests.generation.filters.parts import fashion, jpeg, mirrored, picture, resized
+from tests.support.pictures import fashion, jpeg, mirrored, picture, resized
 
 
 def album_of(rows: range) -> Album:

@@ -21,8 +21,9 @@ from actgen.generation.filters.options import Filters
 from actgen.generation.strategies.retry import attempt_of
 from actgen.training.schedule import with_rejections
 from tests.conftest import Refuse, command, read_lines, tree
-from tests.experiment.test_run import IMAGES, Stopped, after_epoch, assert_same_run, summary
-from tests.generation.filters.test_round import middle_spread
+from tests.support.spread import middle_spread
+from tests.support.stopped_runs import Stopped, after_epoch
+from tests.support.whole_runs import IMAGES, assert_same_run, summary
 
 
 @pytest.fixture(scope="module")

@@ -131,10 +131,13 @@ def test_more_arms_join_those_that_are_there(benched: Path, bench_recipe: Path, 
 # stopped and continued
 
 
+FEW = ("none", "text-only")
+
+
 def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
     code = "from actgen.cli.app import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, *command(recipe, out)],
+        [sys.executable, "-c", code, *command(recipe, out, arms=FEW)],
         start_new_session=True,
         text=True,
         stdout=subprocess.PIPE,
@@ -180,13 +183,13 @@ def test_a_killed_bench_continues(benched: Path, bench_recipe: Path, tmp_path: P
     process.communicate()
     wait_for_the_end(process.pid)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/*/*/result.json")}
-    assert 0 < len(finished) < 6
-    code, output = call(command(bench_recipe, out))
+    assert 0 < len(finished) < 2 * len(FEW)
+    code, output = call(command(bench_recipe, out, arms=FEW))
     assert code == 0, output
-    assert results(out) == results(benched)
+    assert results(out) == [row for row in results(benched) if row["arm"] in FEW]
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     for name, content in tree(benched / "runs").items():
-        if name.endswith((".png", "classifier.safetensors")):
+        if name.split("/")[1:2] in [[arm] for arm in FEW] and name.endswith((".png", "classifier.safetensors")):
             assert (out / "runs" / name).read_bytes() == content
 
 

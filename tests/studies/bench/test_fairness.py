@@ -8,7 +8,7 @@ import pytest
 
 from actgen.core.errors import UserError
 from actgen.studies.bench.fairness import differences, refuse_unfair
-from tests.studies.bench.rows import make_row, make_rows
+from tests.support.bench_rows import make_row, make_rows
 
 
 def replaced(arm: str, **changes: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from actgen.studies.bench.compare import compare
 from actgen.studies.bench.fairness import refuse_unfair
 from actgen.studies.bench.rows import RESULTS, read_rows, write_rows
 from actgen.studies.bench.table import ONE_SEED, make_table
-from tests.studies.bench.rows import make_row, make_rows
+from tests.support.bench_rows import make_row, make_rows
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COMMITTED = sorted(path.parent for path in BENCHMARKS.glob(f"*/{RESULTS}"))

@@ -11,7 +11,7 @@ import pytest
 
 from actgen.studies.probe.noise import difference_interval, paired_interval
 from tests.studies.probe.conftest import call, measured
-from tests.studies.probe.damage import noised, shuffled
+from tests.support.damaged_pictures import noised, shuffled
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from actgen.studies.probe.parts import REAL
 from actgen.studies.probe.sheet import draw_sheet
 from actgen.studies.probe.table import cells, heads, markdown
 from actgen.studies.probe.words import advise, remarks
-from tests.generation.filters.parts import fashion
+from tests.support.pictures import fashion
 
 
 def made(share: float, frechet: float, *, count: int = 200, spread: float = 0.2) -> Measures:

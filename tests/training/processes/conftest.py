@@ -20,8 +20,8 @@ Launch = Callable[..., list[int]]
 
 @pytest.fixture(scope="session")
 def launch() -> Iterator[Launch]:
-    """Start a job as `tests.training.processes.launcher` describes it, and return the exit codes of its processes."""
-    command = [sys.executable, "-m", "tests.training.processes.launcher"]
+    """Start a job as `tests.support.launcher` describes it, and return the exit codes of its processes."""
+    command = [sys.executable, "-m", "tests.support.launcher"]
     with subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

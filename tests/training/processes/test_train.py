@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from actgen.data.store.verify import verify
 from actgen.experiment.reproduce import retries
 from tests.conftest import read_lines, tree
-from tests.experiment.test_run import assert_same_run
+from tests.support.whole_runs import assert_same_run
 from tests.training.processes.conftest import ENVIRONMENT, Launch
 
 pytestmark = pytest.mark.timeout(1200)

@@ -1,8 +1,8 @@
 """A launcher for tests: what torchrun does on one machine, by forking processes that have imported everything already.
 
 It reads a JSON object a line and answers with one. A job has: `size`, how many processes; `arguments` of actgen, or `check`, a
-function of `tests.training.processes.checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank
-0 see empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
+function of `tests.support.process_checks`; `log`, the file for what they print; perhaps `hide`, a folder that all but rank 0
+see empty; `kill`, [rank, lines, signal], and `watched`: what that rank is sent once that file has so many lines. The answer:
 `codes` of exit, minus the signal for a process that a signal ended. As with torchrun, the others get SIGTERM when one has
 failed.
 
@@ -32,7 +32,7 @@ MODULES = (
     "torchvision.transforms.v2",
     "actgen.experiment.run",
     "actgen.cli.show",
-    "tests.training.processes.checks",
+    "tests.support.process_checks",
     "transformers.models.clip.modeling_clip",
     "diffusers.models.autoencoders.autoencoder_tiny",
 )
@@ -96,7 +96,7 @@ def _live(job: dict[str, Any], rank: int, port: int) -> int:
     if rank and job.get("hide"):
         hide(Path(job["hide"]))
     if name := job.get("check"):
-        getattr(importlib.import_module("tests.training.processes.checks"), name)()
+        getattr(importlib.import_module("tests.support.process_checks"), name)()
         return 0
     sys.argv = ["actgen", *job["arguments"]]
     from actgen.cli.app import main as command
@@ -116,7 +116,7 @@ def hide(folder: Path) -> None:
 
 def _wait(children: list[int], job: dict[str, Any]) -> list[int]:
     codes: dict[int, int] = {}
-    on_progress: float | None = None
+    told: float | None = None
     kill = job.get("kill")
     while len(codes) < len(children):
         for child in set(children) - codes.keys():
@@ -128,11 +128,11 @@ def _wait(children: list[int], job: dict[str, Any]) -> list[int]:
             if children[kill[0]] in running:
                 os.kill(children[kill[0]], kill[2])
             kill = None
-        if on_progress is None and any(codes.values()):
-            on_progress = time.monotonic()
+        if told is None and any(codes.values()):
+            told = time.monotonic()
             for child in running:
                 os.kill(child, signal.SIGTERM)
-        if on_progress is not None and time.monotonic() - on_progress > GRACE:
+        if told is not None and time.monotonic() - told > GRACE:
             for child in running:
                 os.kill(child, signal.SIGKILL)
         time.sleep(POLL)

@@ -21,6 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from tests.support.launcher import MODULES
+
 POLL = 0.002
 
 
@@ -29,6 +31,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    _import(MODULES)
     for line in sys.stdin:
         life = json.loads(line)
         began = time.monotonic()

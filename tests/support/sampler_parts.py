@@ -15,8 +15,7 @@ from actgen.core.types import Request, Sample, Source
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
-
-from .families import CLASSES
+from tests.support.families import CLASSES
 
 ALL = ("image", "contrastive", "adversarial")
 
@@ -53,7 +52,7 @@ def filled_artist(adapter: PipelineAdapter, sampling: SamplingConfig, labels: in
     return sampler
 
 
-def generate(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
+def draw(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
     """Generate with every guide's needs met."""
     sampler = filled_artist(adapter, sampling)
     with frozen(classifier):
