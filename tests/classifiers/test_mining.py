@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from actgen.classifiers.mining import CRITERIA, MISCLASSIFIED, OWN, Mining, mine, misclassified
+from actgen.classifiers.mining import (
+    CRITERIA,
+    ENOUGH_HELD_OUT,
+    MISCLASSIFIED,
+    ON_HOLDOUT,
+    OWN,
+    POOLS,
+    Mining,
+    mine,
+    misclassified,
+)
 from actgen.classifiers.predictions import Predictions
 from actgen.core.errors import UserError
 from actgen.core.rng import generator
@@ -130,5 +140,38 @@ def test_what_cannot_be_mined_by_is_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_the_strategy_says_what_is_left_open() -> None:
-    assert Mining().over(MISCLASSIFIED) == MISCLASSIFIED
+    assert Mining().over(ON_HOLDOUT) == ON_HOLDOUT
     assert Mining(pool="training", share=0.5).over(MISCLASSIFIED) == Mining(pool="training", by="misclassified", share=0.5)
+
+
+def test_auto_is_the_hold_out_where_it_is_large_enough_else_running_losses() -> None:
+    assert Mining().over(MISCLASSIFIED, ENOUGH_HELD_OUT) == ON_HOLDOUT
+    small = Mining().over(MISCLASSIFIED, ENOUGH_HELD_OUT - 1)
+    assert (small.pool, small.by, small.share) == ("training", "loss", 0.25)
+
+
+@pytest.mark.parametrize("pool", sorted({*POOLS} - {OWN}))
+@pytest.mark.parametrize("held_out", [10, 5000])
+def test_a_settled_mining_stays_as_it_is_and_what_was_asked_for_stays(pool: str, held_out: int) -> None:
+    for by in sorted({*CRITERIA} - {OWN}):
+        settled = Mining(pool=pool, by=by).over(MISCLASSIFIED, held_out)
+        assert settled.by == by
+        assert settled.pool not in (OWN, "auto")
+        assert pool in (settled.pool, "auto")
+        assert settled.over(MISCLASSIFIED, 5010 - held_out) == settled
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 1.0), (0.5, 0.8), (0.9, 1.0), (0.25, 0.26)])
+def test_medium_is_a_band_of_the_loss(start: float, stop: float) -> None:
+    seen, keys = predictions()
+    hard_examples = mine(seen, keys, Mining(pool="training", by="medium", share=0.25, band_start=start, band_stop=stop))
+    inside = sorted(hard_example.loss for hard_example in hard_examples)
+    losses = sorted(seen.losses_N.tolist())
+    assert inside == pytest.approx(losses[round(start * 60) : math.ceil(stop * 60)])
+    assert inside
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0.8, 0.5), (0.5, 0.5), (-0.1, 0.5), (0.5, 1.1), (math.nan, 1.0)])
+def test_a_band_that_is_none_is_refused(start: float, stop: float) -> None:
+    with pytest.raises(UserError, match="start below the stop"):
+        Mining(band_start=start, band_stop=stop)

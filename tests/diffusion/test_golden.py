@@ -242,7 +242,9 @@ def test_the_engine_shows_the_classifier_what_the_released_code_shows(
     model = GoldenClassifier().eval().requires_grad_(False)
     model.load_state_dict(load_file(SET / "classifier" / "model.safetensors"))
     mean, std = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)
-    opener = Opener(adapter, PRESETS["code"], MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
+    code = PRESETS["code"]
+    sampling = replace(code, text=replace(code.text, view_scale=META.get("vae_scale", code.text.view_scale)))
+    opener = Opener(adapter, sampling, MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
     x0 = torch.randn((2, *adapter.latent_shape), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(opener._logits(x0), view(x0), atol=1e-5, rtol=1e-5)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from actgen.classifiers.classifier import Model
+from actgen.classifiers.mining import Mining
 from actgen.classifiers.predictions import predict
 from actgen.core.errors import UserError
 from actgen.core.types import Progress
@@ -19,6 +20,8 @@ from actgen.experiment.config import Recipe, to_toml
 from actgen.experiment.run import run
 from actgen.training.loop import fit
 from tests.conftest import Refuse, command, read_lines, without_times
+
+HELD_OUT = Mining(pool="holdout")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def shades(tmp_path: Path) -> Path:
 @pytest.fixture
 def easy(recipe: Recipe, shades: Path) -> Recipe:
     training = replace(recipe.training, batch_size=8, learning_rate=0.02, epochs=6)
-    return replace(recipe, data=str(shades), model=Model(), training=training)
+    return replace(recipe, data=str(shades), model=Model(), training=training, mining=HELD_OUT)
 
 
 def test_a_class_that_is_never_misclassified_gets_no_image(easy: Recipe, tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_rounds_without_a_mistake_draw_nothing_and_the_run_goes_on(easy: Recipe,
 
 
 def test_a_hold_out_of_fewer_images_than_classes_is_enough(recipe: Recipe, tmp_path: Path) -> None:
-    training = open_run(recipe, tmp_path / "out")
+    training = open_run(replace(recipe, mining=HELD_OUT), tmp_path / "out")
     assert training.round is not None
     assert training.held_out is not None
     predictions = predict(training.classifier, training.held_out)

@@ -14,9 +14,12 @@ from ..core.errors import UserError, refuse_unknown
 from ..core.types import HardExample, Source
 from .predictions import Predictions
 
-OWN, HOLDOUT, TRAINING, CROSS_FIT = "own", "holdout", "training", "cross-fit"
-POOLS = (OWN, HOLDOUT, TRAINING, CROSS_FIT)
-CRITERIA = (OWN, "misclassified", "loss", "margin", "entropy", "confused-pair", "random")
+OWN, AUTO, HOLDOUT, TRAINING, CROSS_FIT = "own", "auto", "holdout", "training", "cross-fit"
+POOLS = (OWN, AUTO, HOLDOUT, TRAINING, CROSS_FIT)
+WRONG, LOSS, MEDIUM = "misclassified", "loss", "medium"
+CRITERIA = (OWN, WRONG, LOSS, MEDIUM, "margin", "entropy", "confused-pair", "random")
+ENOUGH_HELD_OUT = 1000
+"""Images below which the paper calls a hold-out poor (ActGen, its curve over the size of the validation set)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +28,14 @@ class Mining:
 
     `pool`: "holdout", images held out of the training for the time of the rounds (the paper); "training", the training images
     with their running losses, so that no label is given up; "cross-fit", all training images as models see them that have
-    not trained on them. `by`: "misclassified" (the paper), or the `share` of the pool with the highest loss, smallest margin,
-    highest entropy; "confused-pair": misclassified as the class with which theirs is most often confused; "random": all of it.
+    not trained on them; "auto", the hold-out where it has `ENOUGH_HELD_OUT` images or more, else the training images, so that
+    small data give no label away.
+
+    `by`: "misclassified" (the paper), or the `share` of the pool with the highest loss, smallest margin, highest entropy;
+    "medium": those whose loss lies between the quantiles `band_start` and `band_stop` of the pool's (what is hardest is often
+    ambiguous: arXiv 2411.18109 gains most by medium difficulty); "confused-pair": misclassified as the class with which theirs
+    is most often confused; "random": all of it.
+
     `per_class`: at most this many of a class, the hardest (0: no limit); `balanced`: as many of every class as of the rarest.
     `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `proxy_epochs`: of the short
     training that a strategy needs which generates before the training what is hard after it. "own" and a share of 0 stand for
@@ -36,6 +45,8 @@ class Mining:
     pool: str = OWN
     by: str = OWN
     share: float = 0.0
+    band_start: float = 0.5
+    band_stop: float = 0.8
     per_class: int = 0
     balanced: bool = False
     folds: int = 5
@@ -47,6 +58,11 @@ class Mining:
             refuse_unknown(f"mining.{name} =", getattr(self, name), allowed)
         if not 0 <= self.share <= 1:
             raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
+        if not 0 <= self.band_start < self.band_stop <= 1:
+            raise UserError(
+                f"mining.band_start = {self.band_start}, mining.band_stop = {self.band_stop}: allowed are quantiles of the "
+                "loss, 0 to 1, the start below the stop; 0.5 and 0.8, for example."
+            )
         if self.per_class < 0:
             raise UserError(f"mining.per_class = {self.per_class}: allowed is 0 (no limit) and more.")
         if self.folds < 2 or self.fold_epochs < 1 or self.proxy_epochs < 1:
@@ -55,17 +71,21 @@ class Mining:
                 f"{self.proxy_epochs}: allowed are 2 and more folds, 1 and more epochs."
             )
 
-    def over(self, own: Mining) -> Mining:
-        """Return these settings with what a strategy says, `own`, where they leave it to the strategy."""
-        return replace(
-            self,
-            pool=own.pool if self.pool == OWN else self.pool,
-            by=own.by if self.by == OWN else self.by,
-            share=self.share or own.share,
-        )
+    def over(self, own: Mining, held_out: int = ENOUGH_HELD_OUT) -> Mining:
+        """Return these settings with what a strategy says, `own`, where they leave it to the strategy; the pool is settled.
+
+        `held_out`: how many images a hold-out has or would have. Where "auto" then takes the training images, a strategy's
+        "misclassified" is the `share` with the highest loss: of what has been trained on, little stays misclassified.
+        """
+        pool, by = own.pool if self.pool == OWN else self.pool, own.by if self.by == OWN else self.by
+        if pool == AUTO:
+            pool = HOLDOUT if held_out >= ENOUGH_HELD_OUT else TRAINING
+            by = LOSS if (pool, self.by, by) == (TRAINING, OWN, WRONG) else by
+        return replace(self, pool=pool, by=by, share=self.share or own.share)
 
 
-MISCLASSIFIED = Mining(pool=HOLDOUT, by="misclassified", share=0.25)  # the paper
+MISCLASSIFIED = Mining(pool=AUTO, by=WRONG, share=0.25)  # the paper, where the hold-out is large enough
+ON_HOLDOUT = replace(MISCLASSIFIED, pool=HOLDOUT)
 
 
 def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[HardExample]:
@@ -89,7 +109,7 @@ def mine(predictions: Predictions, keys: Sequence[str], mining: Mining) -> list[
 
 def misclassified(predictions: Predictions, keys: Sequence[str]) -> list[HardExample]:
     """Return every held-out image whose top-1 class is not its label (the paper's prototypes)."""
-    return mine(predictions, keys, MISCLASSIFIED)
+    return mine(predictions, keys, ON_HOLDOUT)
 
 
 def _hardness(predictions: Predictions, losses: Tensor, by: str) -> Tensor:
@@ -107,8 +127,13 @@ def _hardness(predictions: Predictions, losses: Tensor, by: str) -> Tensor:
 
 def _chosen(predictions: Predictions, hardness: Tensor, mining: Mining) -> list[int]:
     wrong = (predictions.predicted_N != predictions.labels_N).nonzero()[:, 0].tolist()
-    if mining.by == "misclassified":
+    if mining.by == WRONG:
         return list(wrong)
+    if mining.by == MEDIUM:
+        easiest_first = hardness.argsort(stable=True)
+        return sorted(
+            easiest_first[round(mining.band_start * len(hardness)) : math.ceil(mining.band_stop * len(hardness))].tolist()
+        )
     if mining.by == "confused-pair":
         return _most_confused(wrong, predictions)
     if mining.by == "random":

@@ -195,11 +195,22 @@ class PipelineAdapter:
 
     def token_ids(self, prompt: str) -> Tensor:
         """Return the token ids of a prompt, padded to the model's length, [L]."""
+        return self._tokenize(prompt).input_ids[0]  # type: ignore[no-any-return]
+
+    def real_tokens(self, prompt: str) -> Tensor:
+        """Return which tokens of a prompt are no padding, [L] bool: its words, and the marks at its ends."""
+        return self._tokenize(prompt).attention_mask[0].bool()  # type: ignore[no-any-return]
+
+    def _tokenize(self, prompt: str) -> Any:
         tokenizer = self.pipeline.tokenizer
-        out = tokenizer(
-            prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        return tokenizer(
+            prompt,
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_attention_mask=True,
+            return_tensors="pt",
         )
-        return out.input_ids[0]  # type: ignore[no-any-return]
 
     def token_positions(self, prompt: str, words: str) -> list[int]:
         """Return the positions in `prompt`'s tokens that spell `words`, every time they stand there."""

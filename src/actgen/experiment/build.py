@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from ..classifiers.classifier import Classifier, create_classifier
-from ..classifiers.mining import HOLDOUT
+from ..classifiers.mining import HOLDOUT, Mining
 from ..classifiers.zero_shot import ZeroShot
 from ..core.assets import BUNDLED, bundled_generator
 from ..core.class_words import class_prompt
@@ -169,7 +169,7 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
         strategy=strategy,
         store=Store(out / "store"),
         pool=data.train if held_out is None else held_out,
-        mining=recipe.mining,
+        mining=settled_mining(recipe, data.train) or recipe.mining,
         seed=recipe.seed,
         prompts=data.prompts,
         previews=Previews(out / "previews", generation.previews),
@@ -182,10 +182,21 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
 
 def held_out_images(recipe: Recipe, real: ImageSet) -> ImageSet | None:
     """Return the images of `real` that are away from the training until the last round; None if the rounds need none."""
-    own = create_strategy(recipe.strategy).mining
-    if own is None or recipe.mining.over(own).pool != HOLDOUT:
+    mining = settled_mining(recipe, real)
+    if mining is None or mining.pool != HOLDOUT:
         return None
     return hold_out(real, recipe.generation.holdout, recipe.seed)[1]
+
+
+def settled_mining(recipe: Recipe, real: ImageSet) -> Mining | None:
+    """Return how a run on these images mines: as the recipe and its strategy say, from the pool that the images can afford.
+
+    None if the strategy does without.
+    """
+    own = create_strategy(recipe.strategy).mining
+    if own is None:
+        return None
+    return recipe.mining.over(own, round(recipe.generation.holdout * len(real.labels)))
 
 
 def open_device(recipe: Recipe) -> str:

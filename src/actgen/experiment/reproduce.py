@@ -28,6 +28,7 @@ from ..data.store.manifest import Manifest
 from ..data.store.rejections import in_order, read_rejections
 from ..data.store.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
 from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.guides.image import OWN
 from ..diffusion.loading import Loading
 from ..diffusion.pipeline import PipelineAdapter
 from ..generation.batching import Kind, Opener
@@ -103,13 +104,20 @@ def request_of(row: Row) -> Request:
 def sampling_of(row: Row) -> SamplingConfig:
     """Return the settings that a manifest line was generated with; those that it does not name have their defaults."""
     try:
-        sampling: SamplingConfig = fill(SamplingConfig(), row["guidance"], "guidance.")
+        sampling: SamplingConfig = fill(SamplingConfig(), _complete(row["guidance"]), "guidance.")
     except UserError as error:
         raise UserError(
             f"the settings of {row['key']} cannot be used: {error} Another version of actgen may have generated it; use "
             f"that one."
         ) from error
     return sampling
+
+
+def _complete(guidance: Any) -> Any:
+    """Return a line's settings; before there was a choice, guides had a noise of their own."""
+    if not isinstance(guidance, Mapping) or not isinstance(guidance.get("image"), Mapping):
+        return guidance
+    return {**guidance, "image": {"noise": OWN, **guidance["image"]}}
 
 
 def _open(folder: Path) -> Manifest:

@@ -140,6 +140,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "left_out_first": training.left_out[0] if training.left_out else None,
         "generator": facts.get("generator") or None,
         "generator_hash": facts.get("generator_hash") or None,
+        "mined_pool": training.mined_pool,
         "epochs": recipe.training.epochs,
         "test_accuracy": last["test_accuracy"],
         "validation_accuracy": last["validation_accuracy"],

@@ -132,7 +132,8 @@ class Opener:
     def _bind_image(self, requests: Sequence[Request], solver: Solver, noises: Noises, clean: Tensor, kind: Kind) -> BoundImage:
         options = self.sampling.image if "image" in kind.guides else replace(self.sampling.image, mask="none")
         tokens = [self.adapter.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
-        return BoundImage(options, solver, clean, noises.guide.to(clean), tokens, solver.first(kind.strength))
+        noise = noises.sample if options.shares_noise(solver) else noises.guide
+        return BoundImage(options, solver, clean, noise.to(clean), tokens, solver.first(kind.strength))
 
     def _bind_entropy(self, solver: Solver, kind: Kind) -> BoundEntropy | None:
         if "entropy" not in kind.guides:
@@ -146,7 +147,8 @@ class Opener:
         banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in guides else {}
         point = self._features if self.sampling.text.contrast_in == "features" else None
         view = self._logits if "adversarial" in guides else None
-        return BoundText(self.sampling.text, steps, labels, banks, view, point, self.together)
+        real = torch.stack([self.adapter.real_tokens(request.prompt) for request in requests]).to(self.adapter.device)
+        return BoundText(self.sampling.text, steps, labels, banks, view, point, self.together, real)
 
     def _bank_points(self, label: int) -> Tensor:
         """Return the bank of a label on the device as points [M, D]."""

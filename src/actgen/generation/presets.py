@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import refuse_unknown
 from ..diffusion.denoising import ClassifierFreeGuidance
 from ..diffusion.guides.entropy import EntropyGuidance
-from ..diffusion.guides.image import ImageGuidance
+from ..diffusion.guides.image import OWN, ImageGuidance
 from ..diffusion.guides.text import TextGuidance
 from ..diffusion.solvers import AUTO, NAMES
 
@@ -55,13 +55,21 @@ _RELEASED: dict[str, Any] = {"num_inference_steps": 40, "scheduler": "ddpm", "gu
 PRESETS: dict[str, SamplingConfig] = {
     # A second-order solver in 25 steps, and classifier-free guidance where it matters: measured in benchmarks/sampling.py
     "default": SamplingConfig(image=ImageGuidance(negligible=1e-3)),
-    "paper": SamplingConfig(**_RELEASED, text=TextGuidance(until=1.0)),
+    "paper": SamplingConfig(
+        **_RELEASED, image=ImageGuidance(noise=OWN), text=TextGuidance(norm="image", step_size=2.26, until=1.0)
+    ),
     "code": SamplingConfig(
         **_RELEASED,
         previous="stride",
-        image=ImageGuidance(reference_steps=0, mask="cumulative", both_branches=True, token=4, negligible=0.0),
+        image=ImageGuidance(reference_steps=0, mask="cumulative", both_branches=True, token=4, negligible=0.0, noise=OWN),
         text=TextGuidance(
-            norm="token-columns", both_branches=True, margin=100.0, margin_scaled=False, view_scale=0.18215, double_mapped=True
+            norm="token-columns",
+            step_size=0.05,
+            both_branches=True,
+            margin=100.0,
+            margin_scaled=False,
+            view_scale=0.18215,
+            double_mapped=True,
         ),
     ),
     "fast": SamplingConfig(
@@ -90,6 +98,8 @@ PRESETS: dict[str, SamplingConfig] = {
         batch_size=64,
         attention_resolution=8,
         # The linear schedule buries an image earlier than SD's: abar = 0.045, where SD is at step 8 of 40, comes at step 18.
+        # By noise level (position = "noise") its hand-over came 1.4 of its 20 steps later, images nearer to the guide.
         image=ImageGuidance(offset=18.0),
+        text=TextGuidance(step_size=0.06),
     ),
 }

@@ -178,7 +178,10 @@ class Round:
 
     @property
     def mines(self) -> Mining | None:
-        """How the round chooses among the real images: `mining` over what the strategy says; None if it does without."""
+        """How it chooses among the real images: `mining` over what the strategy says; None if it does without.
+
+        A pool of "auto" that nobody has settled is taken for held out, whatever its size: `pool` is what the caller gave.
+        """
         own = self.strategy.mining
         return own if own is None else self.mining.over(own)
 

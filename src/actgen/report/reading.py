@@ -20,11 +20,15 @@ REAL_ONLY = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRow:
-    """One line of `stats.jsonl`; accuracies in percent, None where not measured; seconds of this epoch."""
+    """One line of `stats.jsonl`; accuracies in percent, None where not measured; seconds of this epoch.
+
+    `mined_pool` names the images of `holdout_accuracy`; "" in lines of earlier versions, and where nothing was looked at.
+    """
 
     epoch: int
     test_accuracy: float | None
     holdout_accuracy: float | None
+    mined_pool: str
     per_class: Mapping[str, float]
     real_images: int
     synthetic_images: int
@@ -140,6 +144,7 @@ def _epoch(record: Record) -> EpochRow:
         epoch=as_count(record.get("epoch")) or 0,
         test_accuracy=as_number(record.get("test_accuracy")),
         holdout_accuracy=as_number(record.get("holdout_accuracy")),
+        mined_pool="" if record.get("mined_pool") is None else as_text(record["mined_pool"]),
         per_class=as_percents(record.get("per_class")),
         real_images=as_count(record.get("real_images")) or 0,
         synthetic_images=as_count(record.get("synthetic_images")) or 0,

@@ -86,7 +86,7 @@ def _epochs(
         yield stats
 
 
-NOTHING_GENERATED: dict[str, Any] = {"holdout_accuracy": None, "generation_seconds": 0.0, "failed": []}
+NOTHING_GENERATED: dict[str, Any] = {"holdout_accuracy": None, "mined_pool": None, "generation_seconds": 0.0, "failed": []}
 
 
 def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] | None) -> dict[str, Any]:
@@ -244,6 +244,7 @@ def generate_round(training: Training, epoch: int, on_sample: Callable[[int, int
     seconds = training.begun.seconds + earlier + time.perf_counter() - began
     return {
         "holdout_accuracy": training.begun.holdout_accuracy,
+        "mined_pool": training.mined_pool,
         "generation_seconds": round(seconds, 3),
         "failed": [vars(one) for one in round_.sampler.failed[rejections:]],
     }
@@ -260,7 +261,7 @@ def _exchange(training: Training, epoch: int, on_sample: Callable[[int, int], No
         training.pending = pending(training, begun)
     else:
         generated["generation_seconds"] = round(generated["generation_seconds"] + begun.seconds, 3)
-    return {**generated, "holdout_accuracy": begun.holdout_accuracy}
+    return {**generated, "holdout_accuracy": begun.holdout_accuracy, "mined_pool": training.mined_pool}
 
 
 def _begin(training: Training, round_: Round, epoch: int) -> Begun:

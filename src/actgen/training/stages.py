@@ -22,7 +22,9 @@ class EpochStats:
     that gave no picture in any precision, with the reason.
     `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
     generated in a second process and joined after this epoch, how long the training waited for it, and how stale it is
-    (`away.py`).
+    (`away.py`). `holdout_accuracy` is the accuracy on the images that a round looked at. `mined_pool` names them: "holdout",
+    "training" (where it is the training accuracy) or "cross-fit"; None in an epoch without a look, and in rows of earlier
+    versions.
     """
 
     epoch: int
@@ -42,6 +44,7 @@ class EpochStats:
     filters: dict[str, Any]
     waited_seconds: float = 0.0
     staleness: int | None = None
+    mined_pool: str | None = None
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,11 @@ class Training:
         """How the rounds choose among the real images; None if they do without."""
         return None if self.round is None else self.round.mines
 
+    @property
+    def mined_pool(self) -> str | None:
+        """Which images the rounds look at, by name; None if none."""
+        return None if self.mining is None else self.mining.pool
+
     def predict_pool(self) -> Predictions | None:
         """Return what the round is to see of the real images; None if it does without."""
         if self.round is None or self.mining is None:

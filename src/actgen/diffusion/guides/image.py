@@ -2,8 +2,7 @@
 
     x~_{t-1} = x_{t-1} + m_t gamma_t (x^(g)_{t-1} - x_{t-1})                                                    (1)
 
-The guide's trajectory x^(g) starts from noise of its own and walks with the sample's step noise towards its known clean
-latent g (`diffusion/solver.py`).
+The guide's trajectory x^(g) walks with the sample's step noise towards its known clean latent g (`diffusion/solver.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +17,13 @@ from torch.nn import functional as F
 from ...core.errors import UserError, refuse_unknown
 from ..denoising import Step
 from ..solver import Solver
+from .position import reference_position
 
 MASKS = ("unit", "cumulative", "none")
+AUTO, SHARED, OWN = "auto", "shared", "own"
+NOISES = (AUTO, SHARED, OWN)
+STEPS, NOISE = "steps", "noise"
+POSITIONS = (STEPS, NOISE)
 LARGEST_OFFSET = 1e9
 
 
@@ -27,11 +31,17 @@ LARGEST_OFFSET = 1e9
 class ImageGuidance:
     """Hyper-parameters of (1).
 
-    gamma falls as sigmoid(offset - position), position counted in steps of a schedule of `reference_steps`, so that another
-    number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does.
-    A large `offset` (1e9) keeps gamma at `strength`. `mask`: "unit" is the running mean of the class words' attention, scaled
-    to [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the
-    steps; "none" guides the whole image.
+    gamma falls as sigmoid(offset - position). `position` "steps" counts steps of a schedule of `reference_steps`, so that
+    another number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does. "noise" is
+    the step of Stable Diffusion's schedule of 40 steps that has as much noise beside its signal, so that another noise
+    schedule means the same, too (`guides/position.py`). A large `offset` (1e9) keeps gamma at `strength`.
+
+    `noise`: what the guide's trajectory starts from: "shared", the noise of the sample, or "own". Without step noise, mixing
+    two independent noises by a weight w leaves noise of standard deviation sqrt((1 - w)^2 + w^2) where the network expects
+    1; step noise, which both share, makes them meet. "auto" shares where the solver adds no noise.
+
+    `mask`: "unit" is the running mean of the class words' attention, scaled to [0, 1] per image (`softness` 1 is linear,
+    smaller spreads it); "cumulative" is the released code's 1 + sum over the steps; "none" guides the whole image.
     `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
     attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
     mask stands still, and attention is not recorded either.
@@ -46,9 +56,13 @@ class ImageGuidance:
     token: int = -1
     negligible: float = 1e-5
     mask_stop: float = 1.0
+    noise: str = AUTO
+    position: str = STEPS
 
     def __post_init__(self) -> None:
         refuse_unknown("sampling.image.mask =", self.mask, MASKS)
+        refuse_unknown("sampling.image.noise =", self.noise, NOISES)
+        refuse_unknown("sampling.image.position =", self.position, POSITIONS)
         if not self.softness > 0:
             raise UserError(f"sampling.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):
@@ -57,14 +71,23 @@ class ImageGuidance:
         if not abs(self.offset) <= LARGEST_OFFSET:
             raise UserError(f"sampling.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
 
-    def gamma(self, index: int, steps: int) -> float:
-        """Return the strength of the pull at step `index` of `steps`."""
-        position = index * self.reference_steps / steps if self.reference_steps else float(index)
-        return self.strength * float(torch.sigmoid(torch.tensor(self.offset - position, dtype=torch.float64)))
+    def gamma(self, index: int, solver: Solver) -> float:
+        """Return the strength of the pull at step `index` of the walk."""
+        place = self._place(index, solver)
+        return self.strength * float(torch.sigmoid(torch.tensor(self.offset - place, dtype=torch.float64)))
+
+    def shares_noise(self, solver: Solver) -> bool:
+        """Whether the guide's trajectory starts from the sample's noise on this walk."""
+        return not solver.uses_noise() if self.noise == AUTO else self.noise == SHARED
+
+    def _place(self, index: int, solver: Solver) -> float:
+        if self.position == NOISE:
+            return reference_position(float(solver.alpha_bar[index]))
+        return index * self.reference_steps / len(solver) if self.reference_steps else float(index)
 
 
 class BoundImage:
-    """`ImageGuidance` for the images of one batch: the guide trajectory, which starts at step `first`, and the mask so far."""
+    """`ImageGuidance` for the images of one batch: the mask, and the guide's trajectory, from `noise_BCHW` at step `first`."""
 
     def __init__(
         self,
@@ -82,7 +105,7 @@ class BoundImage:
         self.mask: Tensor | None = None
 
     def _gamma(self, index: int) -> float:
-        return self.options.gamma(index, len(self.solver))
+        return self.options.gamma(index, self.solver)
 
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""

@@ -1,6 +1,9 @@
-"""Gradient guidance: a normalised gradient step on the text embedding (ActGen, c_{t-1} = c_t - nu grad / ||grad||).
+"""Gradient guidance: a normalised gradient step on the text embedding (ActGen).
 
-L = L_contra + lambda * L_adv on the predicted clean latent; see `losses.py`.
+    c_{t-1} = c_t - nu grad / ||grad||                                       as printed                       (1)
+    c_{t-1} = c_t - nu ||c_S|| grad_S / ||grad_S||                           relative, ours                   (2)
+
+S are the tokens of the prompt that are no padding, L = L_contra + lambda * L_adv on the predicted clean latent (`losses.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.errors import refuse_unknown
+from ...core.errors import UserError, refuse_unknown
 from ..denoising import Step
 from . import losses
 
-NORMS = ("image", "token-columns")
+IMAGE, COLUMNS, RELATIVE = "image", "token-columns", "relative"
+NORMS = (IMAGE, COLUMNS, RELATIVE)
 SPACES = ("latents", "features")
 LOSS_SCALE = 2.0**12
 
@@ -25,9 +29,15 @@ LOSS_SCALE = 2.0**12
 class TextGuidance:
     """Hyper-parameters of the text gradient.
 
-    `until`: the gradient is taken in steps below this fraction of the schedule; 0 switches both losses off. `norm`: "image" is
-    the L2 norm over an image's whole embedding; "token-columns" that of each (half, channel) over the tokens, as in the
-    released code. `margin` is given for 4x64x64 latents and follows the latent size unless `margin_scaled` is off.
+    `until`: the gradient is taken in steps below this fraction of the schedule; 0 switches both losses off.
+
+    `norm`: "relative" is (2), where `step_size` is a share of the embedding, so that it means the same for every length of
+    prompt and embedding; it moves the prompts' half alone. "image" is (1) with the L2 norm over an image's whole embedding;
+    "token-columns" with that of each (half, channel) over the tokens, as in the released code, whose step of 0.05 so has the
+    length 0.05 sqrt(2 D): 2.26 at Stable Diffusion 2.1's width D = 1024, about 0.01 of its embedding. For a step as long,
+    preset `paper` takes 2.26. The bundled generator's share was chosen on validation images (`benchmarks/text_step.py`).
+
+    `margin` is given for 4x64x64 latents and follows the latent size unless `margin_scaled` is off.
     `contrast_in`: distances between latents (the paper) or between the classifier's pooled features, scaled to unit length,
     with `feature_margin` (0 to 2): what looks alike to the classifier, which the paper names as missing. `decoder` generates
     what the classifier sees: "full", "half" (half the size) or an AutoencoderTiny; `view_scale`: with this latent
@@ -35,9 +45,9 @@ class TextGuidance:
     mapped twice and shrunk without antialiasing, as the released code does and its preset `code` repeats.
     """
 
-    step_size: float = 0.05
+    step_size: float = 0.01
     until: float = 0.25
-    norm: str = "image"
+    norm: str = RELATIVE
     both_branches: bool = False
     margin: float = 200.0
     margin_scaled: bool = True
@@ -51,6 +61,11 @@ class TextGuidance:
     def __post_init__(self) -> None:
         refuse_unknown("sampling.text.norm =", self.norm, NORMS)
         refuse_unknown("sampling.text.contrast_in =", self.contrast_in, SPACES)
+        if self.norm == RELATIVE and self.both_branches:
+            raise UserError(
+                "sampling.text.both_branches = true with sampling.text.norm = relative: a relative step moves the "
+                "prompts' half alone. Leave out both_branches, or give norm = image or token-columns."
+            )
 
 
 class BoundText:
@@ -59,6 +74,7 @@ class BoundText:
     `banks`: earlier points by label, [M, D] on the device (no entry: nothing to repel from). `point` turns clean latents
     [B, C, h, w] into points [B, D] of the same space (None: the latents themselves). `view`: clean latents -> logits [B, K] of
     the classifier (None: adversarial loss off). `together`: how many images are decoded in one graph.
+    `real_BL`: which tokens are no padding (None: all), for a relative step.
     """
 
     def __init__(
@@ -70,11 +86,12 @@ class BoundText:
         view: Callable[[Tensor], Tensor] | None,
         point: Callable[[Tensor], Tensor] | None = None,
         together: int = 64,
+        real_BL: Tensor | None = None,
     ) -> None:
         self.options, self.labels, self.view = options, labels, view
         self.named: list[int] = labels.tolist()
         self.banks = {label: bank for label, bank in banks.items() if len(bank) and label in self.named}
-        self.point, self.together = point, together
+        self.point, self.together, self.real = point, together, real_BL
         self.last = max(1, round(options.until * steps)) if options.until > 0 else 0
         self.loss: Tensor | None = None
 
@@ -96,8 +113,13 @@ class BoundText:
         if not bool(size.any()):
             return step  # every distance exceeds the margin
         (gradient,) = torch.autograd.grad(step.x0, step.text, pull)
-        direction = normalise(gradient.float() * size.view(1, -1, 1, 1), self.options.norm, self.options.both_branches)
+        direction = self._direction(gradient.float() * size.view(1, -1, 1, 1), step.text.detach())
         return step.with_next_text(step.next_text - self.options.step_size * direction)
+
+    def _direction(self, gradient_2BLD: Tensor, text_2BLD: Tensor) -> Tensor:
+        if self.options.norm == RELATIVE:
+            return relative(gradient_2BLD, text_2BLD, self.real)
+        return normalise(gradient_2BLD, self.options.norm, self.options.both_branches)
 
     def _pull(self, x0: Tensor) -> tuple[Tensor, Tensor]:
         """Return dL/dx0 as direction [B, C, h, w] of unit size and size [B], 0 without an active loss.
@@ -134,13 +156,24 @@ class BoundText:
         return losses.scaled_margin(options.margin, x0[0].numel()) if options.margin_scaled else options.margin
 
 
+def relative(gradient_2BLD: Tensor, text_2BLD: Tensor, real_BL: Tensor | None = None) -> Tensor:
+    """Return the gradient by the prompts' real tokens, as long as their embedding (2); 0 for padding and the other half.
+
+    Entries that are not finite become 0, and so does an image without a gradient.
+    """
+    real = torch.ones_like(text_2BLD[-1, ..., :1]) if real_BL is None else real_BL.to(text_2BLD).unsqueeze(-1)
+    gradient = torch.nan_to_num(gradient_2BLD[-1].float(), posinf=0.0, neginf=0.0) * real
+    length, size = (tensor.square().sum(dim=(1, 2), keepdim=True).sqrt() for tensor in (gradient, text_2BLD[-1] * real))
+    return torch.stack([torch.zeros_like(gradient)] * (len(gradient_2BLD) - 1) + [gradient * size / length.clamp(min=1e-12)])
+
+
 def normalise(gradient_2BLD: Tensor, norm: str, both_branches: bool) -> Tensor:
     """Return the gradient with unit norm (see `TextGuidance.norm`); zeros and non-finite entries become 0."""
     gradient = gradient_2BLD.float()
     if not both_branches:
         gradient = torch.cat([torch.zeros_like(gradient[:-1]), gradient[-1:]])
     gradient = torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
-    if norm == "token-columns":
+    if norm == COLUMNS:
         return F.normalize(gradient, dim=2, eps=1e-12)
     length = gradient.square().sum(dim=(0, 2, 3), keepdim=True).sqrt()
     return gradient / length.clamp(min=1e-12)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...classifiers.mining import MISCLASSIFIED
+from ...classifiers.mining import ON_HOLDOUT
 from ...core.types import HardExample, Progress, Request
 from .base import PLATEAU, balanced_labels, make_request
 
@@ -19,7 +19,7 @@ class DeliberatePractice:
     """Generates every class equally often, each image towards high entropy of the classifier."""
 
     name = "deliberate-practice"
-    mining = MISCLASSIFIED  # for the accuracy that decides when
+    mining = ON_HOLDOUT  # for the accuracy that decides when: on training images it says little
     when = PLATEAU
     candidates = 1
 
