@@ -11,7 +11,7 @@ TESTS = Path(__file__).parent
 
 def imported(path: Path) -> Iterator[str]:
     """Yield the modules that a file imports, each with the names that it takes from there."""
-    for node in ast.solver(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module or ''}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):

@@ -52,7 +52,7 @@ def filled_artist(adapter: PipelineAdapter, sampling: SamplingConfig, labels: in
     return sampler
 
 
-def draw(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
+def generate(adapter: PipelineAdapter, wanted: list[Request], classifier: Classifier, sampling: SamplingConfig) -> list[Sample]:
     """Generate with every guide's needs met."""
     sampler = filled_artist(adapter, sampling)
     with frozen(classifier):

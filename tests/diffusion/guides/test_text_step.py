@@ -21,18 +21,18 @@ def bench() -> Bench:
 
 def test_the_losses_move_an_image_by_more_than_a_grey_level(bench: Bench) -> None:
     sampling = PRESETS["tiny"]
-    attentive, bank = bench.latents_of(sampling, [IMAGE]), bench.bank(sampling)
-    actgen = bench.measure(bench.latents_of(sampling, ARMS["actgen (both)"], bank), attentive)
+    attentive, bank = bench.generate(sampling, [IMAGE]), bench.bank(sampling)
+    actgen = bench.measure(bench.generate(sampling, ARMS["actgen (both)"], bank), attentive)
     assert 1.0 <= actgen.grey_levels < 5.0
     inert = replace(sampling, text=replace(sampling.text, norm="image", step_size=0.05))
-    assert bench.measure(bench.latents_of(inert, ARMS["actgen (both)"], bank), attentive).grey_levels < 0.5
+    assert bench.measure(bench.generate(inert, ARMS["actgen (both)"], bank), attentive).grey_levels < 0.5
 
 
 def test_the_adversarial_loss_raises_that_of_the_classifier_at_the_same_agreement(bench: Bench) -> None:
     sampling = PRESETS["tiny"]
-    attentive = bench.latents_of(sampling, [IMAGE])
+    attentive = bench.generate(sampling, [IMAGE])
     plain = bench.measure(attentive, attentive)
-    harder = bench.measure(bench.latents_of(sampling, [IMAGE, ADVERSARIAL]), attentive)
+    harder = bench.measure(bench.generate(sampling, [IMAGE, ADVERSARIAL]), attentive)
     assert harder.loss > plain.loss + 0.02
     assert harder.judged_right >= plain.judged_right - 1.5 / IMAGES  # one image
 
