@@ -22,7 +22,7 @@ class EpochStats:
     that gave no picture in any precision, with the reason.
     `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
     generated in a second process and joined after this epoch, how long the training waited for it, and how stale it is
-    (`away.py`).
+    (`away.py`). `evaluation_seconds`: of the look at the test images, which `train_seconds` leaves out.
     """
 
     epoch: int
@@ -42,6 +42,15 @@ class EpochStats:
     filters: dict[str, Any]
     waited_seconds: float = 0.0
     staleness: int | None = None
+    evaluation_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """What trainings of other classifiers before the training took, which are there only to choose what is generated."""
+
+    optimizer_steps: int
+    seconds: float
 
 
 @dataclass(frozen=True)
