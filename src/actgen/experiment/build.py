@@ -26,7 +26,7 @@ from ..data.datasets.evaluation import choose_images
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
 from ..data.datasets.imageset import ImageSet, Renamed
 from ..data.datasets.sources import RealData, load_data
-from ..data.datasets.splits import balanced, hold_out
+from ..data.datasets.splits import balanced, hold_out, labelled
 from ..data.store.journal import Journal
 from ..data.store.rejections import RejectionLog
 from ..data.store.rounds import RoundFiles
@@ -104,13 +104,19 @@ def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) 
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
     data = load(recipe.data, recipe.on_bad_image)
     names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
-    train = balanced(data.train, recipe.images) if recipe.images else data.train
-    data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
+    data = choose_images(replace(data, train=_training_images(recipe, data.train)), recipe.evaluation, recipe.seed)
 
     def named(images: ImageSet) -> ImageSet:
         return images if names == tuple(images.class_names) else Renamed(images, names)
 
     return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
+
+
+def _training_images(recipe: Recipe, images: ImageSet) -> ImageSet:
+    """Return the images of the training split that a recipe has the labels of."""
+    if recipe.labels_per_class:
+        return labelled(images, recipe.labels_per_class, recipe.label_set)
+    return balanced(images, recipe.images) if recipe.images else images
 
 
 def open_run(

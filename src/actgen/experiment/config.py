@@ -64,7 +64,8 @@ class Recipe:
     """Everything that a run depends on besides the data and the generator's weights.
 
     `images`: train on so many of the training images only, as evenly over the classes as can be and the same for every seed;
-    0 for all. `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
+    0 for all. `labels_per_class`: train on so many of each class only, drawn by lot with the seed `label_set`; 0 for all.
+    `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
     """
 
     data: str = "fashion-mnist-mini"
@@ -74,6 +75,8 @@ class Recipe:
     on_bad_image: str = "refuse"
     mining: Mining = field(default_factory=Mining)
     images: int = 0
+    labels_per_class: int = 0
+    label_set: int = 0
     prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -230,10 +233,12 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
 
 
 _LARGEST_WHOLE = 2**62
+_MOST_LABELS = 10**9
 _DEVICE = r"(cpu|cuda:(0|[1-9]\d{0,2}))?"
 _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, _LARGEST_WHOLE),
     "images": (0, 1e9),
+    "label_set": (0, _LARGEST_WHOLE),
     "model.image_size": (0, 4096),
     "model.drop_path": (0, 0.9),
     "evaluation.fraction": (0.001, 0.9),
@@ -301,6 +306,7 @@ def _check_ranges(recipe: Recipe) -> None:
             f"training.warmup_epochs = {recipe.training.warmup_epochs:g} of {recipe.training.epochs} epochs leaves "
             "too little after the warm-up: allowed is up to nine tenths of the epochs."
         )
+    _check_labels(recipe)
     if not re.fullmatch(_DEVICE, recipe.generation.on):
         raise UserError(
             f"generation.on = {brief(recipe.generation.on)}: allowed are cpu, cuda:0, cuda:1, ..., or nothing for "
@@ -308,3 +314,20 @@ def _check_ranges(recipe: Recipe) -> None:
         )
     if recipe.on_bad_image not in ON_BAD_IMAGE:
         raise UserError(f"on_bad_image = {brief(recipe.on_bad_image)}: allowed are {', '.join(ON_BAD_IMAGE)}.")
+
+
+def _check_labels(recipe: Recipe) -> None:
+    given = recipe.labels_per_class
+    if given and not 2 <= given <= _MOST_LABELS:
+        raise UserError(
+            f"labels_per_class = {given}: allowed is 2 to {_MOST_LABELS:,} (one image may be held out), or 0 for all."
+        )
+    if given and recipe.images:
+        raise UserError(
+            f"labels_per_class = {given} and images = {recipe.images} both say how many images to train on. Leave out one."
+        )
+    if recipe.label_set and not given:
+        raise UserError(
+            f"label_set = {recipe.label_set} generates nothing without labels_per_class. Give how many labels a class "
+            "has, for example labels_per_class = 20."
+        )
