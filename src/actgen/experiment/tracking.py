@@ -47,7 +47,7 @@ _NAMES = {
     "holdout_accuracy": "holdout/accuracy",
     "real_images": "images/real",
     "synthetic_images": "images/synthetic",
-    "generated_so_far": "images/drawn_so_far",
+    "generated_so_far": "images/generated_so_far",
     "generation_seconds": "round/seconds",
     "waited_seconds": "round/waited_seconds",
     "staleness": "round/staleness",
@@ -193,7 +193,7 @@ class _Follower:
         generated = self._pictures(row)
         if len(generated):
             layout = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
-            self._tracker.log_images({"round/drawn": generated}, step=row["epoch"], **layout)
+            self._tracker.log_images({"round/generated": generated}, step=row["epoch"], **layout)
 
     def _pictures(self, row: Row) -> Any:
         """Return uint8 [N, S, S, 3] of at most `PICTURES` images that a round drew, evenly over it."""
@@ -224,7 +224,7 @@ def epoch_values(row: Row) -> dict[str, float]:
     filters = row.get("filters") or {}  # of earlier versions there may be none
     if generated := filters.get("generated"):
         kept = filters["kept"]
-        values |= {"round/drawn": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
+        values |= {"round/generated": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
         values |= {f"round/refused/{_clean(name)}": count for name, count in filters["refused"].items()}
     return values
 
