@@ -18,8 +18,10 @@ from torch.nn import functional as F
 from ...core.errors import UserError, refuse_unknown
 from ..denoising import Step
 from ..solver import Solver
+from .given import GIVEN, KEEP
 
-MASKS = ("unit", "cumulative", "none")
+MASKS = ("unit", "cumulative", "none", GIVEN)
+ATTENDED = ("unit", "cumulative")  # masks that are read from attention
 LARGEST_OFFSET = 1e9
 
 
@@ -31,7 +33,9 @@ class ImageGuidance:
     number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does.
     A large `offset` (1e9) keeps gamma at `strength`. `mask`: "unit" is the running mean of the class words' attention, scaled
     to [0, 1] per image (`softness` 1 is linear, smaller spreads it); "cumulative" is the released code's 1 + sum over the
-    steps; "none" guides the whole image.
+    steps; "none" guides the whole image. "given" is that of the recipe's `masks`, at full `strength` to the last step, and what
+    is under it is the guide image's to the pixel (`guides/given.py`); `keep` says what is under it: the "object", or the
+    "scene" around it.
     `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
     attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
     mask stands still, and attention is not recorded either.
@@ -41,6 +45,7 @@ class ImageGuidance:
     offset: float = 12.5
     reference_steps: int = 40
     mask: str = "unit"
+    keep: str = "object"
     softness: float = 1.0
     both_branches: bool = False
     token: int = -1
@@ -49,6 +54,7 @@ class ImageGuidance:
 
     def __post_init__(self) -> None:
         refuse_unknown("sampling.image.mask =", self.mask, MASKS)
+        refuse_unknown("sampling.image.keep =", self.keep, KEEP)
         if not self.softness > 0:
             raise UserError(f"sampling.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):
@@ -57,8 +63,15 @@ class ImageGuidance:
         if not abs(self.offset) <= LARGEST_OFFSET:
             raise UserError(f"sampling.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
 
+    @property
+    def attends(self) -> bool:
+        """Whether the mask is read from attention."""
+        return self.mask in ATTENDED
+
     def gamma(self, index: int, steps: int) -> float:
         """Return the strength of the pull at step `index` of `steps`."""
+        if self.mask == GIVEN:
+            return self.strength
         position = index * self.reference_steps / steps if self.reference_steps else float(index)
         return self.strength * float(torch.sigmoid(torch.tensor(self.offset - position, dtype=torch.float64)))
 
@@ -74,12 +87,13 @@ class BoundImage:
         noise_BCHW: Tensor,
         tokens: Sequence[Sequence[int]],
         first: int = 0,
+        given_B1HW: Tensor | None = None,
     ) -> None:
         self.options, self.solver, self.guide = options, solver, guide_BCHW
         self.trajectory = solver.enter(noise_BCHW, guide_BCHW if first else None, first)
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
-        self.mask: Tensor | None = None
+        self.mask = given_B1HW
 
     def _gamma(self, index: int) -> float:
         return self.options.gamma(index, len(self.solver))
@@ -87,7 +101,7 @@ class BoundImage:
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
         moves = self.mask is None or index < self.options.mask_stop * len(self.solver)
-        return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
+        return self.options.attends and moves and self._gamma(index) > self.options.negligible
 
     def gradient_branches(self, index: int) -> int:
         """None."""
@@ -105,7 +119,7 @@ class BoundImage:
         return step.with_next_latents(step.next_latents - weight * (step.next_latents - self.trajectory))
 
     def _update_mask(self, step: Step) -> Tensor | float:
-        if self.options.mask == "none" or step.attention is None:
+        if not self.options.attends or step.attention is None:
             return 1.0 if self.mask is None else self.mask
         attention = self._class_attention(step.attention)
         self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention
