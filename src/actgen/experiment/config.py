@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -23,6 +23,7 @@ from ..core.prompts import Prompts
 from ..core.text import LONGEST, brief, is_storable, read_text, shown, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
+from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
 from ..generation.best_of_n import Selection
 from ..generation.filters.options import Filters
@@ -65,13 +66,16 @@ class Recipe:
 
     `images`: train on so many of the training images only, as evenly over the classes as can be and the same for every seed;
     0 for all. `labels_per_class`: train on so many of each class only, drawn by lot with the seed `label_set`; 0 for all.
-    `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the file and count it.
+    `masks`: a folder, a .npy file or "foreground": where the training images show their objects (`datasets/masks.py`), for
+    `sampling.image.mask` "given". `on_bad_image`: "refuse" data that hold an image file which cannot be used, or "skip" the
+    file and count it.
     """
 
     data: str = "fashion-mnist-mini"
     generator: str = BUNDLED
     strategy: str = "actgen"
     seed: int = 0
+    masks: str = ""
     on_bad_image: str = "refuse"
     mining: Mining = field(default_factory=Mining)
     images: int = 0
@@ -94,8 +98,8 @@ class Recipe:
 def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
 
-    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. `tracking` is
-    no part of a recipe: see `read_tracking`.
+    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. With `masks`,
+    `sampling.image.mask` starts as "given". `tracking` is no part of a recipe: see `read_tracking`.
     """
     tree = _tree(path, settings, flags or {})
     tree.pop(TRACKING, None)
@@ -108,7 +112,10 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
         preset = suggested_preset(generator if isinstance(generator, str) else BUNDLED)
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"generation.preset = {brief(preset)} is unknown; allowed: {', '.join(PRESETS)}.")
-    start = Recipe(sampling=PRESETS[preset], generation=Generation(preset=preset, curriculum=preset != "paper"))
+    sampling = PRESETS[preset]
+    if tree.get("masks"):
+        sampling = dataclasses.replace(sampling, image=dataclasses.replace(sampling.image, mask=GIVEN))
+    start = Recipe(sampling=sampling, generation=Generation(preset=preset, curriculum=preset != "paper"))
     recipe: Recipe = fill(start, tree, "")
     return recipe
 
@@ -216,9 +223,16 @@ def fill(part: Any, tree: Mapping[str, Any], where: str) -> Any:
 
 def _typed(value: Any, kind: Any, name: str) -> Any:
     if get_origin(kind) is dict:
-        if not isinstance(value, Mapping) or not all(isinstance(part, str) for part in value.values()):
+        of = get_args(kind)[1]
+        if of is str and (not isinstance(value, Mapping) or not all(isinstance(part, str) for part in value.values())):
             raise UserError(f'{name}: it is a table of names and texts; write it as [{name}] with lines "name" = "text".')
-        return {key: _typed(part, str, f"{name}.{shown(key)}") for key, part in value.items()}
+        if not isinstance(value, Mapping):
+            raise UserError(f'{name}: it is a table of names and lists; write it as [{name}] with lines "name" = ["text"].')
+        return {key: _typed(part, of, f"{name}.{shown(key)}") for key, part in value.items()}
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f'{name} = {brief(value)} is not a list of texts; write it as ["text", "text"].')
+        return tuple(_typed(part, str, name) for part in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WHOLE:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

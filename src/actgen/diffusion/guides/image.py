@@ -19,7 +19,10 @@ from ..denoising import Step
 from ..solver import Solver
 from .position import reference_position
 
-MASKS = ("unit", "cumulative", "none")
+MASKS = ("unit", "cumulative", "none", "given")
+GIVEN = "given"
+KEEP = ("object", "scene")
+ATTENDED = ("unit", "cumulative")  # masks that are read from attention
 AUTO, SHARED, OWN = "auto", "shared", "own"
 NOISES = (AUTO, SHARED, OWN)
 STEPS, NOISE = "steps", "noise"
@@ -41,7 +44,9 @@ class ImageGuidance:
     1; step noise, which both share, makes them meet. "auto" shares where the solver adds no noise.
 
     `mask`: "unit" is the running mean of the class words' attention, scaled to [0, 1] per image (`softness` 1 is linear,
-    smaller spreads it); "cumulative" is the released code's 1 + sum over the steps; "none" guides the whole image.
+    smaller spreads it); "cumulative" is the released code's 1 + sum over the steps; "none" guides the whole image. "given" is
+    that of the recipe's `masks`, at full `strength` to the last step, and what is under it is the guide image's to the pixel
+    (`generation/given_masks.py`); `keep` says what is under it: the "object", or the "scene" around it.
     `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
     attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
     mask stands still, and attention is not recorded either.
@@ -51,6 +56,7 @@ class ImageGuidance:
     offset: float = 12.5
     reference_steps: int = 40
     mask: str = "unit"
+    keep: str = "object"
     softness: float = 1.0
     both_branches: bool = False
     token: int = -1
@@ -63,6 +69,7 @@ class ImageGuidance:
         refuse_unknown("sampling.image.mask =", self.mask, MASKS)
         refuse_unknown("sampling.image.noise =", self.noise, NOISES)
         refuse_unknown("sampling.image.position =", self.position, POSITIONS)
+        refuse_unknown("sampling.image.keep =", self.keep, KEEP)
         if not self.softness > 0:
             raise UserError(f"sampling.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
         for name in ("reference_steps", "negligible"):
@@ -71,13 +78,20 @@ class ImageGuidance:
         if not abs(self.offset) <= LARGEST_OFFSET:
             raise UserError(f"sampling.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
 
+    @property
+    def attends(self) -> bool:
+        """Whether the mask is read from attention."""
+        return self.mask in ATTENDED
+
     def gamma(self, index: int, solver: Solver) -> float:
-        """Return the strength of the pull at step `index` of the walk."""
+        """Return the strength of the pull at step `index` of the schedule."""
+        if self.mask == GIVEN:
+            return self.strength
         place = self._place(index, solver)
         return self.strength * float(torch.sigmoid(torch.tensor(self.offset - place, dtype=torch.float64)))
 
     def shares_noise(self, solver: Solver) -> bool:
-        """Whether the guide's trajectory starts from the sample's noise on this walk."""
+        """Whether the guide's trajectory starts from the sample's noise with this solver."""
         return not solver.uses_noise() if self.noise == AUTO else self.noise == SHARED
 
     def _place(self, index: int, solver: Solver) -> float:
@@ -97,12 +111,13 @@ class BoundImage:
         noise_BCHW: Tensor,
         tokens: Sequence[Sequence[int]],
         first: int = 0,
+        given_B1HW: Tensor | None = None,
     ) -> None:
         self.options, self.solver, self.guide = options, solver, guide_BCHW
         self.trajectory = solver.enter(noise_BCHW, guide_BCHW if first else None, first)
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
-        self.mask: Tensor | None = None
+        self.mask = given_B1HW
 
     def _gamma(self, index: int) -> float:
         return self.options.gamma(index, self.solver)
@@ -110,7 +125,7 @@ class BoundImage:
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
         moves = self.mask is None or index < self.options.mask_stop * len(self.solver)
-        return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
+        return self.options.attends and moves and self._gamma(index) > self.options.negligible
 
     def gradient_branches(self, index: int) -> int:
         """None."""
@@ -128,7 +143,7 @@ class BoundImage:
         return step.with_next_latents(step.next_latents - weight * (step.next_latents - self.trajectory))
 
     def _update_mask(self, step: Step) -> Tensor | float:
-        if self.options.mask == "none" or step.attention is None:
+        if not self.options.attends or step.attention is None:
             return 1.0 if self.mask is None else self.mask
         attention = self._class_attention(step.attention)
         self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention

@@ -13,16 +13,17 @@ from ..parallel.part import Part, all_of
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """`shift`: largest move in pixels, edges filled with black; `flip`: mirror half of the images; `randaugment`: random
-    operations an image (Cubuk et al. 2020), each of strength `magnitude` of 30; `erase`: chance that a square of a quarter to
-    half the side is blanked (Zhong et al. 2020).
+    """`shift`: largest move in pixels, edges filled with black; `flip`: mirror half of the images, off unless a recipe says so:
+    a mirrored digit or letter is none, a mirrored photograph is one; `randaugment`: random operations an image (Cubuk et al.
+    2020), each of strength `magnitude` of 30; `erase`: chance that a square of a quarter to half the side is blanked (Zhong et
+    al. 2020).
 
     `crop` below 1, for photographs: a random part of each image of at least that share of its area and 3:4 to 4:3 sides
     (Szegedy et al. 2015), cut from the original when it is read; `shift` is then best 0.
     """
 
     shift: int = 2
-    flip: bool = True
+    flip: bool = False
     erase: float = 0.0
     randaugment: int = 0
     magnitude: float = 9.0
