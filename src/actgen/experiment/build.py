@@ -23,6 +23,7 @@ from ..core.parallel import ranks
 from ..core.rng import derive
 from ..core.text import brief, visible
 from ..data.datasets.evaluation import choose_images
+from ..data.datasets.extra import with_extra
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
 from ..data.datasets.imageset import ImageSet, Renamed
 from ..data.datasets.sources import RealData, load_data
@@ -103,6 +104,7 @@ def open_sampler(
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
     data = load(recipe.data, recipe.on_bad_image)
+    whole = data.train
     names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
     train = balanced(data.train, recipe.images) if recipe.images else data.train
     data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
@@ -110,7 +112,9 @@ def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) 
     def named(images: ImageSet) -> ImageSet:
         return images if names == tuple(images.class_names) else Renamed(images, names)
 
-    return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
+    data = with_extra(data, whole, recipe.extra, recipe.seed)
+    test, rest = (None if images is None else named(images) for images in (data.test, data.rest))
+    return replace(data, train=named(data.train), test=test, rest=rest, prompts=prompts)
 
 
 def open_run(
@@ -146,7 +150,9 @@ def open_run(
         test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_,
-        budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
+        budget=round(generation.budget * (len(real.labels) - data.extra)) if round_ is not None else 0,
+        extra=data.extra,
+        teacher=open_teacher(recipe, data) if learns else None,
         until=generation.until,
         every=generation.every,
         shift_budget=generation.shift_budget,
@@ -156,6 +162,15 @@ def open_run(
         background=background,
         learns=learns,
     )
+
+
+def open_teacher(recipe: Recipe, data: RealData) -> ZeroShot | None:
+    """Return who gives soft labels to the real images; None if nobody does."""
+    clip = recipe.training.distil.clip
+    if not clip:
+        return None
+    device, names = str(PartialState().device), data.train.class_names
+    return ZeroShot(clip, names, device, prompts=data.prompts, given="training.distil.teacher = clip:")
 
 
 def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier, generators: Generators, device: str) -> Round:

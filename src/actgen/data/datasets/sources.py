@@ -32,7 +32,8 @@ class RealData:
     """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
 
     `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
-    usual. `left_out`: the files of both splits that could not be used, with the reasons.
+    usual. `left_out`: the files of both splits that could not be used, with the reasons. The last `extra` of `train` are beyond
+    those of the recipe, and `rest` is what it leaves of the training split (`datasets/extra.py`).
     """
 
     spec: str
@@ -41,6 +42,8 @@ class RealData:
     note: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    extra: int = 0
+    rest: ImageSet | None = None
 
 
 def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:

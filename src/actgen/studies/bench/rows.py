@@ -27,6 +27,8 @@ _MEASURED = (
     "peak_memory_gib",
     "real_images",
     "epochs",
+    "extra_images",
+    "teacher_seconds",
     "generator_hash",
     "initial_weights",
     "real_images_digest",

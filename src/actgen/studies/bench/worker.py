@@ -76,7 +76,15 @@ def _data(recipe: Recipe) -> RealData:
     """Return the images of a recipe, opened once for all seeds that measure on the same ones."""
     own_part = recipe.evaluation.on != TEST and not recipe.evaluation.source
     chosen = repr(
-        (recipe.data, recipe.on_bad_image, recipe.images, recipe.prompts, recipe.evaluation, recipe.seed if own_part else 0)
+        (
+            recipe.data,
+            recipe.on_bad_image,
+            recipe.images,
+            recipe.prompts,
+            recipe.evaluation,
+            recipe.extra,
+            recipe.seed if own_part or recipe.extra.real else 0,
+        )
     )
     if chosen not in _opened:
         _opened.clear()
