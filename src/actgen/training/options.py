@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from ..core.device import EXACT
 from .augment.batch import Augmentation
 from .augment.mixing import Mixing
+from .distil import Distil
 from .optim.losses import Loss
 from .optim.optimisers import OptimizerOptions
+from .sampling import Sampling
 
 EPOCH_LENGTHS = ("real", "grow")
 MIXED = ("bf16", "fp16")
@@ -46,6 +48,8 @@ class TrainingOptions:
     loss: Loss = field(default_factory=Loss)
     augment: Augmentation = field(default_factory=Augmentation)
     mixing: Mixing = field(default_factory=Mixing)
+    distil: Distil = field(default_factory=Distil)
+    sampling: Sampling = field(default_factory=Sampling)
 
     @property
     def warmup_fraction(self) -> float:
