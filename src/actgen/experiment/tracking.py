@@ -151,7 +151,7 @@ class _Follower:
             if self.name == "mlflow":
                 self._write(run=self._tracker.tracker.info.run_id)
             if not self.note.configured:
-                self._tracker.store_init_configuration({_clean(key): value for key, value in recipe.items()})
+                self._tracker.store_init_configuration({_clean(key): _plain(value) for key, value in recipe.items()})
                 self._write(configured=True)
         except Exception as error:  # no account, no network, no disk: each package has its own
             raise UserError(
@@ -242,6 +242,11 @@ def _told_apart(values: Mapping[str, float]) -> dict[str, float]:
         name if (clean := _clean(name)) == name else f"{clean} {number}": value
         for number, (name, value) in enumerate(values.items())
     }
+
+
+def _plain(value: object) -> object:
+    """Return a value as trackers take it: lists and tables as JSON."""
+    return value if isinstance(value, str | bool | int | float) else json.dumps(value)
 
 
 def _clean(name: str) -> str:
