@@ -2,7 +2,7 @@
 training.
 
 Ours, made because the published ways gain little on small data: guides are few and already known, hard generated images mostly
-wrong (docs/research-log.md). A proxy model is trained on the real images first. Which classes are generated follows its running losses, so
+wrong (research log). A proxy model is trained on the real images first. Which classes are generated follows its running losses, so
 that no label is given to a hold-out; what it still doubts when it is done, and the generator stands by, is found by choosing,
 not by gradients.
 """
