@@ -217,7 +217,7 @@ import sys, torch
 from torch import distributed
 from actgen.active import ActiveGeneration
 from actgen.assembling import open_classifier, open_data
-from actgen.recipe import build_recipe
+from actgen.experiment.config import build_recipe
 from pathlib import Path
 rank, port, recipe, out, weights = int(sys.argv[1]), *sys.argv[2:]
 recipe = build_recipe(Path(recipe))

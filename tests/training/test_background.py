@@ -328,7 +328,7 @@ def test_filters_and_choices_of_rounds_on_a_plateau_are_the_same_after_a_stop(wa
         training=replace(wanted.training, epochs=7, ema_decay=0.9),
         generation=replace(wanted.generation, until=0.9),
         filters=Filters(duplicates=True, duplicates_distance=0.3, consistency="top-k", top_k=2),
-        selection=Selection(candidates=2, levels=1),
+        selection=Selection(samples_per_request=2, levels=1),
     )
     whole = run(strict, tmp_path / "whole")
     for _ in range(4):

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from .class_words import PROMPT_TEMPLATE, class_prompt
 from .errors import UserError
+from .options import Text, options
 from .types import Request
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("prompts")
 class Prompts:
-    """`template`: the prompt of a class; `{}` stands for its name as words.
+    """The prompt of each class.
 
-    `classes`: name of a class in the data -> a template of its own. Its braces may hold the words to call the class by instead
-    of its name: "a photo of a {crane} at a harbour". These words are what the attention of the image guide is read at, and the
-    name of the class from then on.
+    In `classes`, the braces of a template may hold the words to call the class by instead of its name: "a photo of a {crane}
+    at a harbour". These words are what the attention of the image guide is read at, and the name of the class from then on.
     """
 
-    template: str = PROMPT_TEMPLATE
-    classes: dict[str, str] = field(default_factory=dict)
+    template: Annotated[Text, Field(description="The prompt of a class; `{}` stands for its name as words.")] = PROMPT_TEMPLATE
+    classes: Annotated[dict[Text, Text], Field(description="Name of a class in the data = a template of its own.")] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         if _words("prompts.template", self.template):

@@ -94,7 +94,7 @@ def open_sampler(
     if STRATEGIES[recipe.strategy].mining is not None:
         sampler.check_guides(class_names, prompts)
     selection = recipe.selection.over(create_strategy(recipe.strategy).candidates)
-    if selection.candidates == 1:
+    if selection.samples_per_request == 1:
         return sampler
     clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
     return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip)

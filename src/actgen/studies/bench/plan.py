@@ -11,7 +11,8 @@ from typing import Any
 
 from ...core.assets import find_recipe
 from ...core.errors import UserError
-from ...experiment.config import Recipe, build_recipe, fill, to_toml
+from ...core.options import fill
+from ...experiment.config import Recipe, build_recipe, to_toml
 from .arms import BASE, Settings
 
 QUIET = ("generation.replay=false", "generation.previews=0")
@@ -48,7 +49,7 @@ class Job:
     def from_line(line: str) -> Job:
         """The inverse of `to_line`."""
         facts = json.loads(line)
-        recipe = fill(Recipe(), tomllib.loads(facts["recipe"]), "")
+        recipe = fill(Recipe(), tomllib.loads(facts["recipe"]))
         return Job(**facts | {"recipe": recipe, "declared": tuple(facts["declared"])})
 
 

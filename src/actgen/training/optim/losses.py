@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.errors import refuse_unknown
+from ...core.options import Choices, options
 
 NAMES = ("cross-entropy", "focal")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.loss")
 class Loss:
-    """`name`: "cross-entropy", or "focal" (Lin et al. 2017, eq. 4), which looks away from what is sure already: `gamma` 0 is
-    cross entropy.
-    """
+    """What is lowered: cross entropy, or the focal loss (Lin et al. 2017, eq. 4), which looks away from what is sure."""
 
-    name: str = "cross-entropy"
-    gamma: float = 2.0
-
-    def __post_init__(self) -> None:
-        refuse_unknown("training.loss.name =", self.name, NAMES)
+    name: Annotated[str, Choices(NAMES), Field(description="Which loss.")] = "cross-entropy"
+    gamma: Annotated[float, Field(ge=0, le=100, description="Of the focal loss; 0 is cross entropy.")] = 2.0
 
     def __call__(self, logits_BK: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         """Return the mean over the batch in nats. `targets`: labels [B], or probabilities [B, K]."""
