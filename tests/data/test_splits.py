@@ -5,7 +5,7 @@ import pytest
 
 from actgen.core.errors import UserError
 from actgen.data.datasets.imageset import ArrayImages, ImageSet
-from actgen.data.datasets.splits import balanced, hold_out
+from actgen.data.datasets.splits import balanced, hold_out, labelled
 
 COUNTS = (2, 3, 10, 101)
 
@@ -103,3 +103,23 @@ def test_a_smaller_balanced_part_is_in_a_larger_one_and_none_is_random() -> None
 def test_a_part_that_cannot_be_is_refused(count: int) -> None:
     with pytest.raises(UserError, match=f"images = {count}: these data have 60 training images in 2 classes, .* 4 to 60"):
         balanced(images((30, 30)), count)
+
+
+def test_a_label_set_is_balanced_its_own_and_grows_without_losing_any() -> None:
+    parent = images((30, 40, 50))
+    sets = [labelled(parent, 5, number) for number in range(4)]
+    assert all(Counter(one.labels) == {0: 5, 1: 5, 2: 5} for one in sets)
+    assert len({one.indices for one in sets}) == 4
+    assert labelled(parent, 5, 2).indices == sets[2].indices
+    assert set(sets[2].keys) < set(labelled(parent, 6, 2).keys)
+    assert all(one.indices == tuple(sorted(one.indices)) for one in sets)
+
+
+def test_label_sets_reach_every_image() -> None:
+    parent = images((10, 10))
+    assert set().union(*(labelled(parent, 3, number).keys for number in range(40))) == set(parent.keys)
+
+
+def test_a_label_set_of_more_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match=r"labels_per_class = 8: the class .* has 7 training images"):
+        labelled(images((30, 7)), 8, 0)

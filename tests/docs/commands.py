@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from actgen.cli.app import app
+from actgen.cli.bench import ARMS
 from actgen.experiment.config import build_recipe
 from actgen.studies.bench.arms import find_arms, parse_arm, read_arms
 from actgen.studies.bench.plan import Job, find_recipes, parse_budgets, parse_seeds, plan_jobs
@@ -171,8 +172,10 @@ def _actgen(arguments: list[str]) -> None:
 
 
 def _plan(given: dict[str, Any]) -> list[Job]:
-    files, names = find_recipes(given["recipes"]), given["arms"].split(",")
+    files, names = find_recipes(given["recipes"]), (given["arms"] or ARMS).split(",")
     own = dict(parse_arm(text) for text in given["own"] or [])
     arms = {name: find_arms(names, {**read_arms(path), **own}) for name, path in files.items()}
     budgets = parse_budgets(given["budgets"]) if given["budgets"] else ()
-    return plan_jobs(files, arms, parse_seeds(given["seeds"]), budgets, given["settings"] or [], given["evaluate"])
+    return plan_jobs(
+        files, arms, parse_seeds(given["seeds"] or "0:5"), budgets, given["settings"] or [], given["evaluate"] or "test"
+    )

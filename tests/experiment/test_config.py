@@ -50,7 +50,7 @@ def test_the_file_is_complete() -> None:
             if hasattr(value, "__dataclass_fields__"):
                 same_shape(written[key], value)
             else:
-                assert written[key] == value
+                assert written[key] == (list(value) if isinstance(value, tuple) else value)
         assert set(written) == set(vars(part))
 
     recipe = build_recipe()
@@ -93,6 +93,8 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("model.name=3", "model.name = 3"),
         ("training.epochs=0", "training.epochs = 0: allowed is 1 to"),
         ("seed=-1", "seed = -1: allowed is 0 to"),
+        ("labels_per_class=1", "labels_per_class = 1: allowed is 2 to"),
+        ("label_set=3", "label_set = 3 chooses nothing without labels_per_class"),
         ("training.epoch_length=long", "allowed: real, grow"),
         ("training.precision=half", "allowed: no, bf16, fp16, fp64"),
         ("training.optimizer=adamw", "write them as [training.optimizer] or training.optimizer.KEY=value"),

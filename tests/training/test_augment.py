@@ -10,7 +10,7 @@ from actgen.core.rng import generator
 from actgen.training.augment.batch import Augmentation
 
 OFF = Augmentation(shift=0, flip=False, erase=0.0)
-SETTINGS = [OFF, Augmentation(), Augmentation(shift=0), Augmentation(flip=False), Augmentation(shift=5, erase=1.0)]
+SETTINGS = [OFF, Augmentation(flip=True), Augmentation(shift=0, flip=True), Augmentation(), Augmentation(shift=5, erase=1.0)]
 
 
 def pictures(batch: int = 16, height: int = 12, width: int = 12) -> Tensor:
@@ -45,7 +45,7 @@ def test_the_stream_decides_everything(augment: Augmentation) -> None:
 
 def test_a_flip_gives_the_image_or_its_mirror() -> None:
     images = pictures()
-    out = Augmentation(shift=0)(images, generator(0))
+    out = Augmentation(shift=0, flip=True)(images, generator(0))
     mirrored = [torch.equal(one, image.flip(2)) for one, image in zip(out, images, strict=True)]
     kept = [torch.equal(one, image) for one, image in zip(out, images, strict=True)]
     assert all(a != b for a, b in zip(mirrored, kept, strict=True))

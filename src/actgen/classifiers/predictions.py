@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,6 +40,12 @@ class Predictions:
     def predicted_N(self) -> Tensor:
         """Top-1 classes."""
         return self.logits_NK.argmax(dim=1)
+
+    @property
+    def right_N(self) -> npt.NDArray[np.bool_]:
+        """Whether the class of each image was recognised."""
+        right: npt.NDArray[np.bool_] = (self.predicted_N == self.labels_N).numpy()
+        return right
 
     @property
     def accuracy(self) -> float:

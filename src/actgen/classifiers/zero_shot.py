@@ -59,6 +59,12 @@ class ZeroShot:
                 "empty."
             ) from error
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """The model itself."""
+        network: torch.nn.Module = self._model
+        return network
+
     @torch.no_grad()
     def probabilities(self, images: Sequence[Image.Image]) -> Tensor:
         """Return what B images have in common with the prompts, as probabilities [B, K]."""

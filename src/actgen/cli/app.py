@@ -59,6 +59,8 @@ _DATA = (
     "class folders (with or without train/ and test/ or val/)."
 )
 DataSpec = Annotated[str | None, typer.Option(help=_DATA)]
+_MASKS = "Where the training images show their objects: a folder of mask images, a .npy file, or foreground (not black)."
+Masks = Annotated[str | None, typer.Option(help=_MASKS)]
 ModelName = Annotated[str | None, typer.Option(help="actgen/small-cnn, actgen/tiny-cnn, any timm model, hf:NAME or hf:FOLDER.")]
 _GENERATOR = "bundled, a diffusers folder, or a hub id."
 GeneratorName = Annotated[str | None, typer.Option(help=_GENERATOR)]
@@ -99,6 +101,7 @@ def train(
     on_bad_image: OnBadImage = None,
     model: ModelName = None,
     generator: GeneratorName = None,
+    masks: Masks = None,
     strategy: Annotated[str | None, typer.Option(help="none, text-only, actgen, ...: see docs/strategies.md.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the real images.")] = None,
     budget: Annotated[float | None, typer.Option(help="Generated images as a fraction of the real training images.")] = None,
@@ -128,6 +131,7 @@ def train(
         "generation.on": generate_on,
         "seed": seed,
         "on_bad_image": on_bad_image,
+        "masks": masks,
     }
     if dry_run and ranks.launched() > 1:
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
@@ -166,6 +170,7 @@ def generate(
     from_manifest: Annotated[Path | None, typer.Option(metavar="STORE", help="Store whose images to generate again.")] = None,
     key: Annotated[list[str] | None, typer.Option(help="Image of that store, as in metadata.jsonl. May be repeated.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the data of that store's run are now, if they have moved.")] = None,
+    masks: Annotated[str | None, typer.Option(help="Where the masks of that store's run are now, if they have moved.")] = None,
     generator: Annotated[str | None, typer.Option(help=f"{_GENERATOR} Not given: bundled, or as in metadata.jsonl.")] = None,
     seed: Seed = None,
     settings: Settings = None,
@@ -182,13 +187,13 @@ def generate(
         actgen generate --from-manifest run/store --key r003-00012 --out again
     """
     fresh = {"--classes": classes, "--count": count, "--seed": seed, "--set": settings}
-    again = {"--from-manifest": from_manifest, "--key": key, "--data": data}
+    again = {"--from-manifest": from_manifest, "--key": key, "--data": data, "--masks": masks}
     if classes is not None and from_manifest is None:
         _refuse_given("--classes", again)
         _generate_classes(classes, 100 if count is None else count, generator or "bundled", seed or 0, settings or [], out)
     elif classes is None and from_manifest is not None:
         _refuse_given("--from-manifest", fresh)
-        _generate_again(from_manifest, key or [], data, generator, out)
+        _generate_again(from_manifest, key or [], data, masks, generator, out)
     else:
         raise UserError(
             f"generate was given {'neither' if classes is None else 'both'} of --classes and --from-manifest. Give "
@@ -217,13 +222,15 @@ def _generate_classes(classes: str, count: int, generator: str, seed: int, setti
     console.print(f"{count} images in {for_terminal(out)}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
 
 
-def _generate_again(store: Path, keys: list[str], data: str | None, generator: str | None, out: Path) -> None:
+def _generate_again(
+    store: Path, keys: list[str], data: str | None, masks: str | None, generator: str | None, out: Path
+) -> None:
     from ..experiment.reproduce import retries
     from .show import Bar, show_regenerated
 
     with Bar(console, "sampling", len(set(keys))) as bar:
         done = []
-        for one in retries(store, keys, out, data=data, generator=generator):
+        for one in retries(store, keys, out, data=data, masks=masks, generator=generator):
             done.append(one)
             bar.at(len(done))
     show_regenerated(console, done, out)

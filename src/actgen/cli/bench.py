@@ -18,25 +18,34 @@ if TYPE_CHECKING:
     from ..studies.bench.pool import Event
 
 Recipes = Annotated[list[str] | None, typer.Argument(metavar="RECIPE...", help="TOML files, or names of shipped recipes.")]
-Arms = Annotated[str, typer.Option(help="What to compare: strategies, controls, and arms of --arm.")]
+Arms = Annotated[
+    str | None, typer.Option(help="What to compare: strategies, controls, and arms of --arm. Else none,text-only,actgen.")
+]
 Budgets = Annotated[str | None, typer.Option(help="0.1,0.3: generated images by real ones, if not as in the recipe.")]
 Own = Annotated[list[str] | None, typer.Option("--arm", help="An arm of your own: NAME:a.b=c,d=e. May be repeated.")]
+
+ARMS, TEST = "none,text-only,actgen", "test"
 
 console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def bench(
     recipes: Recipes = None,
-    seeds: Annotated[str, typer.Option(help="0:5 (0 to 4) or 0,3,7.")] = "0:5",
-    arms: Arms = "none,text-only,actgen",
+    seeds: Annotated[str | None, typer.Option(help="0:5 (0 to 4, the default) or 0,3,7.")] = None,
+    label_sets: Annotated[
+        str | None, typer.Option(help="0:16: generate the labels anew for each; its number is its seed.")
+    ] = None,
+    arms: Arms = None,
     budgets: Budgets = None,
-    evaluate: Annotated[str, typer.Option(help="test, or validation while settings are being chosen.")] = "test",
+    evaluate: Annotated[str | None, typer.Option(help="test, or validation while settings are being chosen.")] = None,
     own: Own = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="a.b=c for all arms. May be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; the same command continues it. Else runs/bench/RECIPE.")] = None,
     processes: Annotated[int | None, typer.Option(help="Runs at a time; else one a GPU, or one a core.", min=1)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the runs and their time; write nothing.")] = False,
     table: Annotated[Path | None, typer.Option(help="Only print the table of this results.jsonl.")] = None,
+    protocol: Annotated[Path | None, typer.Option(help="Run what this TOML file declares, and nothing else.")] = None,
+    final: Annotated[bool, typer.Option("--final", help="Look at the test images that the protocol holds back.")] = False,
 ) -> None:
     """Compare ways to make training images: every arm with every seed, paired differences with intervals.
 
@@ -47,21 +56,44 @@ def bench(
 
         actgen bench fashion-mnist-2000 --seeds 0:5 --arms none,text-only,actgen
     """
+    if final and protocol is None:
+        raise UserError("--final looks at what a protocol holds back. Give the --protocol, too.")
     if table is not None:
         _print_table(table)
         return
     from ..studies.bench.pool import default_processes
-    from ..studies.bench.run import run_all, unfinished, write_comparison
+    from ..studies.bench.run import run_all, unfinished, write_comparison, write_final
 
-    jobs = _plan(recipes or [], seeds, arms, budgets, evaluate, own or [], settings or [])
-    out = out or _default_out(jobs, evaluate)
+    declared = None
+    if protocol is None:
+        jobs = _plan(recipes or [], seeds, label_sets, arms or ARMS, budgets, evaluate or TEST, own or [], settings or [])
+    else:
+        _refuse_beside_protocol(
+            recipes=recipes,
+            seeds=seeds,
+            label_sets=label_sets,
+            arms=arms,
+            budgets=budgets,
+            evaluate=evaluate,
+            arm=own,
+            set=settings,
+        )
+        from ..studies.bench.protocol import read_protocol
+
+        declared = read_protocol(protocol)
+        jobs = declared.jobs()
+        out = out or Path("runs") / "bench" / protocol.resolve().parent.name
+    out = out or _default_out(jobs, evaluate or TEST)
     count = processes or default_processes()
     if dry_run:
         _dry_run(jobs, out, count)
         return
     with BenchBars(console, len(jobs), len(jobs) - len(unfinished(jobs, out)), count) as bars:
-        failed = run_all(jobs, out, count, bars.show)
-    if len(failed) < len(jobs):
+        bars.tells = declared is None  # accuracies are of all test images, of which a protocol holds a half back
+        failed = run_all(jobs, out, count, bars.show, declared)
+    if final:
+        console.print(escape(write_final(out)))
+    elif len(failed) < len(jobs):
         console.print(escape(write_comparison(out, anew=False)))
     console.print(f"in {escape(str(out))}: results.jsonl, table.md, bench.html")
     if failed:
@@ -70,7 +102,14 @@ def bench(
 
 
 def _plan(
-    recipes: list[str], seeds: str, arms: str, budgets: str | None, evaluate: str, own: list[str], settings: list[str]
+    recipes: list[str],
+    seeds: str | None,
+    label_sets: str | None,
+    arms: str,
+    budgets: str | None,
+    evaluate: str,
+    own: list[str],
+    settings: list[str],
 ) -> list[Job]:
     from ..studies.bench.arms import find_arms, parse_arm, read_arms
     from ..studies.bench.plan import find_recipes, parse_budgets, parse_seeds, plan_jobs
@@ -83,7 +122,27 @@ def _plan(
     given = dict(parse_arm(text) for text in own)
     names = [name.strip() for name in arms.split(",") if name.strip()]
     chosen = {name: find_arms(names, {**read_arms(path), **given}) for name, path in files.items()}
-    return plan_jobs(files, chosen, parse_seeds(seeds), parse_budgets(budgets) if budgets else (), settings, evaluate)
+    sets = parse_seeds(label_sets, "--label-sets") if label_sets else ()
+    usual = "" if sets else "0:5"
+    return plan_jobs(
+        files,
+        chosen,
+        parse_seeds(seeds or usual) if seeds or usual else (),
+        parse_budgets(budgets) if budgets else (),
+        settings,
+        evaluate,
+        sets,
+    )
+
+
+def _refuse_beside_protocol(**given: object) -> None:
+    """Raise `UserError` for an option that would change what a protocol declares."""
+    if said := [name for name, value in given.items() if value]:
+        what = "recipes" if said[0] == "recipes" else f"--{said[0].replace('_', '-')}"
+        raise UserError(
+            f"--protocol runs what its file declares, and {what} would change it. Leave it out, or change the file "
+            "before anything is run."
+        )
 
 
 def _default_out(jobs: list[Job], evaluate: str) -> Path:
@@ -102,11 +161,12 @@ def report_bench(folder: Path) -> None:
 def _print_table(path: Path) -> None:
     from ..studies.bench.fairness import refuse_unfair
     from ..studies.bench.rows import read_rows
+    from ..studies.bench.run import held_protocol
     from ..studies.bench.table import make_table
 
     rows = read_rows(path)
     refuse_unfair(rows)
-    console.print(escape(make_table(rows)))
+    console.print(escape(make_table(rows, held_protocol(path.parent))))
 
 
 def _dry_run(jobs: list[Job], out: Path, processes: int) -> None:
@@ -144,6 +204,7 @@ class BenchBars:
         )
         self._all = self._progress.add_task("runs", total=runs, completed=done)
         self._tasks: dict[int, TaskID] = {}
+        self.tells = True
 
     def __enter__(self) -> BenchBars:
         self._progress.start()
@@ -177,5 +238,5 @@ class BenchBars:
             said = f"failed: {event.error}"
         else:
             seconds = event.row["train_seconds"] + event.row["generation_seconds"]
-            said = f"{accuracy(event.row):.2f}%  {seconds:.0f} s"
+            said = (f"{accuracy(event.row):.2f}%  " if self.tells else "") + f"{seconds:.0f} s"
         self._progress.console.print(f"[{self._done}/{self._runs}] {event.job}: {said}", markup=False)

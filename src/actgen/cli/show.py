@@ -174,6 +174,8 @@ def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:
     if seen.left_out:
         console.print(f"# {left_out(len(seen.left_out), seen.left_out[0])}")
     console.print(f"# {seen.optimizer_steps} optimiser steps, {seen.images} images in {seen.rounds} rounds")
+    if seen.images:
+        console.print(f"# {seen.prompts} distinct prompts of {seen.prompts_there} for these images")
     console.print(
         f"# about {seen.train_seconds:.0f} s of training and {seen.generation_seconds:.0f} s of generation "
         "on this machine, by a short measurement. Nothing was written."

@@ -15,9 +15,17 @@ import difflib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar, dataclass_transform
+from typing import Annotated, Final, TypeVar, cast, dataclass_transform, get_args
 
-from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -37,8 +45,10 @@ _KINDS = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "a text",
+    "tuple_type": 'a list of texts; write it as ["text", "text"]',
 }
-_NO_TABLE = 'it is a table of names and texts; write it as [{name}] with lines "name" = "text".'
+_TABLE = 'it is a table of names and texts; write it as [{name}] with lines "name" = "text".'
+_TABLE_OF_LISTS = 'it is a table of names and lists; write it as [{name}] with lines "name" = ["text"].'
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,14 @@ Text = Annotated[str, AfterValidator(_storable)]
 """Any text that a file can hold."""
 
 
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)]
+"""Any number of texts; a list, as files have it, becomes a tuple."""
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field,))
 def options(section: str) -> Callable[[type[T]], type[T]]:
     """Make a class a frozen, keyword-only dataclass whose fields are checked; `section` names it in messages.
@@ -91,7 +109,7 @@ def options(section: str) -> Callable[[type[T]], type[T]]:
 
         made.__init__ = functools.wraps(check)(create)  # type: ignore[method-assign]
         setattr(made, _SECTION, section)
-        return made
+        return cast(type[T], made)
 
     return decorate
 
@@ -100,8 +118,8 @@ def options(section: str) -> Callable[[type[T]], type[T]]:
 class Option:
     """A field as documentation and tests see it. `low`, `high`: the range, both allowed but a `low` that is `above`.
 
-    `kind` is the word for its type: "number", "whole number", "true or false", "text", "table" or "part"; `part` is the class
-    of the latter.
+    `kind` is the word for its type: "number", "whole number", "true or false", "text", "list" (of texts), "table" (of texts),
+    "table of lists" or "part"; `part` is the class of the latter.
     """
 
     name: str
@@ -141,10 +159,9 @@ def describe(options_class: type) -> Iterator[Option]:
     """Yield the fields of an options class in their order."""
     found: Mapping[str, FieldInfo] = getattr(options_class, "__pydantic_fields__")  # noqa: B009
     for name, field in found.items():
-        part = field.annotation if is_options(field.annotation) else None
-        marks = {
-            key: value for one in field.metadata for key in ("ge", "gt", "le") if (value := getattr(one, key, None)) is not None
-        }
+        part = _part(field.annotation)
+        limits = ((key, getattr(one, key, None)) for one in field.metadata for key in ("ge", "gt", "le"))
+        marks = {key: value for key, value in limits if value is not None}
         yield Option(
             name=name,
             kind="part" if part else _kind(field.annotation),
@@ -177,9 +194,15 @@ def fill(part: T, tree: Mapping[str, object]) -> T:
     return dataclasses.replace(part, **changes)  # type: ignore[type-var]
 
 
+def _part(annotation: object) -> type | None:
+    """Return the options class that an annotation is, or may be besides None."""
+    return next((one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and is_options(one)), None)
+
+
 def _kind(annotation: object) -> str:
-    kinds = {int: "whole number", float: "number", bool: "true or false", str: "text", int | None: "whole number"}
-    return {**kinds, float | None: "number"}.get(annotation, "table")  # type: ignore[call-overload,no-any-return]
+    plain = [(int, "whole number"), (float, "number"), (bool, "true or false"), (str, "text")]
+    rest = [(dict[Text, Text], "table"), (dict[Text, Texts], "table of lists"), (tuple[Text, ...], "list")]
+    return next((word for kind, word in [*plain, *rest] if annotation in (kind, kind | None)), str(annotation))
 
 
 def _refusal(options_class: type, error: ErrorDetails) -> UserError:
@@ -187,15 +210,17 @@ def _refusal(options_class: type, error: ErrorDetails) -> UserError:
     if not error["loc"]:  # of __post_init__
         reason = context.get("error", error["msg"])
         return reason if isinstance(reason, UserError) else UserError(str(reason))
-    section, (key, *inner) = section_of(options_class), (str(part) for part in error["loc"])
+    section, key = section_of(options_class), str(error["loc"][0])
+    name = section + ".".join(shown(part) for part in error["loc"] if isinstance(part, str))
     if error["type"] == "unexpected_keyword_argument":
         return _unknown(section, key, [one.name for one in describe(options_class)])
     if error["type"] == "dataclass_exact_type":
-        return _no_part(section + key, error["input"])
-    if error["type"] == "dict_type" or inner:
-        return UserError(f"{section}{key}: {_NO_TABLE.format(name=section + key)}")
-    name = f"--{key.replace('_', '-')}" if section == "--" else f"{section}{key} ="
-    return UserError(f"{name} {brief(error['input'])}{_reason(options_class, key, error)}")
+        return _no_part(name, error["input"])
+    if error["type"] == "dict_type":
+        of_lists = next(one.kind for one in describe(options_class) if one.name == key) == "table of lists"
+        return UserError(f"{name}: {(_TABLE_OF_LISTS if of_lists else _TABLE).format(name=name)}")
+    given = f"--{key.replace('_', '-')}" if section == "--" else f"{name} ="
+    return UserError(f"{given} {brief(error['input'])}{_reason(options_class, key, error)}")
 
 
 def _reason(options_class: type, key: str, error: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""The schedulers that people use, each as the table of coefficients of one recurrence (`walk.py`, equation 1).
+"""The schedulers that people use, each as the table of coefficients of one recurrence (`solver.py`, equation 1).
 
 With abar at this timestep, abar_p at the next (less noisy) one, sigma = sqrt((1 - abar)/abar):
 

@@ -20,13 +20,15 @@ from ..core.device import EXACT
 from ..core.errors import UserError, refuse_file
 from ..core.lock import is_unused
 from ..core.parallel import ranks
+from ..core.prompts import Wording
 from ..core.rng import derive
 from ..core.text import brief, visible
 from ..data.datasets.evaluation import choose_images
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
 from ..data.datasets.imageset import ImageSet, Renamed
+from ..data.datasets.masks import Masks, open_masks
 from ..data.datasets.sources import RealData, load_data
-from ..data.datasets.splits import balanced, hold_out
+from ..data.datasets.splits import balanced, hold_out, labelled
 from ..data.store.journal import Journal
 from ..data.store.rejections import RejectionLog
 from ..data.store.rounds import RoundFiles
@@ -85,32 +87,47 @@ def open_sampler(
     prompts: Mapping[str, str],
     generators: Generators,
     device: str,
+    masks: Masks | None = None,
+    variants: Wording | None = None,
 ) -> Sampler:
     """Return who generates in a run: the recipe's generator, checked against the classes, or a copy sampler if nothing new is
-    generated."""
+    generated.
+
+    `prompts`: the usual one of each class; `variants`: all of them, where there are several.
+    """
     if recipe.strategy == Oversample.name:
         return CopySampler(classifier.image_size)
-    sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling)
+    sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling, masks=masks)
     if STRATEGIES[recipe.strategy].mining is not None:
-        sampler.check_guides(class_names, prompts)
+        sampler.check_guides(class_names, variants or prompts)
     selection = recipe.selection.over(create_strategy(recipe.strategy).candidates)
     if selection.samples_per_request == 1:
         return sampler
     clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
-    return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip)
+    return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip, class_names)
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
     data = load(recipe.data, recipe.on_bad_image)
-    names, prompts = recipe.prompts.names(data.train.class_names), recipe.prompts.of(data.train.class_names)
-    train = balanced(data.train, recipe.images) if recipe.images else data.train
-    data = choose_images(replace(data, train=train), recipe.evaluation, recipe.seed)
+    classes = data.train.class_names
+    names, prompts, variants = recipe.prompts.names(classes), recipe.prompts.of(classes), recipe.prompts.variants(classes)
+    train = _training_images(recipe, data.train)
+    data = choose_images(replace(data, train=train, all_keys=data.train.keys), recipe.evaluation, recipe.seed)
 
     def named(images: ImageSet) -> ImageSet:
         return images if names == tuple(images.class_names) else Renamed(images, names)
 
-    return replace(data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts)
+    return replace(
+        data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts, variants=variants
+    )
+
+
+def _training_images(recipe: Recipe, images: ImageSet) -> ImageSet:
+    """Return the images of the training split that a recipe has the labels of."""
+    if recipe.labels_per_class:
+        return labelled(images, recipe.labels_per_class, recipe.label_set)
+    return balanced(images, recipe.images) if recipe.images else images
 
 
 def open_run(
@@ -162,7 +179,8 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
     """Return the round of a run in folder `out` on `data`, as `open_data` returned it, generating on `device`."""
     strategy, generation = create_strategy(recipe.strategy, curriculum=recipe.generation.curriculum), recipe.generation
     held_out = held_out_images(recipe, data.train)
-    sampler = open_sampler(recipe, data.train.class_names, classifier, data.prompts, generators, device)
+    masks = open_masks(recipe.masks, data.train, data.all_keys) if recipe.masks else None
+    sampler = open_sampler(recipe, data.train.class_names, classifier, data.prompts, generators, device, masks, data.variants)
     judges = ranks.is_first()  # and writes
     return Round(
         sampler=sampler if ranks.size() == 1 else Spread(sampler),
@@ -171,7 +189,7 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
         pool=data.train if held_out is None else held_out,
         mining=settled_mining(recipe, data.train) or recipe.mining,
         seed=recipe.seed,
-        prompts=data.prompts,
+        prompts=data.variants or data.prompts,
         previews=Previews(out / "previews", generation.previews),
         files=RoundFiles(out / "rounds") if generation.replay else None,
         filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else None,

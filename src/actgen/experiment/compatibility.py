@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..classifiers.mining import TRAINING
 from ..core.errors import UserError
+from ..core.text import brief
+from ..diffusion.guides.image import GIVEN
 from ..generation.strategies import create_strategy
 from ..generation.strategies.base import BEFORE
 from ..generation.strategies.none import RealOnly
@@ -20,6 +22,7 @@ def check_compatible(recipe: Recipe, gpus: int) -> None:
     _refuse_no_rounds(recipe)
     _refuse_choice(recipe)
     _refuse_device(recipe, gpus)
+    _refuse_masks(recipe)
 
 
 def _refuse_no_rounds(recipe: Recipe) -> None:
@@ -52,6 +55,20 @@ def _refuse_choice(recipe: Recipe) -> None:
         raise UserError(
             f"selection.samples_per_request: {strategy.name}{pool} generates before the training, when no classifier can be "
             "asked. Give selection.samples_per_request=1, or mining.pool=training to a strategy that mines."
+        )
+
+
+def _refuse_masks(recipe: Recipe) -> None:
+    """Raise `UserError` unless masks are given where they are asked for, and asked for where they are given."""
+    round_classifier = recipe.sampling.image.mask
+    if round_classifier == GIVEN and not recipe.masks:
+        raise UserError(
+            'sampling.image.mask = "given" needs masks. Give --masks DIR, a .npy file, or foreground for objects on black.'
+        )
+    if recipe.masks and round_classifier != GIVEN:
+        raise UserError(
+            f"masks = {brief(recipe.masks)} would not be used with sampling.image.mask = {brief(round_classifier)}. Set that "
+            'to "given", or leave out the masks (masks = "").'
         )
 
 

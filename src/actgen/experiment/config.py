@@ -23,6 +23,7 @@ from ..core.prompts import Prompts
 from ..core.text import brief, read_text, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
+from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
 from ..generation.best_of_n import Selection
 from ..generation.filters.options import Filters
@@ -95,6 +96,13 @@ class Recipe:
     generator: Annotated[Text, Field(description="bundled, a diffusers folder, or a hub id.")] = BUNDLED
     strategy: Annotated[Text, Field(description="none, text-only, actgen, ...: see docs/strategies.md.")] = "actgen"
     seed: Annotated[int, Field(ge=0, le=LARGEST_WHOLE, description="Everything random follows from it.")] = 0
+    masks: Annotated[
+        Text,
+        Field(
+            description='Folder, .npy file or "foreground": where the training images show their objects, for '
+            "sampling.image.mask = given."
+        ),
+    ] = ""
     on_bad_image: Annotated[
         str, Choices(ON_BAD_IMAGE), Field(description="Image files that cannot be read: refuse the data, or skip and count.")
     ] = "refuse"
@@ -108,6 +116,10 @@ class Recipe:
             "every seed; 0: all.",
         ),
     ] = 0
+    labels_per_class: Annotated[
+        int, Field(ge=0, le=10**9, description="Train on so many images of each class only, chosen by lot; 0: all.")
+    ] = 0
+    label_set: Annotated[int, Field(ge=0, le=LARGEST_WHOLE, description="The seed of that lot.")] = 0
     prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -118,12 +130,26 @@ class Recipe:
     sampling: SamplingConfig = field(default_factory=lambda: PRESETS["tiny"])
     filters: Filters = field(default_factory=Filters)
 
+    def __post_init__(self) -> None:
+        given = self.labels_per_class
+        if given == 1:
+            raise UserError("labels_per_class = 1: allowed is 2 to 1e+09 (one image may be held out), or 0 for all.")
+        if given and self.images:
+            raise UserError(
+                f"labels_per_class = {given} and images = {self.images} both say how many images to train on. Leave out one."
+            )
+        if self.label_set and not given:
+            raise UserError(
+                f"label_set = {self.label_set} chooses nothing without labels_per_class. Give how many labels a class has, for "
+                "example labels_per_class = 20."
+            )
+
 
 def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
 
-    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. `tracking` is
-    no part of a recipe: see `read_tracking`.
+    `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. With `masks`,
+    `sampling.image.mask` starts as "given". `tracking` is no part of a recipe: see `read_tracking`.
     """
     tree = _tree(path, settings, flags or {})
     tree.pop(TRACKING, None)
@@ -135,8 +161,10 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
         generator = tree.get("generator", BUNDLED)
         preset = suggested_preset(generator if isinstance(generator, str) else BUNDLED)
     chosen = Generation(preset=preset, curriculum=preset != "paper")
-    start = Recipe(sampling=PRESETS[chosen.preset], generation=chosen)
-    return fill(start, tree)
+    sampling = PRESETS[chosen.preset]
+    if tree.get("masks"):
+        sampling = dataclasses.replace(sampling, image=dataclasses.replace(sampling.image, mask=GIVEN))
+    return fill(Recipe(sampling=sampling, generation=chosen), tree)
 
 
 def read_tracking(path: Path | None = None, settings: Sequence[str] = ()) -> str:

@@ -26,7 +26,10 @@ USUAL_SHARE = 0.4  # of the candidates that a choice may take, it takes so many,
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will do: images, steps and the seconds that a short measurement predicts; which files it cannot use."""
+    """What a run will do: images, steps and the seconds that a short measurement predicts; which files it cannot use.
+
+    `prompts`: how many different ones the images are asked for with, of `prompts_there`.
+    """
 
     images: int
     rounds: int
@@ -34,6 +37,8 @@ class Estimate:
     train_seconds: float
     generation_seconds: float
     left_out: tuple[str, ...]
+    prompts: int
+    prompts_there: int
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
@@ -49,7 +54,15 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
         real = training.total_real
         sampling += training.mining.proxy_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
-    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out)
+    round_classifier = (
+        {request.prompt for request in _planned_requests(training, training.round)} if images and training.round else set()
+    )
+    there = (
+        sum(len(on_progress) for on_progress in recipe.prompts.variants(training.real.class_names).values())
+        if round_classifier
+        else 0
+    )
+    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(round_classifier), there)
 
 
 def _planned_steps(training: Training) -> int:
@@ -82,7 +95,7 @@ def _sampling_seconds(training: Training) -> float:
     if isinstance(sampler, BestOfN):
         candidates, sampler = max(1.0, USUAL_SHARE * sampler.options.samples_per_request), sampler.sampler
     if isinstance(sampler, ImageSampler):
-        sampler = ImageSampler(sampler.adapter, sampler.sampling)  # with a memory of its own
+        sampler = ImageSampler(sampler.adapter, sampler.sampling, masks=sampler.masks)  # with a memory of its own
     most = min(sampler.sampling.batch_size, 16)
     kinds: dict[tuple[object, ...], list[Request]] = {}
     for request in _planned_requests(training, round_):

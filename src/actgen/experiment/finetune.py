@@ -96,6 +96,11 @@ def _adapted(round_classifier: Asked, images: Callable[[], ImageSet]) -> Iterato
     options = AdaptOptions(lora=lora, seed=round_classifier.seed, **round_classifier.some(("steps", *_NUMBERS)))
     recipe = build_recipe(None, settings, {"generator": generator})
     given = images()
+    if recipe.prompts.vary:
+        raise UserError(
+            "prompts.templates and prompts.attributes are for generating: finetune tells the generator one prompt "
+            "a class. Give prompts.template and prompts.classes."
+        )
     names, prompts = recipe.prompts.names(given.class_names), recipe.prompts.of(given.class_names)
     return adapt(
         Adaptation(

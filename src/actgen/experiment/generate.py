@@ -40,7 +40,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     sampler = ImageSampler(open_generator(recipe.generator, names, device, recipe.loading), recipe.sampling)
     refuse_in_use(out)
     requests = worded(
-        TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.of(class_names)
+        TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.variants(class_names)
     )
     with locked(out):
         yield from generate_missing(sampler, requests, Store(out))

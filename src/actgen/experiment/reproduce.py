@@ -58,12 +58,18 @@ class Regenerated:
 
 
 def retries(
-    folder: Path, keys: Sequence[str], out: Path, *, data: str | None = None, generator: str | None = None
+    folder: Path,
+    keys: Sequence[str],
+    out: Path,
+    *,
+    data: str | None = None,
+    generator: str | None = None,
+    masks: str | None = None,
 ) -> Iterator[Regenerated]:
     """Generate the images `keys` of the store `folder` again into the store `out`, each with its manifest line.
 
-    `data` and `generator` say where the run's data and the generator are now, if they have moved. What is missing is found
-    before the first image is generated.
+    `data`, `masks` and `generator` say where the run's data and masks and the generator are now, if they have moved. What is
+    missing is found before the first image is generated.
     """
     manifest = _open(folder)
     rows, wanted = manifest.rows(), _choose(manifest, keys, folder)
@@ -71,10 +77,11 @@ def retries(
     if out.resolve() == folder.resolve():
         raise UserError(f"--out {out} is the store itself. Give another folder for the images generated again.")
     adapter = _open_generator(generator, list(wanted.values()))
-    run = Revisit(folder.parent, rows, data)
+    run = Revisit(folder.parent, rows, data, masks)
     batches = _batches(adapter, run, in_order(rows, read_rejections(folder.parent)), wanted)
     for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
         run.check(request_of(row), sampling_of(row))
+        run.check_held(request_of(row), sampling_of(row), row.get("held"), adapter.image_size)
     with locked(out):
         store = Store(out)
         for batch in batches:
@@ -208,7 +215,7 @@ def _generate(adapter: PipelineAdapter, batch: Sequence[Row], run: Revisit) -> I
     requests, sampling = [request_of(row) for row in batch], sampling_of(batch[0])
     number = requests[0].round
     remembers = any("contrastive" in request.guides for request in requests)
-    sampler = ImageSampler(adapter, sampling, run.bank(number) if remembers else None)
+    sampler = ImageSampler(adapter, sampling, run.bank(number) if remembers else None, run.masks_for(sampling))
     if not any(needs_classifier(request.guides, sampling) for request in requests):
         yield from sampler.generate(requests, guide_image=run.guide_image)
         return

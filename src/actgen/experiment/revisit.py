@@ -15,8 +15,12 @@ from ..classifiers.classifier import Classifier
 from ..core.errors import UserError
 from ..core.types import Request
 from ..data.datasets.imageset import ImageSet
+from ..data.datasets.masks import Masks, open_masks
+from ..data.datasets.sources import RealData
 from ..data.store.rounds import RoundFiles
 from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.guides.image import GIVEN
+from ..generation.given_masks import Held
 from ..generation.presets import SamplingConfig
 from ..generation.round import needs_classifier
 from .build import open_classifier, open_data
@@ -26,12 +30,15 @@ from .config import Recipe, build_recipe
 class Revisit:
     """The real images of the run in `folder`, and the classifier and the bank of each round; opened when first needed.
 
-    `rows` are the lines of the run's store; `data` says where the real images are now, if they have moved. A source is found by
+    `rows` are the lines of the run's store; `data` and `masks` say where the real images and their masks are now, if they have
+    moved. A source is found by
     its key among all training images, of which the held-out ones are a part.
     """
 
-    def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]], data: str | None = None) -> None:
-        self.folder, self.rows, self.data = folder, rows, data
+    def __init__(
+        self, folder: Path, rows: Sequence[Mapping[str, Any]], data: str | None = None, masks: str | None = None
+    ) -> None:
+        self.folder, self.rows, self.data, self.moved_masks = folder, rows, data, masks
         self.files = RoundFiles(folder / "rounds")
 
     def check(self, request: Request, sampling: SamplingConfig) -> None:
@@ -48,6 +55,26 @@ class Revisit:
         if "contrastive" in request.guides:
             for number in self._rounds_before(request.round):
                 _refuse_missing(self.files.latents_path(number), request)
+
+    def check_held(self, request: Request, sampling: SamplingConfig, held: str | None, size: int) -> None:
+        """Raise `UserError` if a mask is not the one that was given then; `held` is what the request's line says of it."""
+        masks = self.masks_for(sampling)
+        if held is None or masks is None or request.source is None:
+            return
+        image = self.guide_image(request)
+        if Held.of(image, masks.of(request.source.key, image), size, sampling.image.keep).digest != held:
+            raise UserError(
+                f"the mask of {request.source.key} is not the one that {request.key} was generated with (`held` in its "
+                "line). Put it back, or say with --masks where the masks of the run are now."
+            )
+
+    def masks_for(self, sampling: SamplingConfig) -> Masks | None:
+        """Return the run's masks if generated images of these settings need them."""
+        return self._masks if sampling.image.mask == GIVEN else None
+
+    @cached_property
+    def _masks(self) -> Masks:
+        return open_masks(self.moved_masks or self.recipe.masks, self.real, self._data.all_keys)
 
     def guide_image(self, request: Request) -> Image.Image:
         """Return the real image that a request names."""
@@ -90,11 +117,15 @@ class Revisit:
         """The run's recipe."""
         return build_recipe(self.folder / "recipe.toml")
 
-    @cached_property
+    @property
     def real(self) -> ImageSet:
         """The run's training images."""
+        return self._data.train
+
+    @cached_property
+    def _data(self) -> RealData:
         try:
-            return open_data(replace(self.recipe, data=self._spec)).train
+            return open_data(replace(self.recipe, data=self._spec))
         except UserError as error:
             raise UserError(f"{error} The run was trained on these; if they have moved, give --data.") from error
 

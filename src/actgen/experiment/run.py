@@ -15,20 +15,27 @@ from typing import Any
 
 import safetensors.torch
 
+from ..classifiers.correctness import pack_right
 from ..classifiers.mining import CROSS_FIT
+from ..classifiers.zero_shot import ZeroShot
 from ..core import files
 from ..core.errors import UserError
 from ..core.lock import locked, refuse_in_use
 from ..core.memory import peak_gib
 from ..core.parallel import agreeing, ranks
+from ..core.provenance import recipe_hash, source_commit
 from ..core.signals import deferred
 from ..core.text import read_text
 from ..data.datasets.imageset import names_digest
 from ..data.datasets.sources import RealData
+from ..diffusion.weights import hash_networks
+from ..generation.best_of_n import BestOfN
+from ..generation.filters.clip import ClipConsistency
 from ..generation.filters.tally import keep_rates
+from ..generation.wrapping import Wrapped
 from ..report.html import write_report
 from ..training.crossfit import cross_fit
-from ..training.loop import fit
+from ..training.loop import fit, look_at_test
 from ..training.proxy_model import train_proxy_model
 from ..training.stages import EpochStats
 from ..training.state import Training
@@ -60,6 +67,7 @@ def run(
     report.html is written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder. `track` names
     trackers that are told what the run writes (`tracking.py`); it changes nothing else.
     """
+    source_commit()  # the files may change while the run goes on
     with agreeing.agreed():
         trackers = parse_trackers(track)
     agreeing.refuse_different({"recipe": to_toml(recipe)})
@@ -85,6 +93,8 @@ def run(
                 tell(None)
                 if on_epoch is not None:
                     on_epoch(stats)
+        if training.predictions is None:  # stopped between the last epoch and here
+            training.predictions = look_at_test(training)
         return agreeing.of_first(lambda: _finish(recipe, training, page, tell))
 
 
@@ -153,8 +163,31 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
         "waited_seconds": round(sum(row["waited_seconds"] for row in training.stats), 2),
+        "evaluation_seconds": round(sum(row["evaluation_seconds"] for row in training.stats), 2),
+        "proxy_steps": sum(proxy.optimizer_steps for proxy in training.proxies.values()),
+        "proxy_seconds": round(sum(proxy.seconds for proxy in training.proxies.values()), 2),
+        "scout_seconds": round(training.proxies["scout"].seconds, 2) if "scout" in training.proxies else 0.0,
+        "judge_hashes": _judge_hashes(training),
+        "commit": source_commit(),
+        "recipe_sha256": recipe_hash(flat(recipe)),
+        "right": None if training.predictions is None else pack_right(training.predictions.right_N),
         "initial_weights": training.initial_weights,
         "real_images_digest": names_digest(training.real),
         "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }
+
+
+def _judge_hashes(training: Training) -> dict[str, str]:
+    """Return the digests of the CLIP models that a run has asked about its pictures, by the setting that names them."""
+    if training.round is None:
+        return {}
+    sampler, chain, judges = training.round.sampler, training.round.filters, dict[str, ZeroShot]()
+    while isinstance(sampler, Wrapped):
+        if isinstance(sampler, BestOfN) and sampler.clip is not None:
+            judges["selection.clip"] = sampler.clip
+        sampler = sampler.sampler
+    for one in chain.filters if chain is not None else ():
+        if isinstance(one, ClipConsistency):
+            judges["filters.clip"] = one.clip
+    return {name: hash_networks([judge.network]) for name, judge in judges.items()}

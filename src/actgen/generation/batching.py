@@ -15,16 +15,18 @@ from ..classifiers.classifier import Classifier
 from ..core.class_words import class_words
 from ..core.types import Request
 from ..data.datasets.imageset import fit_square, stack_pixels
+from ..data.datasets.masks import Masks
 from ..diffusion.attention import choose_resolution
 from ..diffusion.denoising import Batch, Guide
 from ..diffusion.guides.bank import MemoryBank
 from ..diffusion.guides.entropy import BoundEntropy
-from ..diffusion.guides.image import BoundImage
+from ..diffusion.guides.image import GIVEN, BoundImage
 from ..diffusion.guides.text import BoundText
 from ..diffusion.noise import Noises, open_noises
 from ..diffusion.pipeline import PipelineAdapter
 from ..diffusion.solver import Solver
 from ..diffusion.solvers import make_solver, scheduler_name
+from .given_masks import Held
 from .presets import SamplingConfig
 
 PIXELS_TOGETHER = 2**19  # through the VAE at once: two pictures of 512 pixels, 512 of 32
@@ -34,13 +36,14 @@ GuideImage = Callable[[Request], Image.Image]
 
 @dataclass(frozen=True)
 class Opened:
-    """One batch, ready for `denoise`."""
+    """One batch, ready for `denoise`. `held`: what is to be the guide image's in each result, where masks are given."""
 
     solver: Solver
     batch: Batch
     guides: list[Guide]
     image: BoundImage | None
     attention_resolution: int | None
+    held: Sequence[Held] = ()
 
 
 class Kind(NamedTuple):
@@ -64,8 +67,8 @@ class Kind(NamedTuple):
 class Opener:
     """Opens batches of one generated image session: a backbone, its settings, what the guides look at.
 
-    `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide and sees the features of
-    the contrastive one. The bank is moved to the device once a label.
+    `guide_image` resolves a request's source, `masks` knows the object in it; `classifier` is the opponent of the adversarial
+    guide and sees the features of the contrastive one. The bank is moved to the device once a label.
     """
 
     adapter: PipelineAdapter
@@ -73,6 +76,7 @@ class Opener:
     bank: MemoryBank
     guide_image: GuideImage | None = None
     classifier: Classifier | None = None
+    masks: Masks | None = None
     _points: dict[int, Tensor] = field(default_factory=dict)
 
     def guides(self, request: Request) -> tuple[str, ...]:
@@ -99,15 +103,17 @@ class Opener:
         solver = make_own_solver(self.adapter, self.sampling)
         source = self._sources(requests, noises) if kind.sees_source else None
         first = solver.first(kind.strength)
-        image = self._bind_image(requests, solver, noises, source, kind) if source is not None and kind.pulls else None
+        held = self._held(requests, kind)
+        image = self._bind_image(requests, solver, noises, source, kind, held) if source is not None and kind.pulls else None
         guides = (self._bind_text(requests, kind.guides, len(solver)), self._bind_entropy(solver, kind), image)
-        masked = image is not None and image.options.mask != "none"
+        masked = image is not None and image.options.attends
         return Opened(
             solver,
             self._batch(requests, noises, solver, source if first else None, first),
             [guide for guide in guides if guide is not None],
             image,
             map_resolution(self.adapter, self.sampling) if masked else None,
+            held,
         )
 
     def _batch(self, requests: Sequence[Request], noises: Noises, solver: Solver, source: Tensor | None, first: int) -> Batch:
@@ -129,11 +135,32 @@ class Opener:
         pairs = zip(pixels.split(self.together), noises.vae.split(self.together), strict=True)
         return torch.cat([self.adapter.encode_image(some, noise) for some, noise in pairs])
 
-    def _bind_image(self, requests: Sequence[Request], solver: Solver, noises: Noises, clean: Tensor, kind: Kind) -> BoundImage:
+    def _bind_image(
+        self, requests: Sequence[Request], solver: Solver, noises: Noises, clean: Tensor, kind: Kind, held: Sequence[Held]
+    ) -> BoundImage:
         options = self.sampling.image if "image" in kind.guides else replace(self.sampling.image, mask="none")
-        tokens = [self.adapter.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
+        given = torch.stack([one.on_latents(*clean.shape[-2:]) for one in held]).to(clean) if held else None
+        tokens = (
+            [[]] * len(requests)
+            if held
+            else [self.adapter.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
+        )
         noise = noises.sample if options.shares_noise(solver) else noises.guide
-        return BoundImage(options, solver, clean, noise.to(clean), tokens, solver.first(kind.strength))
+        return BoundImage(options, solver, clean, noise.to(clean), tokens, solver.first(kind.strength), given)
+
+    def _held(self, requests: Sequence[Request], kind: Kind) -> list[Held]:
+        """Return what is held of each request's real image; nothing unless the masks are given."""
+        if "image" not in kind.guides or self.sampling.image.mask != GIVEN:
+            return []
+        assert self.masks is not None, "given masks must be opened before"
+        assert self.guide_image is not None, "a given mask needs a resolver for its source"
+        held = []
+        for request in requests:
+            assert request.source is not None
+            image = self.guide_image(request)
+            mask = self.masks.of(request.source.key, image)
+            held.append(Held.of(image, mask, self.adapter.image_size, self.sampling.image.keep))
+        return held
 
     def _bind_entropy(self, solver: Solver, kind: Kind) -> BoundEntropy | None:
         if "entropy" not in kind.guides:

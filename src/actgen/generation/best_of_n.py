@@ -22,6 +22,7 @@ from ..classifiers.classifier import Classifier
 from ..classifiers.predictions import predict_pixels
 from ..classifiers.zero_shot import ZeroShot
 from ..core import signals
+from ..core.class_words import class_words
 from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
 from ..core.options import Text, options
@@ -109,10 +110,28 @@ class BestOfN(Wrapped[ImageSampler]):
     its candidates is whole.
     """
 
-    def __init__(self, sampler: ImageSampler, options: Selection, prompts: Sequence[str], clip: ZeroShot | None = None) -> None:
-        """`prompts`: those of all classes, in the order of the labels; `clip`: the model that `options` name, if they do."""
+    def __init__(
+        self,
+        sampler: ImageSampler,
+        options: Selection,
+        prompts: Sequence[str],
+        clip: ZeroShot | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
+        """`prompts`: the usual ones of all classes, in the order of the labels, and `names` what these are called; `clip`: the
+        model that `options` name, if they do.
+        """
         super().__init__(sampler)
-        self.options, self.prompts, self.clip = options, prompts, clip
+        self.options, self.prompts, self.clip, self.names = options, prompts, clip, names
+
+    def rival_prompt(self, request: Request, rival: int) -> str:
+        """Return the prompt to compare a request's with: the usual one of the class `rival`, or, if the request has one of
+        several, its own with the words of that class.
+        """
+        own = class_words(request.class_name)
+        if not self.names or request.prompt == self.prompts[request.label] or own not in request.prompt:
+            return self.prompts[rival]
+        return request.prompt.replace(own, class_words(self.names[rival]))
 
     @property
     def together(self) -> int:
@@ -213,14 +232,9 @@ class BestOfN(Wrapped[ImageSampler]):
             likely = self.clip.probabilities([sample.image for sample in samples])
             return likely[torch.arange(len(requests)), torch.tensor([request.label for request in requests])]
         latents = torch.stack([sample.latents for sample in samples])
-        return measure_class_margin(
-            self.sampler.adapter,
-            latents,
-            [request.prompt for request in requests],
-            [self.prompts[rival] for rival in rivals],
-            [request.seed for request in requests],
-            self.options.levels,
-        )
+        told, seeds = [request.prompt for request in requests], [request.seed for request in requests]
+        others = [self.rival_prompt(*pair) for pair in zip(requests, rivals, strict=True)]
+        return measure_class_margin(self.sampler.adapter, latents, told, others, seeds, self.options.levels)
 
 
 def _chosen(request: Request, generated: _Open, best: Candidate) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..classifiers.mining import Mining, mine
 from ..classifiers.predictions import Predictions, predict, predict_pixels
 from ..core import signals
 from ..core.frozen import frozen
-from ..core.prompts import worded
+from ..core.prompts import Wording, worded
 from ..core.types import HardExample, Plan, Progress, Request, Sample, Snapshot
 from ..data.datasets.imageset import ImageSet, fit_square, stack_pixels
 from ..data.store.journal import Journal, JournalBatch, JournalState
@@ -34,10 +34,10 @@ class Round:
 
     Call it after an epoch with the classifier; it returns the store's new snapshot. `pool` are the real images that are looked
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
-    class, by name, where that is not the usual. `files` keeps what the guides looked at, for generating an image again;
-    `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where rounds are generated in a
-    second process (`parallel/overlapped.py`). What `filters` refuse goes to the `rejections` instead of the store, and is
-    generated again from another seed as often as they allow.
+    class, by name, where that is not the usual; of several the request's seed decides. `files` keeps what the guides looked at,
+    for generating an image again; `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where
+    rounds are generated in a second process (`parallel/overlapped.py`). What `filters` refuse goes to the `rejections` instead
+    of the store, and is generated again from another seed as often as they allow.
     """
 
     sampler: Sampler
@@ -46,7 +46,7 @@ class Round:
     pool: ImageSet
     mining: Mining = field(default_factory=Mining)
     seed: int = 0
-    prompts: Mapping[str, str] = field(default_factory=dict)
+    prompts: Wording = field(default_factory=dict)
     previews: Previews | None = None
     files: RoundFiles | None = None
     filters: Chain | None = None
@@ -218,6 +218,7 @@ class Round:
             "probability": float(probability),
             "candidates": sample.candidates,
             "class_margin": sample.class_margin,
+            **({} if sample.held is None else {"held": sample.held}),
             **({} if self.staleness is None else {"staleness": self.staleness}),
             "seconds": round(sample.seconds, 4),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,13 +17,15 @@ from ..classifiers.classifier import Classifier
 from ..core.class_words import class_prompt, class_words
 from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
+from ..core.prompts import Wording
 from ..core.types import Request, Sample
+from ..data.datasets.masks import Masks
 from ..diffusion.denoising import denoise
 from ..diffusion.guides.bank import MemoryBank
 from ..diffusion.guides.image import unit_range
 from ..diffusion.loading import Loading
 from ..diffusion.pipeline import PipelineAdapter
-from .batching import GuideImage, Kind, Opener, make_own_solver, map_resolution
+from .batching import GuideImage, Kind, Opened, Opener, make_own_solver, map_resolution
 from .presets import PRESETS, SamplingConfig
 
 BLACK = 2  # grey levels of 255: at most this everywhere is no picture
@@ -94,14 +96,19 @@ class Sampler(Protocol):
 class ImageSampler(Sampler):
     """Generates requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
 
+    `masks` knows the objects in the real images, for `sampling.image.mask` "given".
     `batch_size` starts as the generated image's and is halved when memory does not suffice; `failed` are requests that gave no
     picture in any precision.
     """
 
     def __init__(
-        self, adapter: PipelineAdapter, sampling: SamplingConfig | None = None, bank: MemoryBank | None = None
+        self,
+        adapter: PipelineAdapter,
+        sampling: SamplingConfig | None = None,
+        bank: MemoryBank | None = None,
+        masks: Masks | None = None,
     ) -> None:
-        self.adapter = adapter
+        self.adapter, self.masks = adapter, masks
         self.sampling = PRESETS["default"] if sampling is None else sampling
         self.bank = MemoryBank() if bank is None else bank
         self.batch_size = self.sampling.batch_size
@@ -120,13 +127,13 @@ class ImageSampler(Sampler):
         """The generator's columns of the manifest."""
         return self.adapter.facts
 
-    def check_guides(self, class_names: Sequence[str], prompts: Mapping[str, str] | None = None) -> None:
+    def check_guides(self, class_names: Sequence[str], prompts: Wording | None = None) -> None:
         """Raise `UserError` before anything is generated if this generator cannot be guided for one of the classes.
 
         `prompts`: those of classes with another than the usual, by name.
         """
         image, length = self.sampling.image, self.adapter.pipeline.tokenizer.model_max_length
-        if image.mask != "none":
+        if image.attends:
             if image.token >= length:
                 raise UserError(
                     f"sampling.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
@@ -134,7 +141,9 @@ class ImageSampler(Sampler):
                 )
             map_resolution(self.adapter, self.sampling)
             for name in class_names:
-                self.adapter.token_positions((prompts or {}).get(name, class_prompt(name)), class_words(name))
+                told = (prompts or {}).get(name, class_prompt(name))
+                for prompt in (told,) if isinstance(told, str) else told:
+                    self.adapter.token_positions(prompt, class_words(name))
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests by the guides that act on them."""
@@ -152,7 +161,7 @@ class ImageSampler(Sampler):
 
         `done` are the keys of the first batches, generated before a stop: the others are the same batches as without it.
         """
-        opener = Opener(self.adapter, self.sampling, self.bank, guide_image, classifier)
+        opener = Opener(self.adapter, self.sampling, self.bank, guide_image, classifier, self.masks)
         for kind, members in _by_kind(opener, requests).items():
             waiting = [request for request in members if request.key not in done]
             while waiting:
@@ -221,13 +230,28 @@ class ImageSampler(Sampler):
                 decoded = torch.cat([self.adapter.decode(some) for some in latents.split(opener.together)])
         pictures = _to_images(decoded)
         latents = torch.where(_finite(decoded), latents, torch.full_like(latents, torch.nan))  # what does not decode is broken
+        if opened.held:
+            pictures = [held.composite(picture) for held, picture in zip(opened.held, pictures, strict=True)]
         seconds = (time.perf_counter() - began) / len(requests)
-        mask = None if opened.image is None else opened.image.mask
-        masks = [None] * len(requests) if mask is None else list(unit_range(mask)[:, 0].float().cpu())
+        masks = _shown_masks(opened, len(requests))
         return [
-            Sample(request=request, image=pictures[k], latents=latents[k].float().cpu(), mask=masks[k], seconds=seconds)
+            Sample(
+                request=request,
+                image=pictures[k],
+                latents=latents[k].float().cpu(),
+                mask=masks[k],
+                seconds=seconds,
+                held=opened.held[k].digest if opened.held else None,
+            )
             for k, request in enumerate(requests)
         ]
+
+
+def _shown_masks(opened: Opened, count: int) -> Sequence[Tensor | None]:
+    """Return [h, w] in [0, 1] for each image: where the image guide pulled; None without it."""
+    if opened.image is None or (mask := opened.image.mask) is None:
+        return [None] * count
+    return list((mask if opened.held else unit_range(mask))[:, 0].float().cpu())
 
 
 def _by_kind(opener: Opener, requests: Sequence[Request]) -> dict[Kind, list[Request]]:

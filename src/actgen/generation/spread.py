@@ -130,6 +130,7 @@ def _plain(sample: Sample) -> dict[str, Any]:
         "regenerated": sample.regenerated,
         "candidates": sample.candidates,
         "class_margin": sample.class_margin,
+        "held": sample.held,
     }
 
 

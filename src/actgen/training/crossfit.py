@@ -1,20 +1,21 @@
 """Out-of-fold predictions: what models think of real images that they have not trained on, without giving any up.
 
 The folds of the training images take turns as the hold-out of a model of their own (cross-fitting: Chernozhukov et al. 2018).
-It costs `folds` short trainings before the real one, which no seconds of the statistics count.
+It costs `folds` short trainings before the real one, which no seconds of the statistics count; `training.proxies` has them.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ..classifiers.mining import Mining
@@ -24,31 +25,42 @@ from ..core.parallel import agreeing, ranks
 from ..core.rng import derive, permutation
 from ..data.datasets.imageset import ImageSet, Subset
 from .loop import train_epoch
+from .stages import Proxy
 from .state import Training
 
 
 def cross_fit(training: Training, mining: Mining) -> Predictions:
-    """Return out-of-fold predictions of all real images; they are kept in the run's folder and read again from there."""
+    """Return out-of-fold predictions of all real images; they are kept in the run's folder and read again from there.
+
+    Notes what they cost.
+    """
     path = training.folder / "checkpoints" / "crossfit.safetensors"
     labels = torch.tensor(list(training.real.labels))
     held = agreeing.of_first(partial(_held, path))
     if held is not None:
-        return Predictions(held, labels)
+        training.proxies["cross-fit"] = Proxy(held[1], held[2])
+        return Predictions(held[0], labels)
+    began, steps = time.perf_counter(), 0
     logits = torch.zeros(len(labels), len(training.real.class_names))
     for number, (kept, out) in enumerate(folds(training.real, mining.folds, training.seed)):
-        model = _trained(training, Subset(training.real, kept), mining.fold_epochs, number)
+        model, own = _trained(training, Subset(training.real, kept), mining.fold_epochs, number)
+        steps += own
         logits[list(out)] = predict(model.classifier, Subset(training.real, out)).logits_NK
+    cost = Proxy(steps, time.perf_counter() - began)
     if ranks.is_first():
-        files.write_bytes(path, save({"logits": logits}))
+        facts = {"steps": str(steps), "seconds": str(cost.seconds)}
+        files.write_bytes(path, save({"logits": logits}, metadata=facts))
+    training.proxies["cross-fit"] = cost
     return Predictions(logits, labels)
 
 
-def _held(path: Path) -> Tensor | None:
-    """Return the logits that were kept; None if they are not there, or not whole: made again, the same."""
+def _held(path: Path) -> tuple[Tensor, int, float] | None:
+    """Return the logits that were kept, the steps and seconds they took; None if they are not whole: made again, the same."""
     try:
-        logits: Tensor = load_file(path)["logits"]
-        return logits
-    except (OSError, SafetensorError, KeyError):
+        with safe_open(path, "pt") as file:
+            facts = file.metadata()
+            return file.get_tensor("logits"), int(facts["steps"]), float(facts["seconds"])
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -64,8 +76,8 @@ def folds(images: ImageSet, count: int, seed: int) -> Iterator[tuple[tuple[int, 
         yield tuple(i for i, own in enumerate(fold_of) if own != fold), out
 
 
-def _trained(training: Training, kept: ImageSet, epochs: int, number: int) -> Training:
-    """Return a short training on `kept`, done; it starts from the weights of the real one."""
+def _trained(training: Training, kept: ImageSet, epochs: int, number: int) -> tuple[Training, int]:
+    """Return a short training on `kept`, done, and its steps; it starts from the weights of the real one."""
     short = Training(
         classifier=copy.deepcopy(training.classifier),
         options=replace(training.options, epochs=epochs),
@@ -73,6 +85,5 @@ def _trained(training: Training, kept: ImageSet, epochs: int, number: int) -> Tr
         folder=training.folder,
         seed=derive(training.seed, "cross-fit", number),
     )
-    for epoch in range(epochs):
-        train_epoch(short, epoch, short.mixture(epoch), None)
-    return short
+    steps = sum(train_epoch(short, epoch, short.mixture(epoch), None)[2] for epoch in range(epochs))
+    return short, steps

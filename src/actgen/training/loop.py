@@ -104,6 +104,7 @@ def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] 
     seconds = earlier + time.perf_counter() - began
     training.within = None
     last, validated = epoch + 1 == training.options.epochs, training.evaluated_on == VALIDATION
+    looking = time.perf_counter()
     accuracy, per_class = _test(training) if last or epoch % training.options.test_every == 0 else (None, None)
     return {
         "train_loss": round(loss, 6),
@@ -115,6 +116,7 @@ def _train(training: Training, epoch: int, on_batch: Callable[[int, int], None] 
         "synthetic_images": len(mixture.rows),
         "optimizer_steps": steps,
         "train_seconds": round(seconds, 3),
+        "evaluation_seconds": round(time.perf_counter() - looking, 3),
     }
 
 
@@ -217,14 +219,20 @@ def epoch_order(images: int, wanted: int, seed: int, epoch: int) -> list[int]:
     return [index for one in passes for index in one][:wanted]
 
 
-def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
+def look_at_test(training: Training) -> Predictions | None:
+    """Return the predictions of the images that accuracy is measured on; None if there are none."""
     if training.test is None:
-        return None, None
+        return None
     pixels = training.cached("test", training.test)
     if pixels is None:
-        predictions = predict(training.tested, training.test)
-    else:
-        predictions = Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
+        return predict(training.tested, training.test)
+    return Predictions(predict_together(training.tested, pixels), torch.tensor(list(training.test.labels)))
+
+
+def _test(training: Training) -> tuple[float | None, dict[str, float] | None]:
+    training.predictions = predictions = look_at_test(training)
+    if training.test is None or predictions is None:
+        return None, None
     classes = zip(training.test.class_names, predictions.class_accuracy(), strict=True)
     return round(100 * predictions.accuracy, 4), {name: round(100 * value, 2) for name, value in classes if value == value}
 

@@ -1,7 +1,7 @@
 """A proxy model: a short training on the real images alone, before the training, for strategies that generate before it.
 
 What it still gets wrong when it is done is what the images do not teach, which is what should be generated. Its seconds are
-counted as generation time.
+counted as generation time; they and its steps are in `training.proxies` as well.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from ..core.rng import derive
 from .augment.mixing import Mixing
 from .loop import train_epoch
 from .running_losses import RunningLosses
-from .stages import ProxyModel
+from .stages import Proxy, ProxyModel
 from .state import Training
 
 
 def train_proxy_model(training: Training, mining: Mining) -> ProxyModel:
-    """Return the proxy model of a training; it is kept in the run's folder and read again from there."""
+    """Return the proxy model of a training; it is kept in the run's folder and read again from there. Notes what it cost."""
     path = training.folder / "checkpoints" / "scout.safetensors"
     try:
         return _proxy(agreeing.of_first(partial(_held, path)), training)
     except (LookupError, TypeError, ValueError, RuntimeError):
         pass  # not there, or not whole: made again, the same
     began = time.perf_counter()
-    short = _trained(training, mining.proxy_epochs)
+    short, steps = _trained(training, mining.proxy_epochs)
     assert short.running is not None
     predictions, running = predict(short.tested, training.real), short.running.losses_N
     seconds = time.perf_counter() - began
     weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
     held = {**weights, "logits": predictions.logits_NK, "running": running}
     if ranks.is_first():
-        files.write_bytes(path, save(held, metadata={"seconds": str(seconds)}))
+        files.write_bytes(path, save(held, metadata={"seconds": str(seconds), "steps": str(steps)}))
+    training.proxies["scout"] = Proxy(steps, seconds)
     return ProxyModel(short.tested, replace(predictions, running_N=running), seconds)
 
 
-def _trained(training: Training, epochs: int) -> Training:
-    """Return a short training on the real images, done; it starts from the weights of the real one."""
+def _trained(training: Training, epochs: int) -> tuple[Training, int]:
+    """Return a short training on the real images, done, and its steps; it starts from the weights of the real one."""
     warmup = training.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
     unmixed = Mixing()  # what it doubts is read from its probabilities, which mixing would flatten
     options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0, mixing=unmixed)
@@ -61,24 +62,25 @@ def _trained(training: Training, epochs: int) -> Training:
         seed=derive(training.seed, "scout"),
     )
     short.running = RunningLosses(len(training.real.labels))
-    for epoch in range(epochs):
-        train_epoch(short, epoch, short.mixture(epoch), None)
-    return short
+    steps = sum(train_epoch(short, epoch, short.mixture(epoch), None)[2] for epoch in range(epochs))
+    return short, steps
 
 
-def _held(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors that were kept and the seconds they took; nothing if the file cannot be read."""
+def _held(path: Path) -> tuple[dict[str, Tensor], str, str]:
+    """Return the tensors that were kept, the seconds and the steps they took; nothing if the file cannot be read."""
     try:
         with safe_open(path, "pt") as file:
-            seconds = str(file.metadata()["seconds"])
-        return load_file(path), seconds
+            seconds, steps = str(file.metadata()["seconds"]), str(file.metadata()["steps"])
+        return load_file(path), seconds, steps
     except (OSError, SafetensorError, LookupError, TypeError):
-        return {}, ""
+        return {}, "", ""
 
 
-def _proxy(kept: tuple[dict[str, Tensor], str], training: Training) -> ProxyModel:
-    held, seconds = kept
+def _proxy(kept: tuple[dict[str, Tensor], str, str], training: Training) -> ProxyModel:
+    held, seconds, steps = kept
     labels = torch.tensor(list(training.real.labels))
     classifier = copy.deepcopy(training.classifier)
     classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
-    return ProxyModel(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))
+    proxy = ProxyModel(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))
+    training.proxies["scout"] = Proxy(int(steps), proxy.seconds)
+    return proxy

@@ -22,9 +22,9 @@ class EpochStats:
     that gave no picture in any precision, with the reason.
     `filters`: what the round drew, kept and refused (`filters/tally.py`). `waited_seconds`, `staleness`: of a round that was
     generated in a second process and joined after this epoch, how long the training waited for it, and how stale it is
-    (`away.py`). `holdout_accuracy` is the accuracy on the images that a round looked at. `mined_pool` names them: "holdout",
-    "training" (where it is the training accuracy) or "cross-fit"; None in an epoch without a look, and in rows of earlier
-    versions.
+    (`away.py`). `evaluation_seconds`: of the look at the test images, which `train_seconds` leaves out. `holdout_accuracy` is
+    the accuracy on the images that a round looked at. `mined_pool` names them: "holdout", "training" (where it is the training
+    accuracy) or "cross-fit"; None in an epoch without a look, and in rows of earlier versions.
     """
 
     epoch: int
@@ -45,6 +45,15 @@ class EpochStats:
     waited_seconds: float = 0.0
     staleness: int | None = None
     mined_pool: str | None = None
+    evaluation_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """What trainings of other classifiers before the training took, which are there only to choose what is generated."""
+
+    optimizer_steps: int
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from .parallel.background import Background
 from .parallel.batchnorm import has_batch_norm
 from .running_losses import RunningLosses
 from .schedule import epoch_budgets, generating_epochs, has_round, stopped_improving, with_rejections
-from .stages import Begun, PendingRound, ProxyModel, Within
+from .stages import Begun, PendingRound, Proxy, ProxyModel, Within
 
 PLATEAU_ROUNDS, PLATEAU_PATIENCE = 5, 2
 
@@ -62,6 +62,9 @@ class Training:
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
 
     `background`: the second process that generates the rounds, if there is one; `pending` is the round that it generates now.
+
+    `proxies`: what was trained before the training to choose what is generated, by name. `predictions`: the last look at
+    `test`.
     """
 
     classifier: Classifier
@@ -87,6 +90,8 @@ class Training:
     before: float | None = None
     background: Background | None = None
     pending: PendingRound | None = None
+    proxies: dict[str, Proxy] = field(default_factory=dict)
+    predictions: Predictions | None = None
 
     def __post_init__(self) -> None:
         self.initial_weights = hash_networks([self.classifier])

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from actgen.core.lock import LOCK
+from actgen.core.provenance import recipe_hash, source_commit
 from actgen.experiment.config import build_recipe
 from actgen.experiment.run import run
 from actgen.studies.bench import pool
 from actgen.studies.bench.arms import find_arms
 from actgen.studies.bench.plan import plan_jobs
+from actgen.studies.bench.rows import options, right_of
 from actgen.studies.bench.run import run_all
 from tests.conftest import read_lines, tree, without_times
 from tests.studies.bench.conftest import ARMS, call, command
@@ -53,7 +55,15 @@ def test_a_line_a_run(benched: Path) -> None:
         assert row["recipe"] == "digits"
         assert row["synthetic_images"] == round(row["budget"] * row["real_images"])
         assert row["by_epoch"][-1] == row["test_accuracy"]
-        assert row["options"]["training.epochs"] == 2
+        assert options(row)["training.epochs"] == row["settings"]["training.epochs"] == 2
+        assert recipe_hash(row["settings"]) == row["recipe_sha256"]
+        assert row["commit"] == source_commit()
+        assert (row["proxy_steps"], row["judge_hashes"], row["label_set"]) == (0, {}, None)
+        assert row["seconds"].keys() == {"training", "proxy", "generation", "evaluation"}
+        assert row["seconds"]["training"] == row["train_seconds"]
+        right = right_of(row)
+        assert right is not None
+        assert 100 * right.mean() == pytest.approx(row["test_accuracy"], abs=1e-4)
     assert not [name for name in tree(benched) if name.endswith((".part", "checkpoints", "rounds"))]
 
 
@@ -241,6 +251,24 @@ def test_a_process_that_dies_loses_its_run_only(bench_recipe: Path, tmp_path: Pa
     assert run_all(jobs, tmp_path / "bench", 1, lambda event: None) == []
     assert len(results(tmp_path / "bench")) == 3
     assert not (tmp_path / "bench" / "failures.jsonl").exists()
+
+
+# label sets
+
+
+def test_label_sets_share_no_seed_and_their_arms_share_the_images(bench_recipe: Path, tmp_path: Path) -> None:
+    out, few = tmp_path / "bench", ("--set", "labels_per_class=6")
+    arguments = ["bench", str(bench_recipe), "--label-sets", "0:2", "--arms", "none,text-only", "--out", str(out), *few]
+    code, output = call(arguments)
+    assert code == 0, output
+    rows = read_lines(out / "results.jsonl")
+    assert [(row["arm"], row["label_set"], row["seed"]) for row in rows] == [
+        (arm, number, number) for arm in ("none", "text-only") for number in (0, 1)
+    ]
+    digests = {row["label_set"]: row["real_images_digest"] for row in rows}
+    assert all(digests[row["label_set"]] == row["real_images_digest"] for row in rows)
+    assert len(set(digests.values())) == 2
+    assert "| arm | budget | label sets |" in output
 
 
 # a dry run, and validation

@@ -127,6 +127,7 @@ def test_an_arm_of_ones_own_on_top_of_a_control() -> None:
         ("far:strategy", "NAME:a.b=c"),
         ("../x:strategy=none", "be a folder"),
         ("x:seed=3", "sets seed"),
+        ("x:label_set=3", "sets label_set"),
         ("x:generation.budget=1", "--budgets"),
         ("x:evaluation.on=test", "--evaluate"),
     ],
@@ -157,6 +158,23 @@ def test_seeds(text: str, seeds: list[int]) -> None:
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(UserError, match="--seeds"):
         parse_seeds(text)
+
+
+def test_label_sets_are_their_own_seeds_unless_seeds_are_given(recipe: Path) -> None:
+    few = {"settings": ["labels_per_class=5"], "budgets": [0.3], "label_sets": [0, 3]}
+    jobs = plan(recipe, "none", "actgen", seeds=[], **few)
+    assert [(job.label_set, job.seed, job.arm) for job in jobs] == [(n, n, arm) for n in (0, 3) for arm in ("none", "actgen")]
+    assert all((job.recipe.label_set, job.recipe.seed) == (job.label_set, job.seed) for job in jobs)
+    assert str(jobs[-1]) == "mini actgen 0.3 label set 3"
+    both = plan(recipe, "none", seeds=[0, 1], **few)
+    assert [(job.label_set, job.seed) for job in both] == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    assert len({job.folder(Path("out")) for job in (*jobs, *both)}) == 7  # both have `none` on label set 0 with seed 0
+    assert all(Job.from_line(job.to_line()) == job for job in both)
+
+
+def test_label_sets_of_a_recipe_that_draws_none_are_refused(recipe: Path) -> None:
+    with pytest.raises(UserError, match=r"--label-sets: the recipe mini does not generate its labels\. .*labels_per_class=20"):
+        plan(recipe, "none", seeds=[], label_sets=[0])
 
 
 def test_budgets() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from actgen.studies.bench.statistics import Interval, bootstrap_interval, power, seeds_needed, t_interval
+from actgen.studies.bench.statistics import Interval, bootstrap_interval, holm, power, seeds_needed, sign_flip_p, t_interval
 
 DIFFERENCES = (0.43, -0.12, 0.91, 0.30, 0.58)
 
@@ -75,3 +75,41 @@ def test_seeds_that_cannot_be_told() -> None:
     assert seeds_needed([0.5]) is None
     assert seeds_needed([0.5, 0.5]) == 2
     assert seeds_needed([-1000.0, 1000.0]) is None
+
+
+def test_holm_against_a_table_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+
+
+def test_holm_keeps_the_order_and_lies_between_the_p_value_and_bonferroni() -> None:
+    p_values = np.random.default_rng(5).random(30).tolist()
+    adjusted = holm(p_values)
+    assert all(p <= q <= min(1.0, 30 * p) + 1e-12 for p, q in zip(p_values, adjusted, strict=True))
+    assert [q for _, q in sorted(zip(p_values, adjusted, strict=True))] == sorted(adjusted)
+
+
+def test_the_sign_flip_test_by_hand() -> None:
+    assert sign_flip_p([1.0, 2.0, 3.0]) == 2 / 8  # only all plus and all minus reach 6
+    assert sign_flip_p([0.5] * 16) == 2 / 2**16
+    assert sign_flip_p([1.0, -1.0]) == sign_flip_p([]) == sign_flip_p([0.0, 0.0]) == 1.0
+
+
+def test_the_sign_flip_test_is_blind_to_sign_order_and_unit() -> None:
+    found = sign_flip_p(DIFFERENCES)
+    assert sign_flip_p([-value for value in DIFFERENCES]) == sign_flip_p(DIFFERENCES[::-1]) == found
+    assert sign_flip_p([100 * value for value in DIFFERENCES]) == found
+
+
+def test_lots_say_what_all_signs_say() -> None:
+    rng = np.random.default_rng(6)
+    exact, many = rng.normal(0.3, 0.5, 16), rng.normal(0.2, 0.5, 17)
+    assert sign_flip_p(many.tolist()) == pytest.approx(stats.ttest_1samp(many, 0).pvalue, abs=0.05)
+    assert sign_flip_p([*exact, 0.0]) == pytest.approx(sign_flip_p(exact.tolist()), abs=0.005)
+
+
+def test_the_sign_flip_test_rejects_no_more_than_it_says() -> None:
+    rng = np.random.default_rng(7)
+    found = [sign_flip_p(rng.normal(0, 0.5, 8).tolist()) for _ in range(1000)]
+    assert sum(p <= 0.05 for p in found) / 1000 <= 0.07

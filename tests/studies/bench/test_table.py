@@ -11,6 +11,7 @@ from actgen.core.errors import UserError
 from actgen.studies.bench.compare import compare
 from actgen.studies.bench.fairness import refuse_unfair
 from actgen.studies.bench.rows import RESULTS, read_rows, write_rows
+from actgen.studies.bench.run import held_protocol
 from actgen.studies.bench.table import ONE_SEED, make_table
 from tests.support.bench_rows import make_row, make_rows
 
@@ -31,7 +32,7 @@ TABLE = """\
 def test_a_committed_table_follows_from_its_results(folder: Path) -> None:
     rows = read_rows(folder / RESULTS)
     refuse_unfair(rows)
-    assert (folder / "table.md").read_text(encoding="utf-8") == make_table(rows)
+    assert (folder / "table.md").read_text(encoding="utf-8") == make_table(rows, held_protocol(folder))
 
 
 def test_a_table_follows_from_its_results(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...core.errors import UserError
@@ -36,6 +37,17 @@ def decode(path: Path) -> Image.Image:
     with _open(path) as image:
         image.load()
         return to_rgb(ImageOps.exif_transpose(image))
+
+
+def read_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Return [H, W] of a mask file, true where it is not 0 (black, or the first colour of a palette); raises as Pillow does."""
+    with _open(path) as image:
+        image.load()
+        if "A" in image.getbands():
+            raise ValueError("it has transparency, which a mask cannot have; save it in grey")
+        values = np.asarray(image)
+        mask: npt.NDArray[np.bool_] = values != 0 if values.ndim == 2 else (values != 0).any(axis=2)
+        return mask
 
 
 def verify(path: Path) -> None:

@@ -32,7 +32,8 @@ class RealData:
     """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
 
     `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
-    usual. `left_out`: the files of both splits that could not be used, with the reasons.
+    usual; `variants`: all that are dealt to requests, where there are several. `left_out`: the files of both splits that could
+    not be used, with the reasons. `all_keys`: those of the whole training split, in its order, where `train` is a part of it.
     """
 
     spec: str
@@ -40,7 +41,9 @@ class RealData:
     test: ImageSet | None
     note: str = ""
     prompts: Mapping[str, str] = field(default_factory=dict)
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    all_keys: Sequence[str] = ()
 
 
 def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:

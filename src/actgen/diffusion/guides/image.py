@@ -20,12 +20,14 @@ from ..denoising import Step
 from ..solver import Solver
 from .position import reference_position
 
-MASKS = ("unit", "cumulative", "none")
+MASKS = ("unit", "cumulative", "none", "given")
+GIVEN = "given"
+KEEP = ("object", "scene")
+ATTENDED = ("unit", "cumulative")  # masks that are read from attention
 AUTO, SHARED, OWN = "auto", "shared", "own"
 NOISES = (AUTO, SHARED, OWN)
 STEPS, NOISE = "steps", "noise"
 POSITIONS = (STEPS, NOISE)
-LARGEST_OFFSET = 1e9
 
 
 @options("sampling.image")
@@ -42,7 +44,8 @@ class ImageGuidance:
     noise.
 
     `mask` "unit" is the running mean of the class words' attention, scaled to [0, 1] per image; "cumulative" is the released
-    code's 1 + sum over the steps; "none" guides the whole image.
+    code's 1 + sum over the steps; "none" guides the whole image. "given" is that of the recipe's `masks`, at full `strength` to
+    the last step, and what is under it is the guide image's to the pixel (`generation/given_masks.py`).
     """
 
     strength: Annotated[float, Field(ge=0, le=1, description="The largest gamma; 0: no guide.")] = 1.0
@@ -53,6 +56,9 @@ class ImageGuidance:
         int, Field(ge=0, le=10**6, description="Steps of the schedule that `offset` counts in; 0: the real steps.")
     ] = 40
     mask: Annotated[str, Choices(MASKS), Field(description="Where in the image the guide pulls.")] = "unit"
+    keep: Annotated[
+        str, Choices(KEEP), Field(description="Of mask = given: what is under it, the object or the scene around it.")
+    ] = "object"
     softness: Annotated[float, Field(gt=0, le=1e3, description="Of the unit mask: 1 is linear, smaller spreads it.")] = 1.0
     both_branches: Annotated[bool, Field(description="Read the attention of both branches, as the released code does.")] = False
     token: Annotated[
@@ -74,13 +80,20 @@ class ImageGuidance:
     ] = AUTO
     position: Annotated[str, Choices(POSITIONS), Field(description="What gamma falls with.")] = STEPS
 
+    @property
+    def attends(self) -> bool:
+        """Whether the mask is read from attention."""
+        return self.mask in ATTENDED
+
     def gamma(self, index: int, solver: Solver) -> float:
-        """Return the strength of the pull at step `index` of the walk."""
+        """Return the strength of the pull at step `index` of the schedule."""
+        if self.mask == GIVEN:
+            return self.strength
         place = self._place(index, solver)
         return self.strength * float(torch.sigmoid(torch.tensor(self.offset - place, dtype=torch.float64)))
 
     def shares_noise(self, solver: Solver) -> bool:
-        """Whether the guide's trajectory starts from the sample's noise on this walk."""
+        """Whether the guide's trajectory starts from the sample's noise with this solver."""
         return not solver.uses_noise() if self.noise == AUTO else self.noise == SHARED
 
     def _place(self, index: int, solver: Solver) -> float:
@@ -100,12 +113,13 @@ class BoundImage:
         noise_BCHW: Tensor,
         tokens: Sequence[Sequence[int]],
         first: int = 0,
+        given_B1HW: Tensor | None = None,
     ) -> None:
         self.options, self.solver, self.guide = options, solver, guide_BCHW
         self.trajectory = solver.enter(noise_BCHW, guide_BCHW if first else None, first)
         self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
-        self.mask: Tensor | None = None
+        self.mask = given_B1HW
 
     def _gamma(self, index: int) -> float:
         return self.options.gamma(index, self.solver)
@@ -113,7 +127,7 @@ class BoundImage:
     def reads_attention(self, index: int) -> bool:
         """While the pull matters and is masked."""
         moves = self.mask is None or index < self.options.mask_stop * len(self.solver)
-        return self.options.mask != "none" and moves and self._gamma(index) > self.options.negligible
+        return self.options.attends and moves and self._gamma(index) > self.options.negligible
 
     def gradient_branches(self, index: int) -> int:
         """None."""
@@ -131,7 +145,7 @@ class BoundImage:
         return step.with_next_latents(step.next_latents - weight * (step.next_latents - self.trajectory))
 
     def _update_mask(self, step: Step) -> Tensor | float:
-        if self.options.mask == "none" or step.attention is None:
+        if not self.options.attends or step.attention is None:
             return 1.0 if self.mask is None else self.mask
         attention = self._class_attention(step.attention)
         self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention

@@ -27,7 +27,7 @@ CONTROLS: dict[str, Settings] = {
 
 ARMS: dict[str, Settings] = {**{name: {"strategy": name} for name in STRATEGIES}, **CONTROLS}
 
-_FIXED = ("seed", "generation.budget", "evaluation.on")
+_FIXED = ("seed", "label_set", "generation.budget", "evaluation.on")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -90,6 +90,7 @@ def _checked(name: str, settings: dict[str, Any]) -> Settings:
         raise UserError(f"the arm {name!r} cannot be a folder: use letters, digits and any of _ . + - in its name.")
     if fixed := [key for key in settings if key in _FIXED]:
         raise UserError(
-            f"the arm {name!r} sets {fixed[0]}, which is the same for all arms. Use --seeds, --budgets or --evaluate."
+            f"the arm {name!r} sets {fixed[0]}, which is the same for all arms. Use --seeds, --label-sets, --budgets or "
+            "--evaluate."
         )
     return settings

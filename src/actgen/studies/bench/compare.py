@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 
 from .arms import BASE, control_of
-from .rows import Row, accuracy, order
+from .clusters import Numbers, Resampled, resample
+from .paired import paired_table
+from .rows import Row, accuracy, order, unit
 from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
 
 
@@ -16,7 +19,9 @@ from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
 class Comparison:
     """An arm at a budget. `accuracies` of its seeds in percent; `differences` to real only, in points, of the seeds that both
     have (None for real only itself); `images`, `train_seconds` and `generation_seconds` are means over the seeds. `control`
-    is what the arm generates on top of, if it does, and `beyond` its differences to that.
+    is what the arm generates on top of, if it does, and `beyond` its differences to that. `table`: its differences to real
+    only by label set and test image, [S, N] in [-1, 1], where the rows have them. `proxy_steps`:
+    optimiser steps of other classifiers before the training.
     """
 
     recipe: str
@@ -29,6 +34,8 @@ class Comparison:
     generation_seconds: float
     control: str | None = None
     beyond: tuple[float, ...] = ()
+    proxy_steps: float = 0.0
+    table: Numbers | None = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -42,8 +49,13 @@ class Comparison:
 
     @property
     def interval(self) -> Interval | None:
-        """Interval of Student's t around the gain."""
-        return t_interval(self.differences or ())
+        """Interval around the gain: over label sets and test images where these are known, else by Student's t."""
+        return self.resampled.interval() if self.resampled is not None else t_interval(self.differences or ())
+
+    @cached_property
+    def resampled(self) -> Resampled | None:
+        """The gain as other label sets and test images might have given it."""
+        return None if self.table is None else resample(100 * self.table)
 
     @property
     def bootstrap(self) -> Interval | None:
@@ -70,17 +82,17 @@ class Comparison:
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
     """Return a comparison for every recipe, arm and budget, in the order of the rows."""
-    real_only = {(row["recipe"], row["arm"], row["seed"]): accuracy(row) for row in rows if not row["budget"]}
+    real_only = {(row["recipe"], row["arm"], *unit(row)): accuracy(row) for row in rows if not row["budget"]}
     groups = groupby(sorted(rows, key=order), key=lambda row: (row["recipe"], row["arm"], row["budget"]))
-    return [_compared(list(group), real_only) for _, group in groups]
+    return [_compared(list(group), real_only, paired_table(rows, cell, (cell[0], BASE, 0.0))) for cell, group in groups]
 
 
-def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int], float]) -> Comparison:
+def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int, int], float], table: Numbers | None) -> Comparison:
     first = group[0]
     control = control_of(first["arm"])
 
     def differences(other: str) -> tuple[float, ...]:
-        pairs = [(accuracy(row), real_only.get((row["recipe"], other, row["seed"]))) for row in group]
+        pairs = [(accuracy(row), real_only.get((row["recipe"], other, *unit(row)))) for row in group]
         return tuple(own - real for own, real in pairs if real is not None)
 
     def mean(value: Callable[[Row], float]) -> float:
@@ -97,4 +109,6 @@ def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int], float]
         images=mean(lambda row: row["synthetic_images"]),
         train_seconds=mean(lambda row: row["train_seconds"]),
         generation_seconds=mean(lambda row: row["generation_seconds"]),
+        table=table if first["arm"] != BASE else None,
+        proxy_steps=mean(lambda row: row.get("proxy_steps", 0)),
     )

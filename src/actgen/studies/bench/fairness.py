@@ -9,7 +9,8 @@ from typing import Any
 
 from ...core.errors import UserError
 from .arms import BASE
-from .rows import Row, kind
+from .plan import unit_words
+from .rows import Row, kind, options, unit
 
 SAME_FOR_A_SEED = {
     "optimizer_steps": "optimiser steps",
@@ -36,7 +37,7 @@ def differences(rows: Sequence[Row]) -> Iterator[str]:
     if len({kind(row) for row in rows}) > 1:
         yield "some are measured on test and some on validation images"
         return
-    for group in _groups(rows, lambda row: (row["recipe"], row["seed"])):
+    for group in _groups(rows, lambda row: (row["recipe"], *unit(row))):
         for key, words in SAME_FOR_A_SEED.items():
             yield from _unequal(group, words, methodcaller("get", key))
         yield from _unequal_options(group)
@@ -68,7 +69,7 @@ def _unequal_options(group: Sequence[Row]) -> Iterator[str]:
     first = group[0]
     for row in group[1:]:
         declared = {*row.get("declared", ()), *first.get("declared", ())}
-        own, usual = row.get("options", {}), first.get("options", {})
+        own, usual = options(row), options(first)
         for key in sorted({*own, *usual} - declared):
             if own.get(key) != usual.get(key):
                 yield f"{key} ({_named(row)}: {own.get(key)!r}; {_named(first)}: {usual.get(key)!r})"
@@ -76,7 +77,7 @@ def _unequal_options(group: Sequence[Row]) -> Iterator[str]:
 
 def _named(row: Row) -> str:
     budget = f" {row['budget']:g}" if row["budget"] else ""
-    return f"{row['recipe']} {row['arm']}{budget} seed {row['seed']}"
+    return f"{row['recipe']} {row['arm']}{budget} {unit_words(row.get('label_set'), row['seed'])}"
 
 
 def _short(value: Any) -> str:

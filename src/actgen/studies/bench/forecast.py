@@ -27,7 +27,7 @@ def forecast(jobs: Sequence[Job], out: Path, threads: int) -> Iterator[Forecast]
     """Yield what the runs of every arm and budget take, measured with `threads` threads; nothing is written."""
     kinds: dict[str, list[Job]] = {}
     for job in jobs:
-        kinds.setdefault(str(job).partition(" seed ")[0], []).append(job)
+        kinds.setdefault(job.group, []).append(job)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -15,9 +15,11 @@ from ...report.pictures import uri
 from ...report.sections import section, table
 from ...report.theme import LIGHT, THEMES, Theme
 from .compare import Comparison, compare
+from .contrasts import measure_contrasts
 from .figures import arms_figure, cost_figure, epochs_figure, gain_figure
-from .rows import Row, kind
-from .table import cells, heads, interval_words, notes, points
+from .protocol import Protocol
+from .rows import Row, kind, options, right_of, unit
+from .table import cells, contrast_cells, contrast_heads, declared_note, extra, heads, interval_words, notes, points, unit_name
 from .words import caption, headline, lead, remarks
 
 Draw = Callable[[Theme], Figure]
@@ -42,11 +44,12 @@ def write_figures(out: Path, rows: Sequence[Row]) -> None:
             write_bytes(out / f"{prefix}{figure}.png", to_png(draw(LIGHT), LIGHT))
 
 
-def render(rows: Sequence[Row]) -> str:
-    """Return the page about all recipes in `rows`."""
+def render(rows: Sequence[Row], protocol: Protocol | None = None) -> str:
+    """Return the page about all recipes in `rows`; of a `protocol`, as `Protocol.shown` gives them."""
     parts = by_recipe(rows)
+    primary = [] if protocol is None else [_primary(rows, protocol)]
     title = headline(compare(rows)) if len(parts) == 1 else f"{len(parts)} recipes compared"
-    return document(title, *(_recipe(recipe, part) for recipe, part in parts.items()))
+    return document(title, *primary, *(_recipe(recipe, part, protocol) for recipe, part in parts.items()))
 
 
 def by_recipe(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -70,24 +73,37 @@ def generated(rows: Sequence[Row]) -> dict[str, Draw]:
     return found
 
 
-def _recipe(recipe: str, rows: Sequence[Row]) -> Markup:
+def _primary(rows: Sequence[Row], protocol: Protocol) -> Markup:
+    titles, right = contrast_heads(protocol), right_of(rows[0])
+    lines = [tag("tr", *_cells(titles, contrast_cells(one, protocol.alpha))) for one in measure_contrasts(rows, protocol)]
+    note = declared_note(protocol, 0 if right is None else len(right), final=False)
+    return section("Primary contrasts", table(titles, lines, "long"), tag("p", note, class_="note"))
+
+
+def _recipe(recipe: str, rows: Sequence[Row], protocol: Protocol | None) -> Markup:
     compared = compare(rows)
-    seeds = len({row["seed"] for row in rows})
-    origin = f"actgen bench · {recipe} · {seeds} seed{'s' if seeds > 1 else ''} · measured on {kind(rows[0])} images"
+    count, repeated = len({unit(row) for row in rows}), unit_name(rows)
+    origin = (
+        f"actgen bench · {recipe} · {count} {repeated if count > 1 else repeated[:-1]} · measured on {kind(rows[0])} images"
+    )
     said = tag("ul", *(tag("li", remark) for remark in remarks(compared, rows)), class_="remarks")
     figures = (_figure(figure, draw, compared) for figure, draw in generated(rows).items())
     return join(
         tag("header", tag("p", origin, class_="eyebrow"), tag("h1", headline(compared)), said),
-        section("Result", _results(compared, kind(rows[0]))),
+        section("Result", _results(compared, kind(rows[0]), repeated, protocol)),
         *figures,
         _numbers(compared),
         _settings(rows),
     )
 
 
-def _results(compared: Sequence[Comparison], measured: str) -> Markup:
-    titles, first = heads(measured), lead(compared)
-    rows = [tag("tr", *_cells(titles, cells(one)), class_="lead" if one is first else "") for one in compared]
+def _results(compared: Sequence[Comparison], measured: str, repeated: str, protocol: Protocol | None) -> Markup:
+    more, also = extra(compared, protocol)
+    titles, first = (*heads(measured, repeated), *more), lead(compared)
+    rows = [
+        tag("tr", *_cells(titles, (*cells(one), *own)), class_="lead" if one is first else "")
+        for one, own in zip(compared, also, strict=True)
+    ]
     return join(table(titles, rows, "long"), *(tag("p", note.replace("`", ""), class_="note") for note in notes(compared)))
 
 
@@ -128,7 +144,7 @@ def _settings(rows: Sequence[Row]) -> Markup:
     """Return what the arms share, and what each changes."""
     first = rows[0]
     declared = {row["arm"]: ", ".join(row.get("declared", ())) for row in rows}
-    shared = "\n".join(f"{key} = {value!r}" for key, value in first.get("options", {}).items())
+    shared = "\n".join(f"{key} = {value!r}" for key, value in options(first).items())
     changes = "\n".join(f"{arm}: {keys}" for arm, keys in declared.items())
     return section(
         "What was run",

@@ -23,7 +23,8 @@ QUIET = ("generation.replay=false", "generation.previews=0")
 class Job:
     """One run: `recipe` is complete, `name` that of the recipe that it came from, `declared` the keys that the arm changes.
 
-    `budget` is 0 for an arm that generates nothing.
+    `budget` is 0 for an arm that generates nothing. `label_set` is that of the recipe; None where the recipe generates no
+    labels.
     """
 
     name: str
@@ -32,14 +33,20 @@ class Job:
     seed: int
     recipe: Recipe
     declared: tuple[str, ...]
+    label_set: int | None = None
 
     def folder(self, out: Path) -> Path:
         """Return where the run lives."""
-        return out / "runs" / self.name / self.arm / f"{self.budget:g}" / str(self.seed)
+        own = str(self.seed) if self.label_set is None else f"set-{self.label_set}-seed-{self.seed}"
+        return out / "runs" / self.name / self.arm / f"{self.budget:g}" / own
+
+    @property
+    def group(self) -> str:
+        """What it shares with the runs of other seeds and label sets: recipe, arm and budget."""
+        return f"{self.name} {self.arm}" + (f" {self.budget:g}" if self.budget else "")
 
     def __str__(self) -> str:
-        budget = f" {self.budget:g}" if self.budget else ""
-        return f"{self.name} {self.arm}{budget} seed {self.seed}"
+        return f"{self.group} {unit_words(self.label_set, self.seed)}"
 
     def to_line(self) -> str:
         """Return the job as one line of JSON."""
@@ -53,6 +60,23 @@ class Job:
         return Job(**facts | {"recipe": recipe, "declared": tuple(facts["declared"])})
 
 
+def unit_words(label_set: int | None, seed: int) -> str:
+    """Return what tells the runs of an arm apart: "seed 3", "label set 3", or "label set 3 seed 1" where these differ."""
+    own = f"label set {label_set}"
+    return f"seed {seed}" if label_set is None else own if seed == label_set else f"{own} seed {seed}"
+
+
+Unit = tuple[int | None, int]
+"""A label set, None for that of the recipe, and a seed."""
+
+
+def units(label_sets: Sequence[int], seeds: Sequence[int]) -> list[Unit]:
+    """Return what every arm is run on: each seed; or each label set, its number being its seed unless `seeds` are given."""
+    if not label_sets:
+        return [(None, seed) for seed in seeds]
+    return [(one, seed) for one in label_sets for seed in seeds or (one,)]
+
+
 def plan_jobs(
     recipes: Mapping[str, Path],
     arms: Mapping[str, Mapping[str, Settings]],
@@ -60,17 +84,19 @@ def plan_jobs(
     budgets: Sequence[float] = (),
     settings: Sequence[str] = (),
     evaluate: str = "test",
+    label_sets: Sequence[int] = (),
 ) -> list[Job]:
-    """Return all jobs, the first seed of everything first, so that an unfinished bench can already be compared.
+    """Return all jobs, the first unit of everything first, so that an unfinished bench can already be compared.
 
-    `arms` holds the arms of every recipe by its name; `budgets` () takes the recipe's own; `settings` hold for all arms.
+    `arms` holds the arms of every recipe by its name; `budgets` () takes the recipe's own; `settings` hold for all arms. For
+    `seeds` and `label_sets` see `units`.
     """
     jobs: dict[str, Job] = {}
-    for seed in seeds:
+    for unit in units(label_sets, seeds):
         for name, path in recipes.items():
             for arm, changes in arms[name].items():
                 for budget in budgets or (None,):
-                    job = _job(name, path, arm, changes, seed, budget, settings, evaluate)
+                    job = _job(name, path, arm, changes, unit, budget, settings, evaluate)
                     jobs.setdefault(str(job), job)
     return list(jobs.values())
 
@@ -80,16 +106,36 @@ def _job(
     path: Path,
     arm: str,
     changes: Settings,
-    seed: int,
+    unit: Unit,
     budget: float | None,
     settings: Sequence[str],
     evaluate: str,
 ) -> Job:
-    flags: dict[str, Any] = {**changes, "seed": seed, "generation.budget": budget, "evaluation.on": evaluate}
+    label_set, seed = unit
+    flags: dict[str, Any] = {
+        **changes,
+        "seed": seed,
+        "label_set": label_set,
+        "generation.budget": budget,
+        "evaluation.on": evaluate,
+    }
     recipe = build_recipe(path, [*QUIET, *settings], flags)
     if recipe.strategy == BASE:
         recipe = build_recipe(path, [*QUIET, *settings], flags | {"generation.budget": 0.0})
-    return Job(name=name, arm=arm, budget=recipe.generation.budget, seed=seed, recipe=recipe, declared=tuple(sorted(changes)))
+    if label_set is not None and not recipe.labels_per_class:
+        raise UserError(
+            f"--label-sets: the recipe {name} does not generate its labels. Say how many a class has, for example with "
+            "--set labels_per_class=20, or give --seeds."
+        )
+    return Job(
+        name=name,
+        arm=arm,
+        budget=recipe.generation.budget,
+        seed=seed,
+        recipe=recipe,
+        declared=tuple(sorted(changes)),
+        label_set=recipe.label_set if recipe.labels_per_class else None,
+    )
 
 
 def find_recipes(given: Sequence[str]) -> dict[str, Path]:
@@ -103,8 +149,8 @@ def find_recipes(given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Read "0:5" (0 to 4), "7", or "0,3,8:10"."""
+def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
+    """Read "0:5" (0 to 4), "7", or "0,3,8:10"; `option` is what it was given for."""
     seeds: list[int] = []
     try:
         for part in text.split(","):
@@ -113,7 +159,7 @@ def parse_seeds(text: str) -> list[int]:
     except ValueError:
         seeds = []
     if not seeds or min(seeds) < 0:
-        raise UserError(f"--seeds {text!r}: give whole numbers from 0 as 0:5 (0 to 4) or 0,3,7.")
+        raise UserError(f"{option} {text!r}: give whole numbers from 0 as 0:5 (0 to 4) or 0,3,7.")
     return list(dict.fromkeys(seeds))
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...classifiers.correctness import Right, unpack_right
 from ...core import files
 from ...core.errors import UserError
 from ...data.datasets.evaluation import KINDS
-from ...experiment.config import Recipe, flat
+from ...experiment.config import flat
 from .arms import ARMS
 from .plan import Job
 
@@ -28,11 +29,18 @@ _MEASURED = (
     "real_images",
     "epochs",
     "generator_hash",
+    "judge_hashes",
     "initial_weights",
     "real_images_digest",
     "test_digest",
     "per_class",
+    "proxy_steps",
+    "commit",
+    "recipe_sha256",
+    "right",
 )
+SHARED = ("data", "generator", "model.", "training.", "evaluation.")
+"""Settings, or how their keys begin, that the arms of a comparison must share unless an arm declares to change them."""
 
 
 def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> Row:
@@ -41,24 +49,44 @@ def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, 
     return {
         "recipe": job.name,
         "arm": job.arm,
+        "label_set": job.label_set,
         "seed": job.seed,
         "budget": job.budget,
         accuracy: summary[accuracy],
         **{key: summary[key] for key in _MEASURED},
         "waited_seconds": summary.get("waited_seconds", 0.0),
+        "seconds": phases(summary),
         "by_epoch": [row[accuracy] for row in stats],
         **facts,
-        "options": options(job.recipe),
+        "settings": flat(job.recipe),
         "declared": list(job.declared),
     }
 
 
-def options(recipe: Recipe) -> dict[str, Any]:
+def phases(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds of a run by phase. What a proxy model took is in a summary's `generation_seconds`, and here a
+    proxy's."""
+    generation = summary["generation_seconds"] - summary["scout_seconds"]
+    return {
+        "training": summary["train_seconds"],
+        "proxy": summary["proxy_seconds"],
+        "generation": round(max(0.0, generation), 2),
+        "evaluation": summary["evaluation_seconds"],
+    }
+
+
+def options(row: Row) -> Mapping[str, Any]:
     """Return the settings that the arms of a comparison must share, by dotted key, unless an arm declares to change them."""
-    shared: dict[str, Any] = {"data": recipe.data, "generator": recipe.generator}
-    for name in ("model", "training", "evaluation"):
-        shared |= flat(getattr(recipe, name), name + ".")
-    return shared
+    if "settings" not in row:  # as older versions wrote them
+        older: Mapping[str, Any] = row.get("options", {})
+        return older
+    return {key: value for key, value in row["settings"].items() if key.startswith(SHARED)}
+
+
+def right_of(row: Row) -> Right | None:
+    """Return which of the images that accuracy was measured on were recognised, [N]; None in rows of older versions."""
+    text = row.get("right")
+    return None if text is None else unpack_right(text)
 
 
 def kind(row: Row) -> str:
@@ -75,7 +103,18 @@ def order(row: Row) -> tuple[Any, ...]:
     """Return the place of a row in results.jsonl."""
     names = list(ARMS)
     arm = row["arm"]
-    return row["recipe"], names.index(arm) if arm in names else len(names), arm, row["budget"], row["seed"]
+    return row["recipe"], names.index(arm) if arm in names else len(names), arm, row["budget"], *unit(row)
+
+
+def unit(row: Row) -> tuple[int, int]:
+    """Return what runs of different arms are paired by: label set (-1 where the recipe generates no labels) and seed."""
+    label_set = row.get("label_set")
+    return -1 if label_set is None else label_set, row["seed"]
+
+
+def of_label_sets(rows: Iterable[Row]) -> bool:
+    """Whether the runs have generated their labelled images, so that label sets and not seeds are what repeats."""
+    return any(row.get("label_set") is not None for row in rows)
 
 
 def gather(out: Path) -> list[Row]:

@@ -1,17 +1,21 @@
 """A bench's folder: runs what is missing, collects what is there, and writes what follows from it.
 
-OUT/runs/RECIPE/ARM/BUDGET/SEED/   a run, with result.json when it is finished
+OUT/runs/RECIPE/ARM/BUDGET/SEED/   a run, with result.json when it is finished; of a label set: .../set-0-seed-0/
 OUT/results.jsonl                  a line a run
 OUT/failures.jsonl                 runs of the last call that failed, with what happened
 OUT/table.md  bench.html  *.png    arms side by side
+OUT/protocol.toml                  what was declared before, if it was; then also final-table.md and final-looks.jsonl
 OUT/logs/                          what the processes printed
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ import torch
 from ...core import files
 from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
+from ...core.provenance import source_commit
 from ...experiment.compatibility import check_compatible
 from ...experiment.config import Recipe, build_recipe, flat
 from ...report.html import write_page
@@ -27,18 +32,28 @@ from .fairness import refuse_unfair
 from .page import render, write_figures
 from .plan import Job
 from .pool import Event, run_jobs
-from .rows import RESULT, RESULTS, Row, gather, read_rows, write_rows
+from .protocol import PROTOCOL, Protocol, read_protocol
+from .rows import RESULT, RESULTS, Row, gather, read_rows, unit, write_rows
 from .table import make_table
 
 FAILURES, PAGE = "failures.jsonl", "bench.html"
+FINAL_TABLE, FINAL_LOOKS = "final-table.md", "final-looks.jsonl"
 
 
-def run_all(jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
-    """Do what is missing of `jobs` in folder `out` and return what failed; finished runs are not done again."""
+def run_all(
+    jobs: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None], protocol: Protocol | None = None
+) -> list[Event]:
+    """Do what is missing of `jobs` in folder `out` and return what failed; finished runs are not done again.
+
+    A copy of the `protocol` that declares them is laid beside the results.
+    """
     refuse_other_bench(out, jobs)
+    refuse_other_protocol(out, protocol)
     check_compatible_arms(out, jobs)
     with locked(out):
         files.make_folder(out / "runs")
+        if protocol is not None and not (out / PROTOCOL).exists():
+            files.write_text(out / PROTOCOL, protocol.text)
         try:
             return _run_missing(unfinished(jobs, out), out, processes, on_event)
         except UserError:
@@ -69,18 +84,53 @@ def unfinished(jobs: Sequence[Job], out: Path) -> list[Job]:
     return [job for job in jobs if not (job.folder(out) / RESULT).exists()]
 
 
+def held_protocol(out: Path) -> Protocol | None:
+    """Return the protocol that lies in a bench's folder, None if there is none."""
+    return read_protocol(out / PROTOCOL) if (out / PROTOCOL).is_file() else None
+
+
+def write_final(out: Path) -> str:
+    """Look at the test images that were held back: write final-table.md, note the look, and return the table.
+
+    Looks are noted in final-looks.jsonl, each with its time and the hashes of protocol and results.
+    """
+    protocol = held_protocol(out)
+    if protocol is None:
+        raise UserError(f"--final: {out} has no {PROTOCOL}, so nothing was held back. Leave out --final.")
+    if missing := unfinished(protocol.jobs(), out):
+        raise UserError(
+            f"--final: {len(missing)} runs of the protocol are not finished, for example {missing[0]}. The "
+            "held-back images are looked at once, with all runs; give the same command again first."
+        )
+    rows = read_rows(out / RESULTS)
+    refuse_unfair(rows)
+    table, looks = make_table(rows, protocol, final=True), out / FINAL_LOOKS
+    look = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": source_commit(),
+        "protocol": protocol.sha256,
+        "results": hashlib.sha256((out / RESULTS).read_bytes()).hexdigest(),
+    }
+    before = looks.read_text(encoding="utf-8") if looks.exists() else ""
+    files.write_text(looks, before + json.dumps(look) + "\n")  # first: a look is noted before it is taken
+    files.write_text(out / FINAL_TABLE, table)
+    return table
+
+
 def write_comparison(out: Path, anew: bool = True) -> str:
     """Write what follows from results.jsonl beside it and return the table; `UserError` if it would not be fair.
 
-    Unless `anew`, a page that is younger than the results is left as it is.
+    Unless `anew`, a page that is younger than the results is left as it is. Of a protocol, the open test images alone count.
     """
-    rows = read_rows(out / RESULTS)
+    rows, protocol = read_rows(out / RESULTS), held_protocol(out)
     refuse_unfair(rows)
-    table, page = make_table(rows), out / PAGE
+    table, page = make_table(rows, protocol), out / PAGE
+    if protocol is not None:
+        rows = [protocol.shown(row, final=False) for row in rows]
     if anew or not page.exists() or page.stat().st_mtime_ns < (out / RESULTS).stat().st_mtime_ns:
         files.write_text(out / "table.md", table)
         write_figures(out, rows)
-        write_page(page, render(rows))
+        write_page(page, render(rows, protocol))
     return table
 
 
@@ -96,6 +146,20 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
                 f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another "
                 "--out, or the same settings to continue."
             )
+
+
+def refuse_other_protocol(out: Path, protocol: Protocol | None) -> None:
+    """Raise `UserError` if the bench in `out` was declared by another protocol, or was begun without one."""
+    if protocol is None:
+        return
+    held = held_protocol(out)
+    if held is None and (out / "runs").is_dir():
+        raise UserError(f"--out {out} holds a bench that was begun without a protocol. Give another --out.")
+    if held is not None and held.sha256 != protocol.sha256:
+        raise UserError(
+            f"--out {out} was declared by another protocol (see {PROTOCOL} there). What was declared is not "
+            "changed while it is measured: give another --out."
+        )
 
 
 def check_compatible_arms(out: Path, jobs: Sequence[Job]) -> None:
@@ -119,11 +183,12 @@ def _leave_no_trace(out: Path) -> None:
     """Leave no trace of a call that was refused before its first run began."""
     if not any((out / "runs").iterdir()):
         (out / "runs").rmdir()
+        (out / PROTOCOL).unlink(missing_ok=True)
         shutil.rmtree(out / "logs", ignore_errors=True)
 
 
 def _path(row: Row) -> tuple[Any, ...]:
-    return row["recipe"], row["arm"], row["budget"], row["seed"]
+    return row["recipe"], row["arm"], row["budget"], *unit(row)
 
 
 def _write_failures(out: Path, failed: Sequence[Event]) -> None:
@@ -136,6 +201,7 @@ def _write_failures(out: Path, failed: Sequence[Event]) -> None:
             "recipe": event.job.name,
             "arm": event.job.arm,
             "budget": event.job.budget,
+            "label_set": event.job.label_set,
             "seed": event.job.seed,
             "error": event.error,
             "trace": event.trace,

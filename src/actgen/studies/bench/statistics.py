@@ -73,3 +73,35 @@ def seeds_needed(differences: Sequence[float], effect: float = 0.5, wanted: floa
         middle = (low + high) // 2
         low, high = (low, middle) if power(effect, deviation, middle, level) >= wanted else (middle + 1, high)
     return high
+
+
+MOST_EXACT = 16
+"""Differences up to which all changes of sign are tried: 65,536."""
+FLIPS = 100_000
+
+
+def sign_flip_p(differences: Sequence[float], seed: int = 0) -> float:
+    """Return the two-sided p value of a mean difference of 0: how often the sum is as far from 0 when signs fall by lot.
+
+    Exact for up to `MOST_EXACT` differences, else from `FLIPS` lots. 1 for none.
+    """
+    values = np.array(differences, dtype=np.float64)
+    if len(values) <= MOST_EXACT:
+        sums = np.zeros(1)
+        for value in values:
+            sums = np.concatenate([sums + value, sums - value])
+        extra = 0
+    else:
+        signs = np.random.default_rng(seed).integers(0, 2, (FLIPS, len(values)), dtype=np.int8)
+        sums, extra = (2.0 * signs - 1.0) @ values, 1
+    far = np.abs(sums) >= abs(values.sum()) * (1 - 1e-12) - 1e-12  # sums of the same numbers in another order are equal
+    return float((far.sum() + extra) / (len(sums) + extra))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p values adjusted for their number by Holm's (1979) step-down method, in their order."""
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for done, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - done) * p_values[place]))
+        adjusted[place] = worst
+    return adjusted

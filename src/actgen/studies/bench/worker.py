@@ -23,7 +23,9 @@ from accelerate import PartialState
 
 from ...core import files
 from ...core.errors import UserError
+from ...core.machine import machine
 from ...core.protocol import Tell, listen, open_channel
+from ...core.provenance import source_commit
 from ...data.datasets.evaluation import TEST
 from ...data.datasets.sources import RealData, load_data
 from ...diffusion.loading import Loading
@@ -65,7 +67,7 @@ def _epochs(tell: Tell) -> Callable[[EpochStats], None]:
 def _facts() -> dict[str, Any]:
     device = PartialState().device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"version": version("actgen"), "device": name, "threads": torch.get_num_threads()}
+    return {"version": version("actgen"), "device": name, **machine()}
 
 
 _load = lru_cache(maxsize=2)(load_data)
@@ -76,7 +78,16 @@ def _data(recipe: Recipe) -> RealData:
     """Return the images of a recipe, opened once for all seeds that measure on the same ones."""
     own_part = recipe.evaluation.on != TEST and not recipe.evaluation.source
     chosen = repr(
-        (recipe.data, recipe.on_bad_image, recipe.images, recipe.prompts, recipe.evaluation, recipe.seed if own_part else 0)
+        (
+            recipe.data,
+            recipe.on_bad_image,
+            recipe.images,
+            recipe.labels_per_class,
+            recipe.label_set,
+            recipe.prompts,
+            recipe.evaluation,
+            recipe.seed if own_part else 0,
+        )
     )
     if chosen not in _opened:
         _opened.clear()
@@ -123,6 +134,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate)(\..*)?")
     out, threads = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(threads)
+    source_commit()  # now: the files may change later
     tell = open_channel()
     serve((Job.from_line(line) for line in listen()), out, tell)
 

@@ -164,7 +164,7 @@ class ProbeSession:
     def _requests(self, candidate: ProbeCandidate) -> list[Request]:
         prompts, names = candidate.recipe.prompts, self.images.class_names
         plan = TextOnly().plan([], prompts.names(names), self.config.count, Progress(epoch=0, epochs=1), self.config.seed)
-        return worded(plan, prompts.of(names))
+        return worded(plan, prompts.variants(names))
 
     def _sampler(self, candidate: ProbeCandidate) -> ImageSampler:
         """Open a candidate; one generator is kept, for the next candidate may be the same with other settings."""

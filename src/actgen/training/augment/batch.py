@@ -18,7 +18,9 @@ class Augmentation:
     """What is done to every real and generated image anew each time it is trained on."""
 
     shift: Annotated[int, Field(ge=0, le=512, description="Largest move in pixels; edges are filled with black.")] = 2
-    flip: Annotated[bool, Field(description="Mirror half of the images.")] = True
+    flip: Annotated[
+        bool, Field(description="Mirror half of the images: a mirrored photograph is one, a mirrored digit or letter is none.")
+    ] = False
     erase: Annotated[
         float,
         Field(ge=0, le=1, description="Chance that a square of a quarter to half the side is blanked (Zhong et al. 2020)."),
