@@ -22,7 +22,7 @@ from actgen.data.store.verify import verify
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
-from actgen.experiment.reproduce import retries
+from actgen.experiment.reproduce import regenerate
 from actgen.experiment.run import run
 from actgen.generation.best_of_n import Selection
 from actgen.generation.filters.options import Filters
@@ -101,7 +101,7 @@ def test_nothing_but_the_run_is_left(pending: Path) -> None:
 
 def test_its_images_are_drawn_again_pixel_for_pixel(pending: Path, tmp_path: Path) -> None:
     guided = [row["key"] for row in read_lines(pending / "store" / "metadata.jsonl") if "adversarial" in row["guides"]]
-    assert all(one.differs == (0, 0) for one in retries(pending / "store", guided[:1], tmp_path / "again"))
+    assert all(one.differs == (0, 0) for one in regenerate(pending / "store", guided[:1], tmp_path / "again"))
 
 
 def test_without_it_no_column_is_added(finished: Path) -> None:

@@ -29,6 +29,7 @@ from ..generation.best_of_n import Selection
 from ..generation.filters.options import Filters
 from ..generation.presets import PRESETS, SamplingConfig
 from ..training.options import TrainingOptions
+from .renamed_keys import current_name, renamed
 
 TRACKING = "tracking"  # the key of a recipe file that is no part of the recipe
 
@@ -151,7 +152,11 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. With `masks`,
     `sampling.image.mask` starts as "given". `tracking` is no part of a recipe: see `read_tracking`.
     """
-    tree = _tree(path, settings, flags or {})
+    return build_from(_tree(path, settings, flags or {}))
+
+
+def build_from(tree: dict[str, Any]) -> Recipe:
+    """Return the recipe of a tree of settings with today's names."""
     tree.pop(TRACKING, None)
     if isinstance(tree.get("prompts"), str):
         tree["prompts"] = _read(Path(tree["prompts"]), "prompts =")
@@ -167,6 +172,16 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     return fill(Recipe(sampling=sampling, generation=chosen), tree)
 
 
+def read_written(text: str) -> Recipe:
+    """Return the recipe that a run wrote out, of an earlier version too; `UserError` or ValueError if it is none."""
+    return build_from(renamed(tomllib.loads(text), warn=False))
+
+
+def read_recipe_of(run: Path) -> Recipe:
+    """Return the recipe of the run in a folder, of an earlier version too."""
+    return build_from(renamed(_read(run / "recipe.toml", "the recipe"), warn=False))
+
+
 def read_tracking(path: Path | None = None, settings: Sequence[str] = ()) -> str:
     """Return the trackers that a recipe file or the settings name, "" if none.
 
@@ -180,18 +195,30 @@ def read_tracking(path: Path | None = None, settings: Sequence[str] = ()) -> str
 
 def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file, the settings and the flags say, the later ones over the earlier ones."""
-    tree: dict[str, Any] = {}
-    if path is not None:
-        tree = _read(find_recipe(path))
+    tree = {} if path is None else renamed(_read(find_recipe(path)))
+    said: dict[str, str] = {}
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals:
             raise UserError(f"--set {brief(setting)}: write it as a.b=value, for example training.batch_size=32.")
-        _put(tree, key.strip(), parse_value(text.strip()))
+        name = current_name(key)
+        if said.setdefault(name, key) != key:
+            raise UserError(f"--set {key} and --set {said[name]} are the same setting by its old and new name. Leave one out.")
+        _put(tree, name, _renamed_value(key, parse_value(text)))
     for key, value in flags.items():
         if value is not None:
             _put(tree, key, value)
     return tree
+
+
+def _renamed_value(key: str, value: Any) -> Any:
+    """Return the value of a setting, today's names in it where it is a table."""
+    given: dict[str, Any] = {}
+    _put(given, key, value)
+    part: Any = renamed(given)
+    for name in current_name(key).split("."):
+        part = part[name]
+    return part
 
 
 def suggested_preset(generator: str) -> str:

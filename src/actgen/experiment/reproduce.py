@@ -25,6 +25,7 @@ from ..core.options import fill
 from ..core.types import Request, Sample, Source
 from ..data.datasets.decoding import read_image
 from ..data.store.chain import CHAIN
+from ..data.store.columns import current
 from ..data.store.manifest import Manifest
 from ..data.store.rejections import in_order, read_rejections
 from ..data.store.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
@@ -57,7 +58,7 @@ class Regenerated:
     differs: tuple[int, int] | None
 
 
-def retries(
+def regenerate(
     folder: Path,
     keys: Sequence[str],
     out: Path,
@@ -78,7 +79,7 @@ def retries(
         raise UserError(f"--out {out} is the store itself. Give another folder for the images generated again.")
     adapter = _open_generator(generator, list(wanted.values()))
     run = Revisit(folder.parent, rows, data, masks)
-    batches = _batches(adapter, run, in_order(rows, read_rejections(folder.parent)), wanted)
+    batches = _batches(adapter, run, in_order(map(current, rows), read_rejections(folder.parent)), wanted)
     for row in [*wanted.values(), *(row for batch in batches for row in batch)]:
         run.check(request_of(row), sampling_of(row))
         run.check_held(request_of(row), sampling_of(row), row.get("held"), adapter.image_size)
@@ -111,7 +112,7 @@ def request_of(row: Row) -> Request:
 def sampling_of(row: Row) -> SamplingConfig:
     """Return the settings that a manifest line was generated with; those that it does not name have their defaults."""
     try:
-        sampling = fill(SamplingConfig(), _complete(row["guidance"]))
+        sampling = fill(SamplingConfig(), _complete(current(row)["guidance"]))
     except UserError as error:
         raise UserError(
             f"the settings of {row['key']} cannot be used: {error} Another version of actgen may have generated it; use "
@@ -152,7 +153,7 @@ def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, 
             raise UserError(
                 f"{folder} holds no image {key!r}. Near that: {', '.join(near)}; {folder / MANIFEST} names all {len(manifest)}."
             )
-        wanted[key] = row
+        wanted[key] = current(row)
     return wanted
 
 
@@ -192,7 +193,7 @@ def _split(adapter: PipelineAdapter, run: Revisit, rows: Sequence[Row]) -> Itera
 
 
 def _open_generator(given: str | None, rows: Sequence[Row]) -> PipelineAdapter:
-    """Open the generator that drew the images; `UserError` if its weights are others now."""
+    """Open the generator that made the images; `UserError` if its weights are others now."""
     name = given or rows[0]["generator"]
     try:
         classes, device = sorted({row["class_name"] for row in rows}), str(PartialState().device)
@@ -204,7 +205,7 @@ def _open_generator(given: str | None, rows: Sequence[Row]) -> PipelineAdapter:
     for row in rows:
         if row["generator_hash"] != adapter.weights_hash:
             raise UserError(
-                f"the generator {name} has other weights than the one that drew {row['key']}: "
+                f"the generator {name} has other weights than the one that made {row['key']}: "
                 f"{adapter.weights_hash[:12]} instead of {row['generator_hash'][:12]} (generator_hash). Give that "
                 "one with --generator."
             )
