@@ -19,8 +19,8 @@ from actgen.data.datasets.splits import hold_out
 from actgen.data.mixture import Mixture
 from actgen.data.store.store import Store
 from actgen.training.growing import Growing
-from actgen.training.loop import epoch_order
 from actgen.training.options import TrainingOptions
+from actgen.training.sampling import passes
 from tests.conftest import make_sample
 
 REAL, AWAY, BATCH = 120, 12, 32
@@ -54,7 +54,7 @@ def test_an_epoch_is_that_of_actgen_train(digits: Path, store: Store) -> None:
     generate(store, 20)
     dataset.at(1, 6)
     mixture = Mixture(train, store.snapshot(6), size=8)
-    order = epoch_order(len(mixture), len(dataset), 3, 1)
+    order = passes(range(len(mixture)), len(dataset), 3, 1)
     assert len(order) == len(dataset) == 4 * BATCH
     for place in range(0, len(dataset), 5):
         (pixels, label), (wanted, known) = dataset[place], mixture[order[place]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actgen.training.loop import epoch_order
+from actgen.training.sampling import passes
 from actgen.training.schedule import (
     epoch_budgets,
     generating_epochs,
@@ -72,16 +72,16 @@ def test_the_rate_reaches_its_peak_and_ends_near_zero(warmup: float) -> None:
 
 @pytest.mark.parametrize(("images", "wanted"), [(10, 10), (10, 4), (10, 25), (1, 3)])
 def test_an_epoch_sees_every_image_before_it_sees_one_again(images: int, wanted: int) -> None:
-    order = epoch_order(images, wanted, seed=0, epoch=1)
+    order = passes(range(images), wanted, seed=0, epoch=1)
     assert len(order) == wanted
     counts = [order.count(index) for index in range(images)]
     assert max(counts) - min(counts) <= 1
-    assert order == epoch_order(images, wanted, seed=0, epoch=1)
+    assert order == passes(range(images), wanted, seed=0, epoch=1)
     assert order[:1] == order[:wanted][:1]
 
 
 def test_epochs_have_orders_of_their_own() -> None:
-    assert epoch_order(50, 50, seed=0, epoch=0) != epoch_order(50, 50, seed=0, epoch=1)
+    assert passes(range(50), 50, seed=0, epoch=0) != passes(range(50), 50, seed=0, epoch=1)
 
 
 @pytest.mark.parametrize("steps", [[5, 5, 5], [4, 7, 11], [1, 1, 50]])

@@ -202,7 +202,10 @@ def _part(annotation: object) -> type | None:
 def _kind(annotation: object) -> str:
     plain = [(int, "whole number"), (float, "number"), (bool, "true or false"), (str, "text")]
     rest = [(dict[Text, Text], "table"), (dict[Text, Texts], "table of lists"), (tuple[Text, ...], "list")]
-    return next((word for kind, word in [*plain, *rest] if annotation in (kind, kind | None)), str(annotation))
+    for kind, word in [*plain, *rest]:
+        if annotation in (kind, kind | None):
+            return word
+    raise TypeError(f"{annotation} is no kind of option")
 
 
 def _refusal(options_class: type, error: ErrorDetails) -> UserError:

@@ -24,6 +24,7 @@ from ..core.prompts import Wording
 from ..core.rng import derive
 from ..core.text import brief, visible
 from ..data.datasets.evaluation import choose_images
+from ..data.datasets.extra import with_extra
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
 from ..data.datasets.imageset import ImageSet, Renamed
 from ..data.datasets.masks import Masks, open_masks
@@ -111,17 +112,17 @@ def open_sampler(
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
     data = load(recipe.data, recipe.on_bad_image)
-    classes = data.train.class_names
+    whole, classes = data.train, data.train.class_names
     names, prompts, variants = recipe.prompts.names(classes), recipe.prompts.of(classes), recipe.prompts.variants(classes)
-    train = _training_images(recipe, data.train)
-    data = choose_images(replace(data, train=train, all_keys=data.train.keys), recipe.evaluation, recipe.seed)
+    train = _training_images(recipe, whole)
+    data = choose_images(replace(data, train=train, all_keys=whole.keys), recipe.evaluation, recipe.seed)
 
     def named(images: ImageSet) -> ImageSet:
         return images if names == tuple(images.class_names) else Renamed(images, names)
 
-    return replace(
-        data, train=named(data.train), test=None if data.test is None else named(data.test), prompts=prompts, variants=variants
-    )
+    data = with_extra(data, whole, recipe.extra, recipe.seed)
+    test, rest = (None if images is None else named(images) for images in (data.test, data.rest))
+    return replace(data, train=named(data.train), test=test, rest=rest, prompts=prompts, variants=variants)
 
 
 def _training_images(recipe: Recipe, images: ImageSet) -> ImageSet:
@@ -164,7 +165,9 @@ def open_run(
         test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_,
-        budget=round(generation.budget * len(real.labels)) if round_ is not None else 0,
+        budget=round(generation.budget * (len(real.labels) - data.extra)) if round_ is not None else 0,
+        extra=data.extra,
+        teacher=open_teacher(recipe, data) if learns else None,
         until=generation.until,
         every=generation.every,
         shift_budget=generation.shift_budget,
@@ -174,6 +177,15 @@ def open_run(
         background=background,
         learns=learns,
     )
+
+
+def open_teacher(recipe: Recipe, data: RealData) -> ZeroShot | None:
+    """Return who gives soft labels to the real images; None if nobody does."""
+    clip = recipe.training.distil.clip
+    if not clip:
+        return None
+    device, names = str(PartialState().device), data.train.class_names
+    return ZeroShot(clip, names, device, prompts=data.prompts, given="training.distil.teacher = clip:")
 
 
 def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier, generators: Generators, device: str) -> Round:

@@ -23,6 +23,7 @@ from ..core.prompts import Prompts
 from ..core.text import brief, read_text, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
+from ..data.datasets.extra import Extra
 from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
 from ..generation.best_of_n import Selection
@@ -124,6 +125,7 @@ class Recipe:
     prompts: Prompts = field(default_factory=Prompts)
     model: Model = field(default_factory=Model)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    extra: Extra = field(default_factory=Extra)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     generation: Generation = field(default_factory=Generation)
     selection: Selection = field(default_factory=Selection)

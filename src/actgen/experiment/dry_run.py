@@ -46,12 +46,12 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     training = open_run(recipe, out)
     trial = copy.copy(training)
     trial.options = replace(training.options, epochs=1, epoch_length="real")
-    trial.total_real = min(training.total_real, 4 * training.options.batch_size)
+    trial.total_real, trial.extra = min(training.own_real, 4 * training.options.batch_size), 0
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     sampling = _sampling_seconds(training) if images else 0.0
     if training.needs_proxy_model and training.mining is not None:
-        real = training.total_real
+        real = training.own_real
         sampling += training.mining.proxy_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
     round_classifier = (
@@ -67,7 +67,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
 
 def _planned_steps(training: Training) -> int:
     """Return the optimiser steps of the whole run, if every round generates its share."""
-    options, real = training.options, training.total_real
+    options, real = training.options, training.own_real
     early = training.round is not None and training.round.strategy.when == BEFORE
     late = training.background is not None  # its images join an epoch later
     generated = [training.budget if early else sum(training.budgets[: max(0, epoch - late)]) for epoch in range(options.epochs)]

@@ -35,6 +35,7 @@ from ..generation.filters.tally import keep_rates
 from ..generation.wrapping import Wrapped
 from ..report.html import write_report
 from ..training.crossfit import cross_fit
+from ..training.distil import teach
 from ..training.loop import fit, look_at_test
 from ..training.proxy_model import train_proxy_model
 from ..training.stages import EpochStats
@@ -88,6 +89,8 @@ def run(
             training.cross_fitted = cross_fit(training, training.mining)
         if training.needs_proxy_model and training.mining is not None:
             training.proxy = train_proxy_model(training, training.mining)
+        if training.teacher is not None:
+            training.taught = teach(training.teacher, training.real, recipe.training.distil.weight)
         with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
             for stats in epochs:
                 tell(None)
@@ -155,13 +158,15 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "test_accuracy": last["test_accuracy"],
         "validation_accuracy": last["validation_accuracy"],
         "per_class": last["per_class"],
-        "real_images": training.total_real,
+        "real_images": training.own_real,
+        "extra_images": training.extra,
         "synthetic_images": len(training.snapshot),
         "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
         "optimizer_steps": last["optimizer_steps"],
         "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
         "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
+        "teacher_seconds": 0.0 if training.taught is None else round(training.taught.seconds, 2),
         "waited_seconds": round(sum(row["waited_seconds"] for row in training.stats), 2),
         "evaluation_seconds": round(sum(row["evaluation_seconds"] for row in training.stats), 2),
         "proxy_steps": sum(proxy.optimizer_steps for proxy in training.proxies.values()),
@@ -172,7 +177,7 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "recipe_sha256": recipe_hash(flat(recipe)),
         "right": None if training.predictions is None else pack_right(training.predictions.right_N),
         "initial_weights": training.initial_weights,
-        "real_images_digest": names_digest(training.real),
+        "real_images_digest": names_digest(training.own),
         "test_digest": None if training.test is None else names_digest(training.test),
         "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
     }

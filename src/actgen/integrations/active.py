@@ -95,10 +95,10 @@ class ActiveGeneration:
     ) -> Self:
         """Open the folder `out`, new or stopped, for a loop that trains `classifier`.
 
-        `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length` and
-        `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with a proxy model.
-        `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see `assembling.open_run`.
-        `UserError` for anything that cannot be used, before anything is written.
+        `recipe`: or its file, or the name of a shipped one. Of its `[training]` the epochs, `batch_size`, `epoch_length`,
+        `sampling` and `augment.crop` shape the epochs; the rest of it and `[model]` are for `actgen train` and strategies with
+        a proxy model. `transform` makes the items of the dataset of uint8 [3, S, S] pixels. `data`, `generators`: see
+        `assembling.open_run`. `UserError` for anything that cannot be used, before anything is written.
         """
         recipe, out = recipe if isinstance(recipe, Recipe) else build_recipe(Path(recipe)), Path(out)
         if recipe.generation.on:
@@ -122,6 +122,7 @@ class ActiveGeneration:
             held_out_keys=() if images is None else frozenset(images.keys),
             until=generating,
             transform=transform,
+            extra=data.extra,
         )
         active = cls(classifier, dataset, recipe.training.epochs, data.test, training, held)
         if training is not None:

@@ -15,7 +15,7 @@ from ..data.crop import Crop
 from ..data.datasets.imageset import ImageSet, Subset
 from ..data.mixture import Mixture
 from ..data.store.store import MANIFEST, Store
-from .loop import epoch_order, steps_per_epoch
+from .loop import steps_per_epoch
 from .options import TrainingOptions
 
 Transform = Callable[[Tensor], Any]
@@ -26,7 +26,8 @@ class Growing(Dataset[tuple[Any, int]]):
 
     An epoch is that of `actgen train`: the real images that are not `held_out_keys` (keys; they come with epoch `until`), and
     the first so many images of the store; as many items as its steps take, shuffled by seed and epoch. With
-    `training.epoch_length` = "real" the length never changes, which trainers rely on.
+    `training.epoch_length` = "real" the length never changes, which trainers rely on. The last `extra` of the real images make
+    it no longer.
 
     `at` says which epoch it is, in shared memory: a data-loading process that holds a copy of this dataset sees it with its
     next item, and reads the new lines of the store from its folder. To be called between epochs only.
@@ -43,9 +44,10 @@ class Growing(Dataset[tuple[Any, int]]):
         held_out_keys: Collection[str] = (),
         until: int = 0,
         transform: Transform | None = None,
+        extra: int = 0,
     ) -> None:
         self.real, self.store, self.size, self.options, self.seed = real, store, size, options, seed
-        self.until, self.transform = until, transform
+        self.until, self.transform, self.extra = until, transform, extra
         self._there = tuple(row for row, key in enumerate(real.keys) if key not in held_out_keys)
         self._now = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._opened: tuple[tuple[int, int], Mixture, list[int]] | None = None
@@ -72,7 +74,7 @@ class Growing(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         epoch, generated = self.now
         images = len(self.rows(epoch)) + generated
-        return steps_per_epoch(self.options, len(self.real.labels), images) * self.options.batch_size
+        return steps_per_epoch(self.options, len(self.real.labels) - self.extra, images) * self.options.batch_size
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
         mixture, order = self.open()
@@ -84,8 +86,11 @@ class Growing(Dataset[tuple[Any, int]]):
         now = self.now
         if self._opened is None or self._opened[0] != now:
             mixture = self._mixture(*now)
-            self._opened = now, mixture, epoch_order(len(mixture), len(self), self.seed, now[0])
+            self._opened = now, mixture, self._order(mixture, now[0])
         return self._opened[1:]
+
+    def _order(self, mixture: Mixture, epoch: int) -> list[int]:
+        return self.options.sampling.order(mixture.labels, len(mixture.real.labels), len(self), self.seed, epoch)
 
     def _mixture(self, epoch: int, generated: int) -> Mixture:
         snapshot, smallest = Store(self.store).snapshot(generated) if generated else None, self.options.augment.crop

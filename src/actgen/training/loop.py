@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..classifiers.predictions import Predictions, predict, predict_together
 from ..core.parallel import ranks
-from ..core.rng import derive, generator, permutation
+from ..core.rng import derive, generator
 from ..core.signals import Stopped, check, deferred
 from ..core.types import Progress
 from ..data.datasets.evaluation import VALIDATION
@@ -27,6 +27,7 @@ from ..diffusion.weights import hash_networks
 from ..generation.round import Round
 from ..generation.strategies.base import BEFORE
 from ..generation.strategies.class_budgets import class_losses
+from .distil import batch_targets
 from .loading import batches
 from .optim.finite import gradient_norm, refuse_not_finite
 from .options import TrainingOptions
@@ -125,10 +126,10 @@ def train_epoch(
 ) -> tuple[float, float, int]:
     """Train one epoch; return mean loss, last learning rate and optimiser steps since the start."""
     options, seed, device = training.options, training.seed, training.accelerator.device
-    steps = steps_per_epoch(options, training.total_real, len(mixture))
-    nominal = steps_per_epoch(options, training.total_real, training.total_real)
+    steps = steps_per_epoch(options, training.own_real, len(mixture))
+    nominal = steps_per_epoch(options, training.own_real, training.own_real)
     done = int(training.stats[-1]["optimizer_steps"]) if training.stats else 0
-    order = epoch_order(len(mixture), steps * options.batch_size, seed, epoch)
+    order = options.sampling.order(mixture.labels, len(mixture.real.labels), steps * options.batch_size, seed, epoch)
     within = training.within or Within()
     part = own_part(options.batch_size, mixed=options.mixing.acts)
     loader = batches(
@@ -138,7 +139,8 @@ def train_epoch(
         options.workers,
         generator(seed, "loader", epoch),
     )
-    classes = len(mixture.real.class_names)
+    classes, rows, count = len(mixture.real.class_names), training.real_rows(epoch), len(mixture.real.labels)
+    counts_K = torch.bincount(torch.tensor(mixture.labels), minlength=classes).to(device)
     training.model.train()
     losses, rate = within.losses, within.rate
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -150,10 +152,15 @@ def train_epoch(
                 position, nominal * options.epochs, options.learning_rate, options.warmup_fraction, options.min_learning_rate
             )
             images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number), part)
-            images, targets = options.mixing(images, labels.to(device), classes, derive(seed, "mixing", epoch, number))
+            batch = part.of(order[number * options.batch_size : (number + 1) * options.batch_size])
+            known = [rows[index] if index < count else None for index in batch]
+            targets = batch_targets(training.taught, labels, known, classes).to(device)
+            images, targets = options.mixing(images, targets, classes, derive(seed, "mixing", epoch, number))
             if ranks.size() > 1:  # what the model draws itself is the rank's own
                 torch.manual_seed(derive(seed, "epoch", epoch, number, ranks.rank()))
-            loss, logits = _step(training, images[part.guests :], targets[part.guests :], rate, (epoch, number), part.share)
+            loss, logits = _step(
+                training, images[part.guests :], targets[part.guests :], counts_K, rate, (epoch, number), part.share
+            )
             losses += loss
             _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets[part.guests :])
             if training.average is not None:
@@ -167,7 +174,7 @@ def train_epoch(
 
 
 def _step(
-    training: Training, images: Tensor, targets: Tensor, rate: float, at: tuple[int, int], own: float
+    training: Training, images: Tensor, targets: Tensor, counts_K: Tensor, rate: float, at: tuple[int, int], own: float
 ) -> tuple[float, Tensor]:
     """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it.
 
@@ -180,7 +187,7 @@ def _step(
     def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
         with accelerator.autocast(), shared_statistics():
             logits = training.model(images)
-            loss = options.loss(logits, targets, options.label_smoothing) * (share * own)
+            loss = options.loss(logits, targets, options.label_smoothing, counts_K) * (share * own)
         accelerator.backward(loss)
         return float(loss.detach()), logits.detach()
 
@@ -211,12 +218,6 @@ def _watch(training: Training, epoch: int, mixture: Mixture, order: Sequence[int
 def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
     """Return the optimiser steps of an epoch: by the real images alone ("real"), or by all there are ("grow")."""
     return max(1, math.ceil((images if options.epoch_length == "grow" else real) / options.batch_size))
-
-
-def epoch_order(images: int, wanted: int, seed: int, epoch: int) -> list[int]:
-    """Return `wanted` indices: shuffled passes over all images, the last one cut short."""
-    passes = [permutation(images, seed, "order", epoch, number) for number in range(-(-wanted // images))]
-    return [index for one in passes for index in one][:wanted]
 
 
 def look_at_test(training: Training) -> Predictions | None:

@@ -12,8 +12,10 @@ from ..core.errors import UserError
 from ..core.options import Choices, options
 from .augment.batch import Augmentation
 from .augment.mixing import Mixing
+from .distil import Distil
 from .optim.losses import Loss
 from .optim.optimisers import OptimizerOptions
+from .sampling import Sampling
 
 EPOCH_LENGTHS = ("real", "grow")
 MIXED = ("bf16", "fp16")
@@ -54,6 +56,8 @@ class TrainingOptions:
     loss: Loss = field(default_factory=Loss)
     augment: Augmentation = field(default_factory=Augmentation)
     mixing: Mixing = field(default_factory=Mixing)
+    distil: Distil = field(default_factory=Distil)
+    sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
         if self.warmup_fraction > 0.9:

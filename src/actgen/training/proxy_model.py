@@ -58,6 +58,7 @@ def _trained(training: Training, epochs: int) -> tuple[Training, int]:
         classifier=copy.deepcopy(training.classifier),
         options=options,
         real=training.real,
+        extra=training.extra,
         folder=training.folder,
         seed=derive(training.seed, "scout"),
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..classifiers.classifier import Classifier
 from ..classifiers.mining import CROSS_FIT, TRAINING, Mining
 from ..classifiers.predictions import Predictions
+from ..classifiers.zero_shot import ZeroShot
 from ..core.device import open_accelerator
 from ..core.parallel import ranks
 from ..core.types import Snapshot
@@ -24,6 +25,7 @@ from ..generation.filters.tally import tally
 from ..generation.round import Round
 from ..generation.strategies.base import BEFORE, EVERY_EPOCH, PLATEAU
 from ..generation.strategies.class_budgets import ClassBudgets
+from .distil import Taught
 from .optim.average import averaged
 from .optim.microbatch import MicroBatches
 from .options import MIXED, TrainingOptions
@@ -56,7 +58,8 @@ class Training:
     are the images that accuracy is measured on; `shift_budget`: classes that are generated badly get less
     (`strategies/class_budgets.py`). `evaluated_on` says what they are, "test" or "validation" images. `initial_weights` is the
     digest of the classifier before its first step. `left_out`: image files of the data that could not be used. `learns`:
-    whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, and no running losses.
+    whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, and no running losses. The
+    last `extra` of the `real` images lengthen no epoch. `teacher`: who gives soft labels (`distil.py`), `taught` when it has.
 
     Of the epoch under way: `within` is set when it was stopped while it trained, `trained` (its part of the statistics) when it
     has trained and been tested, `begun` when its round has begun. `before`: the seconds of a round before the first epoch.
@@ -76,6 +79,8 @@ class Training:
     evaluated_on: str = TEST
     round: Round | None = None
     budget: int = 0
+    extra: int = 0
+    teacher: ZeroShot | None = None
     until: float = 0.5
     every: int = 1
     shift_budget: bool = False
@@ -105,6 +110,7 @@ class Training:
         self.budgets = epoch_budgets(self.budget, self.generating, self.every)
         self.cross_fitted: Predictions | None = None
         self.proxy: ProxyModel | None = None
+        self.taught: Taught | None = None
         self.class_budgets = ClassBudgets(len(self.real.class_names)) if self.round is not None and self.shift_budget else None
         self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
         self.snapshot = Snapshot(folder=".", rows=(), labels=())
@@ -125,6 +131,16 @@ class Training:
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         watched = self.mining is not None and self.mining.pool == TRAINING
         self.running = RunningLosses(len(self.real.labels)) if watched else None
+
+    @property
+    def own_real(self) -> int:
+        """How many real images the steps of an epoch are counted from: all but the extra ones."""
+        return self.total_real - self.extra
+
+    @property
+    def own(self) -> ImageSet:
+        """The real images without the extra ones."""
+        return Subset(self.real, tuple(range(self.own_real))) if self.extra else self.real
 
     @property
     def tested(self) -> Classifier:

@@ -56,6 +56,22 @@ def test_steps_are_equal_even_if_an_arm_declares_other_epochs() -> None:
     assert "optimiser steps" in next(differences(replaced("actgen", **more)))
 
 
+def test_an_arm_that_is_there_to_train_for_longer_may() -> None:
+    longer = [
+        make_row(
+            "none-long-2",
+            seed,
+            budget=0.0,
+            optimizer_steps=1920,
+            declared=["strategy", "training.epochs"],
+            options={**make_rows()[0]["options"], "training.epochs": 60},
+        )
+        for seed in (0, 1)
+    ]
+    assert list(differences([*make_rows(), *longer])) == []
+    assert "optimiser steps" in next(differences([*make_rows(), longer[0], longer[1] | {"arm": "long"}]))
+
+
 def test_seeds_of_an_arm_with_other_steps_are_no_comparison() -> None:
     rows = [row | {"optimizer_steps": 960 + row["seed"]} for row in make_rows()]
     assert "optimiser steps" in next(differences(rows))

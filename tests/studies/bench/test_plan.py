@@ -106,6 +106,23 @@ def test_a_strategy_on_top_of_a_control(recipe: Path) -> None:
         find_arms(["none+focal"], {})
 
 
+def test_arms_with_a_number_in_their_name(recipe: Path) -> None:
+    (more,) = plan(recipe, "more-real:30", seeds=[5])
+    assert (more.arm, more.recipe.extra.real, more.recipe.strategy, more.budget) == ("more-real-30", 30, "none", 0)
+    assert more.declared == ("extra.real", "strategy")
+    (both,) = plan(recipe, "more-real-30+mixup-cutmix", seeds=[5])
+    assert (both.recipe.extra.real, both.recipe.training.mixing.cutmix) == (30, 1.0)
+    longer = plan(recipe, "none-long-2.5", "none-long-1.1+focal", seeds=[5])
+    assert [job.recipe.training.epochs for job in longer] == [10, 4]  # of 4
+    assert "training.epochs" in longer[0].declared
+
+
+@pytest.mark.parametrize("arm", ["more-real-0", "more-real:x", "more-real-", "none-long-1", "none-long-101", "none-long:0.5"])
+def test_numbers_of_arms_that_cannot_be(arm: str) -> None:
+    with pytest.raises(UserError, match=r"--arms: .*(from 1|above 1)"):
+        find_arms([arm], {})
+
+
 def test_an_arm_of_ones_own_on_top_of_a_control() -> None:
     own = {"far": {"strategy": "actgen", "sampling.image.strength": 0.1}}
     assert find_arms(["far+focal"], own) == {"far+focal": {**CONTROLS["focal"], **own["far"]}}

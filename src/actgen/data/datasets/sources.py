@@ -34,6 +34,8 @@ class RealData:
     `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
     usual; `variants`: all that are dealt to requests, where there are several. `left_out`: the files of both splits that could
     not be used, with the reasons. `all_keys`: those of the whole training split, in its order, where `train` is a part of it.
+    The last `extra` of `train` are beyond those of the recipe, and `rest` is what it leaves of the training split
+    (`datasets/extra.py`).
     """
 
     spec: str
@@ -44,6 +46,8 @@ class RealData:
     variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     all_keys: Sequence[str] = ()
+    extra: int = 0
+    rest: ImageSet | None = None
 
 
 def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:

@@ -11,6 +11,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...experiment.config import flat, parse_value
 from ...generation.strategies import STRATEGIES
+from .numbered import PATTERNS, numbered, spelled
 
 Settings = Mapping[str, Any]
 """Dotted keys of a recipe and their values."""
@@ -20,6 +21,10 @@ BASE = "none"
 
 CONTROLS: dict[str, Settings] = {
     "focal": {"strategy": BASE, "training.loss.name": "focal"},
+    "balanced-sampling": {"strategy": BASE, "training.sampling.by": "class"},
+    "class-balanced": {"strategy": BASE, "training.loss.name": "class-balanced"},
+    "distil": {"strategy": BASE, "training.distil.teacher": "clip:bundled"},
+    "logit-adjustment": {"strategy": BASE, "training.loss.name": "logit-adjustment"},
     "mixup-cutmix": {"strategy": BASE, "training.mixing.mixup": 0.2, "training.mixing.cutmix": 1.0},
     "randaugment": {"strategy": BASE, "training.augment.randaugment": 2},
 }
@@ -33,12 +38,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Settings]:
     """Return the arms called `names`; those that a user defined (`own`) win over the table, it over ARM+CONTROL."""
-    known = {**ARMS, **own}
-    known |= {name: both for name in names if name not in known and (both := _together(name, known))}
+    names, known = [spelled(name) for name in names], {**ARMS, **own}
+    known |= {name: found for name in names if name not in known and (found := _made(name, known))}
     if unknown := [name for name in names if name not in known]:
         raise UserError(
-            f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join(known)}, one that generates on top of a control "
-            "such as actgen+randaugment, and what --arm NAME:a.b=c defines."
+            f"--arms: {unknown[0]!r} is unknown; allowed: {', '.join([*known, *PATTERNS])}, one on top of a "
+            "control such as actgen+randaugment, and what --arm NAME:a.b=c defines."
         )
     if not names:
         raise UserError("--arms names no arm. Give names separated by commas, for example none,text-only,actgen.")
@@ -46,20 +51,26 @@ def find_arms(names: Sequence[str], own: Mapping[str, Settings]) -> dict[str, Se
 
 
 def control_of(arm: str) -> str | None:
-    """Return the control that an arm "ARM+CONTROL" generates on top of; None if the arm is no such."""
+    """Return the control that an arm "ARM+CONTROL" is on top of; None if the arm is no such."""
     sampling, _, control = arm.rpartition("+")
-    return control if control in CONTROLS and sampling not in {"", BASE, *CONTROLS} else None
+    return control if control in CONTROLS and sampling not in {"", BASE, control} else None
+
+
+def _made(arm: str, known: Mapping[str, Settings]) -> Settings | None:
+    """Return the settings of an arm that is in no table: with a number in its name, or on top of a control."""
+    return _together(arm, known) or numbered(arm)
 
 
 def _together(arm: str, known: Mapping[str, Settings]) -> Settings | None:
     """Return the settings of an arm "ARM+CONTROL"; None if there is no such ARM."""
     sampling, control = arm.rpartition("+")[0], control_of(arm)
-    if not control or sampling not in known:
+    above = known.get(sampling) or numbered(sampling)
+    if not control or above is None:
         return None
     beneath = {key: value for key, value in CONTROLS[control].items() if key != "strategy"}  # the arm's own
-    if twice := sorted(beneath.keys() & known[sampling].keys()):
+    if twice := sorted(beneath.keys() & above.keys()):
         raise UserError(f"--arms: {arm!r} has {twice[0]} twice, of {sampling} and of {control}. Give another arm.")
-    return {**beneath, **known[sampling]}
+    return {**beneath, **above}
 
 
 def parse_arm(text: str) -> tuple[str, Settings]:

@@ -9,11 +9,13 @@ from typing import Any
 
 from ...core.errors import UserError
 from .arms import BASE
+from .numbered import is_longer
 from .plan import unit_words
 from .rows import Row, kind, options, unit
 
+STEPS = "optimizer_steps"
 SAME_FOR_A_SEED = {
-    "optimizer_steps": "optimiser steps",
+    STEPS: "optimiser steps",
     "real_images_digest": "real training images",
     "test_digest": "images that accuracy is measured on",
     "initial_weights": "initial weights",
@@ -39,14 +41,15 @@ def differences(rows: Sequence[Row]) -> Iterator[str]:
         return
     for group in _groups(rows, lambda row: (row["recipe"], *unit(row))):
         for key, words in SAME_FOR_A_SEED.items():
-            yield from _unequal(group, words, methodcaller("get", key))
+            same = _of_one_length(group) if key == STEPS else group
+            yield from _unequal(same, words, methodcaller("get", key))
         yield from _unequal_options(group)
     for group in _groups([row for row in rows if row["budget"]], lambda row: (row["recipe"], row["budget"])):
         yield from _unequal(group, "number of generated images", lambda row: row["synthetic_images"])
         generated = [row for row in group if row.get("generator_hash") and "generator" not in row.get("declared", ())]
         yield from _unequal(generated, "generator's weights", lambda row: row["generator_hash"])
     for group in _groups(rows, lambda row: row["recipe"]):
-        yield from _unequal(group, "optimiser steps", lambda row: row["optimizer_steps"])
+        yield from _unequal(_of_one_length(group), "optimiser steps", methodcaller("get", STEPS))
 
 
 def _groups(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[list[Row]]:
@@ -55,6 +58,11 @@ def _groups(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[list[Ro
     for row in sorted(rows, key=lambda row: bool(row["arm"] != BASE)):
         groups[key(row)].append(row)
     return list(groups.values())
+
+
+def _of_one_length(group: Sequence[Row]) -> list[Row]:
+    """Return the rows but those of arms that are there to train for longer."""
+    return [row for row in group if not is_longer(row["arm"])]
 
 
 def _unequal(group: Sequence[Row], words: str, value: Callable[[Row], Any]) -> Iterator[str]:

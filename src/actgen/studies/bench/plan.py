@@ -12,6 +12,7 @@ from ...core.assets import find_recipe
 from ...core.errors import UserError
 from ...experiment.config import Recipe, build_recipe, read_written, to_toml
 from .arms import BASE, Settings
+from .numbered import settled
 
 QUIET = ("generation.replay=false", "generation.previews=0")
 """What a bench does not keep unless --set says so: what the guides looked at, tens of megabytes a run."""
@@ -117,6 +118,7 @@ def _job(
         "generation.budget": budget,
         "evaluation.on": evaluate,
     }
+    flags = settled(flags, build_recipe(path, settings))
     recipe = build_recipe(path, [*QUIET, *settings], flags)
     if recipe.strategy == BASE:
         recipe = build_recipe(path, [*QUIET, *settings], flags | {"generation.budget": 0.0})

@@ -28,6 +28,8 @@ _MEASURED = (
     "peak_memory_gib",
     "real_images",
     "epochs",
+    "extra_images",
+    "teacher_seconds",
     "generator_hash",
     "judge_hashes",
     "initial_weights",

@@ -86,7 +86,8 @@ def _data(recipe: Recipe) -> RealData:
             recipe.label_set,
             recipe.prompts,
             recipe.evaluation,
-            recipe.seed if own_part else 0,
+            recipe.extra,
+            recipe.seed if own_part or recipe.extra.real else 0,
         )
     )
     if chosen not in _opened:
