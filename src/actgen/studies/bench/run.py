@@ -26,7 +26,7 @@ from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
 from ...core.provenance import source_commit
 from ...experiment.compatibility import check_compatible
-from ...experiment.config import Recipe, build_recipe, flat
+from ...experiment.config import Recipe, flat, read_recipe_of
 from ...report.html import write_page
 from .fairness import refuse_unfair
 from .page import render, write_figures
@@ -164,8 +164,8 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
     if not (out / "runs").is_dir() and not (out / RESULTS).is_file() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no bench. Give a new or empty folder.")
     for job in jobs:
-        held = job.folder(out) / "recipe.toml"
-        if held.exists() and (changed := list(_changed(build_recipe(held), job.recipe))):
+        folder = job.folder(out)
+        if (folder / "recipe.toml").exists() and (changed := list(_changed(read_recipe_of(folder), job.recipe))):
             raise UserError(
                 f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another "
                 "--out, or the same settings to continue."
