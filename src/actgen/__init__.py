@@ -5,6 +5,7 @@ Names are loaded when first used, so that `import actgen` stays cheap.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -28,11 +29,15 @@ _HOMES = {
     "load_data": "data.datasets.sources",
     "run": "experiment.run",
 }
+_FORMER = {"Artist": "ImageSampler", "Chooser": "BestOfN", "Choosing": "Selection"}  # for one release
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FORMER:
+        warnings.warn(f"actgen.{name} is now actgen.{_FORMER[name]}", DeprecationWarning, stacklevel=2)
+        name = _FORMER[name]
     if name not in _HOMES:
         raise AttributeError(f"module 'actgen' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

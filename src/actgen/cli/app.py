@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ..core.errors import UserError, system_refusal
+from ..core.errors import RenamedKey, UserError, system_refusal
 from ..core.parallel import agreeing, ranks
 from ..core.parallel.launching import launch_forgotten
 from ..core.signals import Stopped, heeded
@@ -225,12 +227,12 @@ def _generate_classes(classes: str, count: int, generator: str, seed: int, setti
 def _generate_again(
     store: Path, keys: list[str], data: str | None, masks: str | None, generator: str | None, out: Path
 ) -> None:
-    from ..experiment.reproduce import retries
+    from ..experiment.reproduce import regenerate
     from .show import Bar, show_regenerated
 
     with Bar(console, "sampling", len(set(keys))) as bar:
         done = []
-        for one in retries(store, keys, out, data=data, masks=masks, generator=generator):
+        for one in regenerate(store, keys, out, data=data, masks=masks, generator=generator):
             done.append(one)
             bar.at(len(done))
     show_regenerated(console, done, out)
@@ -254,6 +256,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a run, a demo 
 def main() -> None:
     """Run the command line; `UserError` and what the system refuses become a message on stderr and exit code 2."""
     warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
+    warnings.showwarning = partial(_warn, warnings.showwarning)
     try:
         with heeded():
             _refuse_several()
@@ -281,6 +284,14 @@ def _refuse(message: str, *, speaks: bool = True) -> NoReturn:
         plain = "\n".join(for_terminal(shortened(line, 800)) for line in message.split("\n"))
         _tell(f"[bold red]actgen:[/] {plain}")
     sys.exit(2)
+
+
+def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Show a warning of ours as a line; others as Python does."""
+    if issubclass(category, RenamedKey):
+        _tell(f"[bold yellow]actgen:[/] {for_terminal(message)}")
+    else:
+        usual(message, category, *place, **more)
 
 
 def _tell(text: str) -> None:

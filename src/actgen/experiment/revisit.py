@@ -24,7 +24,7 @@ from ..generation.given_masks import Held
 from ..generation.presets import SamplingConfig
 from ..generation.round import needs_classifier
 from .build import open_classifier, open_data
-from .config import Recipe, build_recipe
+from .config import Recipe, read_recipe_of
 
 
 class Revisit:
@@ -115,7 +115,7 @@ class Revisit:
     @cached_property
     def recipe(self) -> Recipe:
         """The run's recipe."""
-        return build_recipe(self.folder / "recipe.toml")
+        return read_recipe_of(self.folder)
 
     @property
     def real(self) -> ImageSet:
