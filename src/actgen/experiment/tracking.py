@@ -83,6 +83,11 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _plain(value: object) -> object:
+    """Return a value of a recipe as every tracker takes it: lists as text."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
@@ -242,11 +247,6 @@ def _told_apart(values: Mapping[str, float]) -> dict[str, float]:
         name if (clean := _clean(name)) == name else f"{clean} {number}": value
         for number, (name, value) in enumerate(values.items())
     }
-
-
-def _plain(value: object) -> object:
-    """Return a value as trackers take it: lists and tables as JSON."""
-    return value if isinstance(value, str | bool | int | float) else json.dumps(value)
 
 
 def _clean(name: str) -> str:
