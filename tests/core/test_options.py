@@ -143,12 +143,12 @@ def test_the_ends_of_a_range_are_allowed(field: Field) -> None:
             lambda: SamplingConfig(num_inference_steps=0, guidance_scale=-3),
             "sampling.num_inference_steps = 0: allowed is 1 to 1000.",
         ),
-        (lambda: TrainingOptions(epochs=-1, precision="banana"), "training.epochs = -1: allowed is 1 to 1e+06."),
+        (lambda: TrainingOptions(epochs=-1, precision="banana"), "training.epochs = -1: allowed is 1 to 1,000,000."),
         (
             lambda: TrainingOptions(precision="banana"),
             "training.precision = 'banana' is unknown; allowed: no, bf16, fp16, fp64.",
         ),
-        (lambda: replace(TrainingOptions(), epochs=0), "training.epochs = 0: allowed is 1 to 1e+06."),
+        (lambda: replace(TrainingOptions(), epochs=0), "training.epochs = 0: allowed is 1 to 1,000,000."),
         (lambda: TrainingOptions(epoch=1), "unknown key training.epoch. Did you mean training.epochs?"),  # type: ignore[call-arg]
         (lambda: LoraOptions(rank=0), "--rank 0: allowed is 1 to 4096."),
     ],

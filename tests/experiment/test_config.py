@@ -108,7 +108,7 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("sampling.image.mask=round", "allowed: unit, cumulative, none"),
         ("sampling.previous=sideways", "sampling.previous"),
         ("sampling.eta=nan", "sampling.eta = nan: allowed is 0 to 1"),
-        ("sampling.image.offset=nan", "sampling.image.offset = nan: allowed is -1e+09 to 1e+09"),
+        ("sampling.image.offset=nan", "sampling.image.offset = nan: allowed is -1,000,000,000 to 1,000,000,000"),
     ],
 )
 def test_what_cannot_be_is_refused(setting: str, words: str) -> None:

@@ -101,7 +101,7 @@ class Model:
     """The classifier, its weights at the start, and which of them learn."""
 
     name: Annotated[
-        Text, Field(description='A timm name, "hf:" and a folder or id of transformers, or actgen/small-cnn, actgen/tiny-cnn.')
+        Text, Field(description="actgen/small-cnn, actgen/tiny-cnn, any timm model, or of transformers hf:NAME or hf:FOLDER.")
     ] = SMALL_CNN
     image_size: Annotated[
         int,

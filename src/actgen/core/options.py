@@ -137,11 +137,16 @@ class Option:
         """The range or the choices in words; "" for anything of its type."""
         if self.choices:
             return ", ".join(self.choices)
-        if self.low is None and self.high is None:
+        if self.low is None or self.high is None:
             return ""
-        if self.high is None:
-            return f"more than {self.low:g}" if self.above else f"{self.low:g} and more"
-        return f"more than {self.low:g}, up to {self.high:g}" if self.above else f"{self.low:g} to {self.high:g}"
+        return f"{'more than ' if self.above else ''}{_number(self.low)} to {_number(self.high)}"
+
+
+def _number(value: float) -> str:
+    """Return a limit as people write it."""
+    if value == LARGEST_WHOLE:
+        return "2^62"
+    return f"{int(value):,}" if value == int(value) and 1e4 <= abs(value) < 1e12 else f"{value:g}"
 
 
 def is_options(value: object) -> bool:

@@ -94,15 +94,23 @@ class Generation:
 class Recipe:
     """Everything that a run depends on besides the data and the generator's weights."""
 
-    data: Annotated[Text, Field(description="The images, as of --data.")] = "fashion-mnist-mini"
-    generator: Annotated[Text, Field(description="bundled, a diffusers folder, or a hub id.")] = BUNDLED
-    strategy: Annotated[Text, Field(description="none, text-only, actgen, ...: see docs/strategies.md.")] = "actgen"
+    data: Annotated[
+        Text,
+        Field(
+            description="The images: fashion-mnist-mini, idx:DIR, cifar10:DIR, cifar100:DIR, eurosat:DIR, imagenet:DIR, "
+            "hf:NAME or hf:FOLDER, or a folder of class folders (with or without train/ and test/ or val/)."
+        ),
+    ] = "fashion-mnist-mini"
+    generator: Annotated[Text, Field(description="What generates: bundled, a diffusers folder, or a hub id.")] = BUNDLED
+    strategy: Annotated[Text, Field(description="What is generated: none, text-only, actgen, ...: see docs/strategies.md.")] = (
+        "actgen"
+    )
     seed: Annotated[int, Field(ge=0, le=LARGEST_WHOLE, description="Everything random follows from it.")] = 0
     masks: Annotated[
         Text,
         Field(
-            description='Folder, .npy file or "foreground": where the training images show their objects, for '
-            "sampling.image.mask = given."
+            description="Where the training images show their objects, for sampling.image.mask = given: a folder of mask "
+            "images, a .npy file, or foreground (not black)."
         ),
     ] = ""
     on_bad_image: Annotated[
@@ -136,7 +144,7 @@ class Recipe:
     def __post_init__(self) -> None:
         given = self.labels_per_class
         if given == 1:
-            raise UserError("labels_per_class = 1: allowed is 2 to 1e+09 (one image may be held out), or 0 for all.")
+            raise UserError("labels_per_class = 1: allowed is 2 to 1,000,000,000 (one image may be held out), or 0 for all.")
         if given and self.images:
             raise UserError(
                 f"labels_per_class = {given} and images = {self.images} both say how many images to train on. Leave out one."
