@@ -6,7 +6,7 @@ What the paper, its released code and we do differently in generating is a value
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import refuse_unknown
 from ..diffusion.denoising import ClassifierFreeGuidance
@@ -16,6 +16,7 @@ from ..diffusion.guides.text import TextGuidance
 from ..diffusion.solvers import AUTO, NAMES
 
 PREVIOUS = ("grid", "stride")
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,13 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         refuse_unknown("sampling.previous =", self.previous, PREVIOUS)
         refuse_unknown("sampling.scheduler =", self.scheduler, (AUTO, *NAMES))
+
+    def of(self, kind: type[Options]) -> Options:
+        """Return the options of a guide by their type (`diffusion/guides/guide.py`)."""
+        for value in vars(self).values():
+            if isinstance(value, kind):
+                return value
+        raise AssertionError(f"no settings of the type {kind.__name__}")
 
     @property
     def classifier_free_guidance(self) -> ClassifierFreeGuidance:
