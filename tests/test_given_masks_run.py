@@ -16,7 +16,7 @@ from actgen.data.datasets.masks import DARK
 from actgen.experiment.build import open_data
 from actgen.experiment.compatibility import check_compatible
 from actgen.experiment.config import Recipe, build_recipe
-from actgen.experiment.reproduce import retries
+from actgen.experiment.reproduce import regenerate
 
 from .conftest import Refuse, read_lines
 
@@ -74,7 +74,7 @@ def test_its_images_hold_the_pixels_of_their_guides_and_are_generated_again_the_
         shown = np.kron(np.asarray(guide).max(axis=2) > DARK, np.ones((image.height // guide.height,) * 2)).astype(bool)
         assert np.array_equal(np.asarray(image)[shown], np.asarray(fit_square(guide, image.height))[shown])
         assert not np.array_equal(np.asarray(image), np.asarray(fit_square(guide, image.height)))
-    again = list(retries(run / "store", [row["key"] for row in rows], tmp_path / "again"))
+    again = list(regenerate(run / "store", [row["key"] for row in rows], tmp_path / "again"))
     assert [one.differs for one in again] == [(0, 0)] * 8
 
 
@@ -82,7 +82,7 @@ def test_other_masks_are_not_taken_for_those_of_the_run(run: Path, masks: Path, 
     np.save(tmp_path / "other.npy", ~np.load(masks))
     key = read_lines(run / "store" / "metadata.jsonl")[0]["key"]
     with pytest.raises(UserError, match=r"is not the one that .* was generated with"):
-        list(retries(run / "store", [key], tmp_path / "out", masks=str(tmp_path / "other.npy")))
+        list(regenerate(run / "store", [key], tmp_path / "out", masks=str(tmp_path / "other.npy")))
 
 
 def test_masks_and_their_use_come_together() -> None:

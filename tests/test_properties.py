@@ -10,10 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actgen.core.options import fill
 from actgen.core.rng import derive, permutation
 from actgen.data.store.store import Store
 from actgen.data.store.verify import verify
-from actgen.experiment.config import Recipe, build_recipe, fill, to_toml
+from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.generation.strategies import STRATEGIES
 from tests.conftest import make_sample
 
@@ -61,7 +62,7 @@ def test_a_store_holds_what_was_added_and_kept_however_often_it_is_opened(steps:
 def test_a_recipe_comes_back_from_its_toml(flags: dict[str, Any]) -> None:
     flags["data"] = "d" + "".join(letter for letter in flags["data"] if letter.isprintable())
     recipe = build_recipe(flags=flags)
-    assert fill(Recipe(), tomllib.loads(to_toml(recipe)), "") == recipe
+    assert fill(Recipe(), tomllib.loads(to_toml(recipe))) == recipe
 
 
 @quick

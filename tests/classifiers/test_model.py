@@ -113,8 +113,8 @@ def test_drop_path_reaches_the_model() -> None:
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ({"freeze": "head"}, "allowed are none, backbone"),
-        ({"stem": "tiny"}, "allowed are published, cifar"),
+        ({"freeze": "head"}, "allowed: none, backbone"),
+        ({"stem": "tiny"}, "allowed: published, cifar"),
         ({"pretrained": True}, "no published weights for actgen/small-cnn"),
         ({"name": "resnet18", "pretrained": True, "stem": "cifar"}, "no published weights for model.stem = 'cifar'"),
         ({"name": "resnet18", "pretrained": True, "checkpoint": "a"}, "Give one of them"),

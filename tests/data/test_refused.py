@@ -88,7 +88,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
     filled(tmp_path, 1)
     with (tmp_path / "rejected.jsonl").open("ab") as file:
         file.write(damage)
-    with pytest.raises(UserError, match=r"refused\.jsonl, line 2"):
+    with pytest.raises(UserError, match=r"rejected\.jsonl, line 2"):
         RejectionLog(tmp_path)
 
 

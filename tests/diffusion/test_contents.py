@@ -52,7 +52,7 @@ def test_a_lora_and_a_light_decoder_are_safetensors_too(generator: Path) -> None
     unsafe_weights("decoder", "diffusion_pytorch_model.bin")(generator)
     (generator / "decoder" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderTiny"}), encoding="utf-8")
     adapter = PipelineAdapter.from_pretrained(str(generator))
-    with pytest.raises(UserError, match=r"generating\.text\.decoder = .*AutoencoderTiny"):
+    with pytest.raises(UserError, match=r"sampling\.text\.decoder = .*AutoencoderTiny"):
         adapter.decode(torch.zeros(1, 4, 8, 8), str(generator / "decoder"))
     assert not list(generator.parent.rglob(CANARY))
 

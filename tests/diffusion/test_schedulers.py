@@ -68,5 +68,5 @@ def test_auto_is_the_pipelines_own_scheduler() -> None:
 @pytest.mark.parametrize(("key", "value"), [("scheduler", "heun"), ("previous", "next")])
 def test_unknown_names_are_refused(key: str, value: str) -> None:
     wrong: dict[str, object] = {key: value}
-    with pytest.raises(UserError, match=rf"generating\.{key} = '{value}' is unknown"):
+    with pytest.raises(UserError, match=rf"sampling\.{key} = '{value}' is unknown"):
         SamplingConfig(**wrong)  # type: ignore[arg-type]

@@ -94,9 +94,9 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("training.epochs=0", "training.epochs = 0: allowed is 1 to"),
         ("seed=-1", "seed = -1: allowed is 0 to"),
         ("labels_per_class=1", "labels_per_class = 1: allowed is 2 to"),
-        ("label_set=3", "label_set = 3 generates nothing without labels_per_class"),
-        ("training.epoch_length=long", "allowed are real, grow"),
-        ("training.precision=half", "allowed are no, bf16, fp16, fp64"),
+        ("label_set=3", "label_set = 3 chooses nothing without labels_per_class"),
+        ("training.epoch_length=long", "allowed: real, grow"),
+        ("training.precision=half", "allowed: no, bf16, fp16, fp64"),
         ("training.optimizer=adamw", "write them as [training.optimizer] or training.optimizer.KEY=value"),
         ("training.optimizer.name=lion", "allowed: sgd, adamw"),
         ("training.loss.name=hinge", "allowed: cross-entropy, focal"),
@@ -107,8 +107,8 @@ def test_whole_numbers_may_stand_for_fractions_and_not_the_reverse() -> None:
         ("generation.preset=[1]", "generation.preset"),
         ("sampling.image.mask=round", "allowed: unit, cumulative, none"),
         ("sampling.previous=sideways", "sampling.previous"),
-        ("sampling.eta=nan", "sampling.eta is not a number"),
-        ("sampling.image.offset=nan", "sampling.image.offset is not a number"),
+        ("sampling.eta=nan", "sampling.eta = nan: allowed is 0 to 1"),
+        ("sampling.image.offset=nan", "sampling.image.offset = nan: allowed is -1,000,000,000 to 1,000,000,000"),
     ],
 )
 def test_what_cannot_be_is_refused(setting: str, words: str) -> None:
@@ -118,8 +118,8 @@ def test_what_cannot_be_is_refused(setting: str, words: str) -> None:
 def test_nan_is_refused_from_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text("[sampling.text]\nstep_size = nan\n", encoding="utf-8")
-    assert "sampling.text.step_size is not a number" in rejection(path=path)
-    assert "generation.budget is not a number" in rejection(flags={"generation.budget": float("nan")})
+    assert "sampling.text.step_size = nan: allowed is 0 to 100" in rejection(path=path)
+    assert "generation.budget = nan: allowed is 0 to 100" in rejection(flags={"generation.budget": float("nan")})
 
 
 def test_ranges_hold_in_python_too() -> None:

@@ -30,7 +30,7 @@ def short(recipe: Recipe, strategy: str, mining: Mining | None = None) -> Recipe
     generation = replace(recipe.generation, budget=0.1, holdout=0.2, previews=0)
     sampling = replace(recipe.sampling, num_inference_steps=3)
     model, training = replace(recipe.model, name="actgen/small-cnn"), replace(recipe.training, test_every=4)
-    selection = Selection(candidates=3, levels=2) if strategy == "selective" else recipe.selection
+    selection = Selection(samples_per_request=3, levels=2) if strategy == "selective" else recipe.selection
     return replace(
         recipe,
         strategy=strategy,
@@ -84,7 +84,7 @@ def test_a_stopped_run_continues_as_if_never_stopped(strategy: str, recipe: Reci
 
 
 def test_a_stopped_run_that_asks_clip_continues_as_if_never_stopped(recipe: Recipe, clip_folder: Path, tmp_path: Path) -> None:
-    selection = Selection(candidates=2, clip=str(clip_folder), clip_probability=0.1)
+    selection = Selection(samples_per_request=2, clip=str(clip_folder), clip_probability=0.1)
     wanted = replace(short(recipe, "selective"), selection=selection)
     _stop_and_continue(wanted, tmp_path / "stopped", tmp_path / "whole", run(wanted, tmp_path / "whole", page=False))
     rows = read_lines(tmp_path / "whole" / "store" / MANIFEST)

@@ -33,7 +33,7 @@ from actgen.generation.strategies.text_only import TextOnly
 PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]
 DRAWING = replace(PRESETS["tiny"], num_inference_steps=3, scheduler="dpm++", batch_size=5)
 # An untrained classifier gives every class about a tenth: in doubt, and plausible.
-OPTIONS = Selection(candidates=3, max_confidence=0.6, min_confidence=0.05, class_margin=0.2, levels=2)
+OPTIONS = Selection(samples_per_request=3, max_confidence=0.6, min_confidence=0.05, class_margin=0.2, levels=2)
 REQUESTS = TextOnly().plan([], FASHION_MNIST_CLASSES, 12, Progress(epoch=2, epochs=9), 4)
 
 
@@ -82,7 +82,7 @@ def test_every_request_gets_one_picture(generated: list[list[Sample]]) -> None:
 
 def test_what_is_taken_is_believed_in(generated: list[list[Sample]]) -> None:
     for one in flat(generated):
-        if one.candidates < OPTIONS.candidates:
+        if one.candidates < OPTIONS.samples_per_request:
             assert one.class_margin is not None
             assert one.class_margin >= OPTIONS.class_margin
 
@@ -110,7 +110,7 @@ def test_what_is_done_is_left_out(adapter: PipelineAdapter, classifier: Classifi
 
 
 def test_one_candidate_is_no_choice(adapter: PipelineAdapter, classifier: Classifier) -> None:
-    only = flat(chosen(adapter, classifier, REQUESTS[:3], options=replace(OPTIONS, candidates=1)))
+    only = flat(chosen(adapter, classifier, REQUESTS[:3], options=replace(OPTIONS, samples_per_request=1)))
     assert [one.request for one in only] == REQUESTS[:3]
 
 
@@ -118,7 +118,7 @@ def test_a_request_without_a_whole_picture_is_refused(classifier: Classifier) ->
     broken = open_generator("bundled", FASHION_MNIST_CLASSES)
     with torch.no_grad():
         broken.unet.conv_out.weight.fill_(torch.nan)
-    best_of_n = BestOfN(ImageSampler(broken, DRAWING), replace(OPTIONS, candidates=2), PROMPTS)
+    best_of_n = BestOfN(ImageSampler(broken, DRAWING), replace(OPTIONS, samples_per_request=2), PROMPTS)
     with frozen(classifier):
         assert list(best_of_n.generate(REQUESTS[:2], SamplingContext(classifier=classifier))) == []
     assert [(one.key, one.reason.split(";")[0]) for one in best_of_n.failed] == [
@@ -158,7 +158,7 @@ def test_candidates_differ_in_their_seeds_alone() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"candidates": -1},
+        {"samples_per_request": -1},
         {"max_confidence": 1.5},
         {"min_confidence": -0.1},
         {"class_margin": 2.0},
@@ -167,7 +167,7 @@ def test_candidates_differ_in_their_seeds_alone() -> None:
     ],
 )
 def test_odd_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UserError, match=f"choosing.{next(iter(wrong))} = .*allowed is"):
+    with pytest.raises(UserError, match=f"selection.{next(iter(wrong))} = .*allowed is"):
         Selection(**wrong)  # type: ignore[arg-type]
 
 
@@ -198,9 +198,11 @@ def test_selective_needs_its_scout(tmp_path: Path) -> None:
 def test_a_belief_that_is_no_number_is_none(
     adapter: PipelineAdapter, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actgen.generation.best_of_n.believe", lambda *given: torch.full((len(given[2]),), torch.nan))
+    monkeypatch.setattr(
+        "actgen.generation.best_of_n.measure_class_margin", lambda *given: torch.full((len(given[2]),), torch.nan)
+    )
     samples = flat(chosen(adapter, classifier, REQUESTS[:3]))
-    assert [(one.class_margin, one.candidates) for one in samples] == 3 * [(None, OPTIONS.candidates)]
+    assert [(one.class_margin, one.candidates) for one in samples] == 3 * [(None, OPTIONS.samples_per_request)]
 
 
 def test_what_does_not_fit_is_asked_in_halves(
@@ -211,13 +213,13 @@ def test_what_does_not_fit_is_asked_in_halves(
             raise torch.OutOfMemoryError("out of memory")
         return measure_class_margin(*given)
 
-    monkeypatch.setattr("actgen.generation.best_of_n.believe", small)
+    monkeypatch.setattr("actgen.generation.best_of_n.measure_class_margin", small)
     assert [one.request for one in flat(chosen(adapter, classifier, REQUESTS))] == [one.request for one in flat(generated)]
 
 
 def test_a_strategy_says_how_many_unless_the_recipe_does() -> None:
-    assert Selection().over(8).candidates == 8
-    assert Selection(candidates=2).over(8).candidates == 2
+    assert Selection().over(8).samples_per_request == 8
+    assert Selection(samples_per_request=2).over(8).samples_per_request == 2
 
 
 # with a CLIP model
@@ -240,7 +242,7 @@ def test_with_clip_what_is_taken_clip_confirms(adapter: PipelineAdapter, classif
     for one in samples:
         given = float(clip.probabilities([one.image])[0, one.request.label])
         assert one.class_margin is None or one.class_margin == pytest.approx(given, abs=1e-5)
-        assert one.candidates == options.candidates or given >= options.clip_probability
+        assert one.candidates == options.samples_per_request or given >= options.clip_probability
 
 
 def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
@@ -253,13 +255,13 @@ def test_clip_is_opened_where_a_recipe_names_it(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_nobody_would_ask_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"choosing\.clip: actgen takes the first generated image"):
+    with pytest.raises(UserError, match=r"selection\.clip: actgen takes the first generated image"):
         open_run(build_recipe(None, ["strategy=actgen", "selection.clip=bundled"]), tmp_path / "run")
 
 
 def test_a_clip_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     recipe = build_recipe(None, ["strategy=selective", f"selection.clip={tmp_path / 'empty'}"])
-    with pytest.raises(UserError, match=r"choosing\.clip = .*cannot be loaded"):
+    with pytest.raises(UserError, match=r"selection\.clip = .*cannot be loaded"):
         open_run(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from actgen.core import files
 from actgen.core.errors import UserError
 from actgen.data.store.store import Store
 from actgen.experiment.config import Recipe, to_toml
-from actgen.experiment.reproduce import retries
+from actgen.experiment.reproduce import regenerate
 from actgen.experiment.run import run
 from actgen.integrations.active import ActiveGeneration
 from tests.conftest import read_lines, tree, without_times
@@ -152,7 +152,7 @@ def test_a_guided_image_can_be_drawn_again(trained: Trained, tmp_path: Path) -> 
     with opened(trained, tmp_path / "loop") as active:
         advance(active, trained, 0, 2)
     key = next(row["key"] for row in read_lines(tmp_path / "loop/store/metadata.jsonl") if "adversarial" in row["guides"])
-    assert [one.differs for one in retries(tmp_path / "loop/store", [key], tmp_path / "again")] == [(0, 0)]
+    assert [one.differs for one in regenerate(tmp_path / "loop/store", [key], tmp_path / "again")] == [(0, 0)]
 
 
 # what is refused
@@ -217,7 +217,7 @@ import sys, torch
 from torch import distributed
 from actgen.active import ActiveGeneration
 from actgen.assembling import open_classifier, open_data
-from actgen.recipe import build_recipe
+from actgen.experiment.config import build_recipe
 from pathlib import Path
 rank, port, recipe, out, weights = int(sys.argv[1]), *sys.argv[2:]
 recipe = build_recipe(Path(recipe))

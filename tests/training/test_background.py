@@ -22,7 +22,7 @@ from actgen.data.store.verify import verify
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
-from actgen.experiment.reproduce import retries
+from actgen.experiment.reproduce import regenerate
 from actgen.experiment.run import run
 from actgen.generation.best_of_n import Selection
 from actgen.generation.filters.options import Filters
@@ -101,7 +101,7 @@ def test_nothing_but_the_run_is_left(pending: Path) -> None:
 
 def test_its_images_are_drawn_again_pixel_for_pixel(pending: Path, tmp_path: Path) -> None:
     guided = [row["key"] for row in read_lines(pending / "store" / "metadata.jsonl") if "adversarial" in row["guides"]]
-    assert all(one.differs == (0, 0) for one in retries(pending / "store", guided[:1], tmp_path / "again"))
+    assert all(one.differs == (0, 0) for one in regenerate(pending / "store", guided[:1], tmp_path / "again"))
 
 
 def test_without_it_no_column_is_added(finished: Path) -> None:
@@ -328,7 +328,7 @@ def test_filters_and_choices_of_rounds_on_a_plateau_are_the_same_after_a_stop(wa
         training=replace(wanted.training, epochs=7, ema_decay=0.9),
         generation=replace(wanted.generation, until=0.9),
         filters=Filters(duplicates=True, duplicates_distance=0.3, consistency="top-k", top_k=2),
-        selection=Selection(candidates=2, levels=1),
+        selection=Selection(samples_per_request=2, levels=1),
     )
     whole = run(strict, tmp_path / "whole")
     for _ in range(4):

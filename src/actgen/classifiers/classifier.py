@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.errors import UserError
 from ..core.frozen import frozen
+from ..core.options import Choices, Text, options
 from .from_transformers import HUB, input_of, is_transformers, open_transformers
 from .small_cnn import SmallCNN
 from .stem import STEMS, shrink_stem
@@ -95,30 +96,37 @@ class Classifier(nn.Module):
         return normal.contiguous(memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("model")
 class Model:
-    """The classifier: a timm name, "hf:" and a folder or hub id of transformers, or one of `OWN_MODELS`; its weights at the
-    start, and which of them learn.
+    """The classifier, its weights at the start, and which of them learn."""
 
-    `image_size` 0: the model's own, or for timm the data's (rounded up to 32) where that is smaller and the model allows it.
-    `pretrained`: the published weights, from the hub or its cache, or the folder's. `checkpoint`: weights from a .safetensors
-    file of timm or of a run; the last layer is new where the classes differ in number. `freeze` = "backbone": only the last
-    layer learns. `stem` = "cifar": a ResNet's first layers for 32-pixel images. `drop_path`: stochastic depth (Huang et al.
-    2016), for timm models that have it.
-    """
-
-    name: str = SMALL_CNN
-    image_size: int = 0
-    pretrained: bool = False
-    checkpoint: str = ""
-    freeze: str = "none"
-    stem: str = "published"
-    drop_path: float = 0.0
+    name: Annotated[
+        Text, Field(description="actgen/small-cnn, actgen/tiny-cnn, any timm model, or of transformers hf:NAME or hf:FOLDER.")
+    ] = SMALL_CNN
+    image_size: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=4096,
+            description="In pixels; 0: the model's own, or for timm the data's (rounded up to 32) where that is smaller and "
+            "the model allows it.",
+        ),
+    ] = 0
+    pretrained: Annotated[bool, Field(description="The published weights, from the hub or its cache, or the folder's.")] = False
+    checkpoint: Annotated[
+        Text,
+        Field(
+            description="Weights from a .safetensors file of timm or of a run; the last layer is new where the classes differ "
+            "in number."
+        ),
+    ] = ""
+    freeze: Annotated[str, Choices(FREEZES), Field(description="backbone: only the last layer learns.")] = "none"
+    stem: Annotated[str, Choices(STEMS), Field(description="cifar: a ResNet's first layers for 32-pixel images.")] = "published"
+    drop_path: Annotated[
+        float, Field(ge=0, le=0.9, description="Stochastic depth (Huang et al. 2016), for timm models that have it.")
+    ] = 0.0
 
     def __post_init__(self) -> None:
-        for key, allowed in (("freeze", FREEZES), ("stem", STEMS)):
-            if (value := getattr(self, key)) not in allowed:
-                raise UserError(f"model.{key} = {value!r}: allowed are {', '.join(allowed)}.")
         if self.pretrained and self.checkpoint:
             raise UserError("model.pretrained and model.checkpoint both say where the weights come from. Give one of them.")
         if self.pretrained and (self.stem != "published" or self.name in OWN_MODELS):

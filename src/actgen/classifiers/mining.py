@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from ..core.errors import UserError, refuse_unknown
+from ..core.errors import UserError
+from ..core.options import Choices, options
 from ..core.types import HardExample, Source
 from .predictions import Predictions
 
@@ -22,9 +25,9 @@ ENOUGH_HELD_OUT = 1000
 """Images below which the paper calls a hold-out poor (ActGen, its curve over the size of the validation set)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("mining")
 class Mining:
-    """Which real images are looked at, and which of them are generated anew.
+    """Which real images are looked at, and which of them are generated anew. "own" and a share of 0: what the strategy says.
 
     `pool`: "holdout", images held out of the training for the time of the rounds (the paper); "training", the training images
     with their running losses, so that no label is given up; "cross-fit", all training images as models see them that have
@@ -35,40 +38,31 @@ class Mining:
     "medium": those whose loss lies between the quantiles `band_start` and `band_stop` of the pool's (what is hardest is often
     ambiguous: arXiv 2411.18109 gains most by medium difficulty); "confused-pair": misclassified as the class with which theirs
     is most often confused; "random": all of it.
-
-    `per_class`: at most this many of a class, the hardest (0: no limit); `balanced`: as many of every class as of the rarest.
-    `folds` models are trained for `fold_epochs` each, before anything else, for "cross-fit". `proxy_epochs`: of the short
-    training that a strategy needs which generates before the training what is hard after it. "own" and a share of 0 stand for
-    what the strategy says.
     """
 
-    pool: str = OWN
-    by: str = OWN
-    share: float = 0.0
-    band_start: float = 0.5
-    band_stop: float = 0.8
-    per_class: int = 0
-    balanced: bool = False
-    folds: int = 5
-    fold_epochs: int = 10
-    proxy_epochs: int = 25
+    pool: Annotated[str, Choices(POOLS), Field(description="Where hard examples are looked for.")] = OWN
+    by: Annotated[str, Choices(CRITERIA), Field(description="What makes an image a hard example.")] = OWN
+    share: Annotated[float, Field(ge=0, le=1, description="Part of the pool that is taken; 0: the strategy's own.")] = 0.0
+    band_start: Annotated[float, Field(ge=0, le=1, description="Of by = medium: the lower quantile of the loss.")] = 0.5
+    band_stop: Annotated[float, Field(ge=0, le=1, description="Of by = medium: the upper quantile of the loss.")] = 0.8
+    per_class: Annotated[int, Field(ge=0, le=10**9, description="At most so many of a class, the hardest; 0: any.")] = 0
+    balanced: Annotated[bool, Field(description="As many of every class as of the rarest.")] = False
+    folds: Annotated[int, Field(ge=2, le=1000, description="Of pool = cross-fit: how many models.")] = 5
+    fold_epochs: Annotated[int, Field(ge=1, le=10**6, description="Epochs of each, before anything else.")] = 10
+    proxy_epochs: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10**6,
+            description="Epochs of the proxy model, for strategies that generate before the training what is hard after it.",
+        ),
+    ] = 25
 
     def __post_init__(self) -> None:
-        for name, allowed in (("pool", POOLS), ("by", CRITERIA)):
-            refuse_unknown(f"mining.{name} =", getattr(self, name), allowed)
-        if not 0 <= self.share <= 1:
-            raise UserError(f"mining.share = {self.share}: allowed is 0 (the strategy's own) to 1.")
-        if not 0 <= self.band_start < self.band_stop <= 1:
+        if self.band_start >= self.band_stop:
             raise UserError(
-                f"mining.band_start = {self.band_start}, mining.band_stop = {self.band_stop}: allowed are quantiles of the "
-                "loss, 0 to 1, the start below the stop; 0.5 and 0.8, for example."
-            )
-        if self.per_class < 0:
-            raise UserError(f"mining.per_class = {self.per_class}: allowed is 0 (no limit) and more.")
-        if self.folds < 2 or self.fold_epochs < 1 or self.proxy_epochs < 1:
-            raise UserError(
-                f"mining.folds = {self.folds}, mining.fold_epochs = {self.fold_epochs}, mining.proxy_epochs = "
-                f"{self.proxy_epochs}: allowed are 2 and more folds, 1 and more epochs."
+                f"mining.band_start = {self.band_start}, mining.band_stop = {self.band_stop}: allowed is a start below the "
+                "stop; 0.5 and 0.8, for example."
             )
 
     def over(self, own: Mining, held_out: int = ENOUGH_HELD_OUT) -> Mining:

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ..core.text import for_terminal
+from .flags import HELP, OnBadImage, console
 
 if TYPE_CHECKING:
     from ..data.datasets.imageset import ImageSet
     from ..finetune.scratch import ScratchProgress
 
 _DATA = "As of actgen train: a folder of class folders, fashion-mnist-mini, cifar10:DIR, hf:NAME, ..."
-
-console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def finetune(
@@ -31,32 +29,28 @@ def finetune(
     full: Annotated[bool, typer.Option("--full", help="Train all weights of the UNet of --generator.")] = False,
     generator: Annotated[str | None, typer.Option(help="For --lora and --full: bundled, a folder, or a hub id.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps (--from-scratch: of the denoiser).", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step; 4 if not given.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="1e-4 for --lora and 1e-5 for --full if not given.")] = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA; 8 if not given.")] = None,
-    alpha: Annotated[int | None, typer.Option(help="The LoRA is scaled by alpha/rank; the rank if not given.")] = None,
-    text_encoder: Annotated[bool, typer.Option("--text-encoder", help="LoRA for the text encoders too.")] = False,
-    resolution: Annotated[int | None, typer.Option(help="Size in pixels to train at; else the generator's own.")] = None,
-    ema: Annotated[float | None, typer.Option(help="Keep a moving average of the weights of this decay, as 0.999.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Mixed precision: no (if not given), bf16 or fp16.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help=HELP["--batch-size"])] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=HELP["--learning-rate"])] = None,
+    rank: Annotated[int | None, typer.Option(help=HELP["--rank"])] = None,
+    alpha: Annotated[int | None, typer.Option(help=HELP["--alpha"])] = None,
+    text_encoder: Annotated[bool, typer.Option("--text-encoder", help=HELP["--text-encoder"])] = False,
+    resolution: Annotated[int | None, typer.Option(help=HELP["--resolution"])] = None,
+    ema: Annotated[float | None, typer.Option(help=HELP["--ema"])] = None,
+    precision: Annotated[str | None, typer.Option(help=HELP["--precision"])] = None,
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+        bool, typer.Option("--gradient-checkpointing", help=HELP["--gradient-checkpointing"])
     ] = False,
-    prior_preservation: Annotated[
-        float | None, typer.Option(help="Weight of the loss on images that the generator drew of the classes before.")
-    ] = None,
-    prior_images: Annotated[int | None, typer.Option(help="How many of these; 200 if not given.")] = None,
-    caption_dropout: Annotated[float | None, typer.Option(help="Fraction of empty prompts; 0.1 if not given.")] = None,
-    min_snr: Annotated[float | None, typer.Option(help="Gamma of min-SNR weights, as 5; equal weights if not given.")] = None,
-    sample_every: Annotated[int | None, typer.Option(help="Generate samples every so many steps; 500 if not given.")] = None,
+    prior_preservation: Annotated[float | None, typer.Option(help=HELP["--prior-preservation"])] = None,
+    prior_images: Annotated[int | None, typer.Option(help=HELP["--prior-images"])] = None,
+    caption_dropout: Annotated[float | None, typer.Option(help=HELP["--caption-dropout"])] = None,
+    min_snr: Annotated[float | None, typer.Option(help=HELP["--min-snr"])] = None,
+    sample_every: Annotated[int | None, typer.Option(help=HELP["--sample-every"])] = None,
     images: Annotated[int, typer.Option(help="Train on so many of the images only, the same as `images` in a recipe.")] = 0,
     autoencoder_steps: Annotated[
         int | None, typer.Option(help="Optimiser steps of the autoencoder of --from-scratch.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    on_bad_image: Annotated[
-        str | None, typer.Option(help="Image files that cannot be read: refuse (default), or skip and count.")
-    ] = None,
+    on_bad_image: OnBadImage = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="prompts.template=..., sampling.a=b: as in a recipe. May be repeated.")
     ] = None,

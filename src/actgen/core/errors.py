@@ -12,6 +12,10 @@ class UserError(ValueError):
     """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
 
 
+class RenamedKey(FutureWarning):
+    """A setting that is given by its old name. The command line prints the message in one line."""
+
+
 def refuse_unknown(given: str, value: str, allowed: Collection[str]) -> None:
     """Raise `UserError` if `value` is none of the `allowed`; `given` is what stands before it: "a.b =" or "--flag"."""
     if value not in allowed:

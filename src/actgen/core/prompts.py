@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from .class_words import PROMPT_TEMPLATE, class_prompt
 from .errors import UserError
+from .options import Text, Texts, options
 from .rng import derive
 from .types import Request
 
@@ -18,23 +22,27 @@ Wording = Mapping[str, str | tuple[str, ...]]
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("prompts")
 class Prompts:
-    """`template`: the prompt of a class; `{}` stands for its name as words.
+    """The prompt of each class.
 
-    `classes`: name of a class in the data -> a template of its own. Its braces may hold the words to call the class by instead
-    of its name: "a photo of a {crane} at a harbour". These words are what the attention of the image guide is read at, and the
-    name of the class from then on.
-
-    `templates`: several in place of `template`. `attributes`: name of a class, or "*" for every other one -> texts of which one
-    stands before the name ("leather"), or around it where the text has braces ("{} with laces"); "" leaves the name alone.
+    In `classes`, the braces of a template may hold the words to call the class by instead of its name: "a photo of a {crane}
+    at a harbour". These words are what the attention of the image guide is read at, and the name of the class from then on.
     A class has a prompt for every template and attribute; the seed of a request decides which one it is told.
     """
 
-    template: str = PROMPT_TEMPLATE
-    classes: dict[str, str] = field(default_factory=dict)
-    templates: tuple[str, ...] = ()
-    attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    template: Annotated[Text, Field(description="The prompt of a class; `{}` stands for its name as words.")] = PROMPT_TEMPLATE
+    classes: Annotated[dict[Text, Text], Field(description="Name of a class in the data = a template of its own.")] = field(
+        default_factory=dict
+    )
+    templates: Annotated[Texts, Field(description="Several in place of `template`.")] = ()
+    attributes: Annotated[
+        dict[Text, Texts],
+        Field(
+            description='Name of a class, or "*" for every other one = texts of which one stands before the name ("leather"), '
+            'or around it where it has braces ("{} with laces"); "" leaves the name alone.'
+        ),
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _refuse_words("prompts.template", self.template)

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from ..core.options import options
 from .attention import map_layers, recording
 from .pipeline import Conditions, PipelineAdapter
 from .solver import Solver
@@ -78,16 +81,16 @@ class BoundGuide(ABC):
         """Return the step with other latents or text."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("classifier_free_guidance")
 class ClassifierFreeGuidance:
-    """Classifier-free guidance (Ho & Salimans 2022) of `scale`, in steps from `start` to `stop`, fractions of the schedule.
+    """Classifier-free guidance (Ho & Salimans 2022) in a part of the schedule.
 
-    Outside of them the prompts' prediction stands alone, at half the cost (limited interval: Kynkaanniemi et al. 2024).
+    Outside of it the conditional prediction stands alone, at half the cost (limited interval: Kynkaanniemi et al. 2024).
     """
 
-    scale: float = 7.5
-    start: float = 0.0
-    stop: float = 1.0
+    scale: Annotated[float, Field(ge=0, le=100, description="The guidance scale.")] = 7.5
+    start: Annotated[float, Field(ge=0, le=1, description="The fraction of the schedule from which on it acts.")] = 0.0
+    stop: Annotated[float, Field(ge=0, le=1, description="The fraction of the schedule up to which it acts.")] = 1.0
 
     def at(self, index: int, steps: int) -> float:
         """Return the scale of step `index` of `steps`."""

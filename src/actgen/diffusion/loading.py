@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from logging import CRITICAL
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from ..core.errors import UserError
+from ..core.options import Choices, Text, options
 from ..core.text import brief, first_line, visible
 from .contents import check_contents
 
@@ -22,25 +23,16 @@ _DOWN = (".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # names of a Lo
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("loading")
 class Loading:
-    """How a generator is loaded. `dtype`: "auto" is float16 on a GPU and float32 elsewhere, or one of `DTYPES`.
+    """How a generator is loaded. The last three save memory for time."""
 
-    `lora`: folder, file or id of LoRA weights. `offload` keeps networks in main memory until they are used (needs a GPU).
-    `compile`: torch.compile for the UNet calls that need no gradient (`compiling.py`). The last three save memory for time:
-    `vae_slicing` decodes image by image; `gradient_checkpointing` computes activations again in the backward pass.
-    """
-
-    dtype: str = "auto"
-    lora: str = ""
-    compile: bool = False
-    offload: bool = False
-    vae_slicing: bool = False
-    gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("auto", *DTYPES):
-            raise UserError(f"loading.dtype = {brief(self.dtype)} is unknown; allowed: auto, {', '.join(DTYPES)}.")
+    dtype: Annotated[str, Choices(("auto", *DTYPES)), Field(description="auto: float16 on a GPU, float32 elsewhere.")] = "auto"
+    lora: Annotated[Text, Field(description="Folder, file or id of LoRA weights; empty: none.")] = ""
+    compile: Annotated[bool, Field(description="torch.compile for the UNet calls that need no gradient.")] = False
+    offload: Annotated[bool, Field(description="Keep networks in main memory until they are used; needs a GPU.")] = False
+    vae_slicing: Annotated[bool, Field(description="Decode image by image.")] = False
+    gradient_checkpointing: Annotated[bool, Field(description="Compute activations again in the backward pass.")] = False
 
     def torch_dtype(self, device: str) -> torch.dtype:
         """Return what the networks compute in on `device`."""

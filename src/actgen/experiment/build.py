@@ -47,8 +47,9 @@ from ..generation.strategies.oversample import Oversample
 from ..training.parallel.background import Background
 from ..training.state import Training
 from .compatibility import check_compatible
-from .config import Recipe, to_toml
+from .config import Recipe, flat, read_written, to_toml
 
+MOST_DIFFERING = 4  # settings that a message names
 Generators = Callable[[str, Sequence[str], str, Loading], PipelineAdapter]
 
 
@@ -102,7 +103,7 @@ def open_sampler(
     if STRATEGIES[recipe.strategy].mining is not None:
         sampler.check_guides(class_names, variants or prompts)
     selection = recipe.selection.over(create_strategy(recipe.strategy).candidates)
-    if selection.candidates == 1:
+    if selection.samples_per_request == 1:
         return sampler
     clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
     return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip, class_names)
@@ -248,13 +249,38 @@ def refuse_other_run(recipe: Recipe, out: Path) -> None:
     refuse_file(out)
     held = out / "recipe.toml"
     if held.exists() and (text := held.read_text(encoding="utf-8", errors="replace")) != to_toml(recipe):
+        if _is_earlier(text, recipe):
+            if (out / "summary.json").exists():
+                return
+            raise UserError(
+                f"--out {out} holds a run that an earlier version of actgen has begun. Finish it with that one, or choose "
+                "another --out; finished runs of that version can be read."
+            )
         _refuse_missing_generator(recipe, out, text)
         raise UserError(
-            f"--out {out} holds a run with another recipe (see recipe.toml there). Choose another --out, or give "
-            "the same settings to continue it."
+            f"--out {out} holds a run with another recipe (see recipe.toml there{_differing(text, recipe)}). Choose another "
+            "--out, or give the same settings to continue it."
         )
     if not held.exists() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no run. Give a new or empty folder.")
+
+
+def _differing(held: str, recipe: Recipe) -> str:
+    """Return some of the settings that a run's recipe has otherwise, to be read after "see recipe.toml there"."""
+    try:
+        there, here = flat(read_written(held)), flat(recipe)
+    except ValueError:  # `UserError` too
+        return ""
+    other = [f"{key} = {brief(value)}" for key, value in there.items() if here.get(key) != value]
+    return f": {', '.join(other[:MOST_DIFFERING])}{' and more' if len(other) > MOST_DIFFERING else ''}" if other else ""
+
+
+def _is_earlier(held: str, recipe: Recipe) -> bool:
+    """Whether a run's recipe says the same by the names of an earlier version."""
+    try:
+        return read_written(held) == recipe
+    except ValueError:  # `UserError` too
+        return False
 
 
 def _refuse_missing_generator(recipe: Recipe, out: Path, held: str) -> None:

@@ -39,11 +39,11 @@ def _refuse_no_rounds(recipe: Recipe) -> None:
 def _refuse_choice(recipe: Recipe) -> None:
     """Raise `UserError` where there would be nothing to choose from, or nobody to ask."""
     strategy = create_strategy(recipe.strategy)
-    if recipe.selection.over(strategy.candidates).candidates == 1:
+    if recipe.selection.over(strategy.candidates).samples_per_request == 1:
         if recipe.selection.clip:
             raise UserError(
-                f"selection.clip: {strategy.name} takes the first generating of a request, so CLIP would not be asked. "
-                "Give selection.samples_per_request=8, for example, or --strategy selective; filters.clip refuses what "
+                f"selection.clip: {strategy.name} takes the first generated image of a request, so CLIP would not be asked. "
+                "Give selection.samples_per_request=8, for example, or --strategy selective; filters.clip rejects what "
                 "CLIP does not confirm."
             )
         return

@@ -94,7 +94,7 @@ def _sampling_seconds(training: Training) -> float:
     sampler: Sampler = round_.sampler
     candidates = 1.0
     if isinstance(sampler, BestOfN):
-        candidates, sampler = max(1.0, USUAL_SHARE * sampler.options.candidates), sampler.sampler
+        candidates, sampler = max(1.0, USUAL_SHARE * sampler.options.samples_per_request), sampler.sampler
     if isinstance(sampler, ImageSampler):
         sampler = ImageSampler(sampler.adapter, sampler.sampling, masks=sampler.masks)  # with a memory of its own
     most = min(sampler.sampling.batch_size, 16)

@@ -12,7 +12,7 @@ from ..data.datasets.sources import RealData, load_data
 from ..data.export import Split, export
 from ..data.store.store import Store, refuse_no_store
 from .build import open_data
-from .config import build_recipe
+from .config import read_recipe_of
 
 OnProgress = Callable[[int, int], None]
 
@@ -60,7 +60,7 @@ def export_store(
 
 def _real(folder: Path, spec: str) -> tuple[RealData, str]:
     """Return the real images, and what is measured on them: "test" or "validation"."""
-    if not (recipe := folder.parent / "recipe.toml").is_file():
+    if not (folder.parent / "recipe.toml").is_file():
         return load_data(spec), TEST
-    run = build_recipe(recipe)
+    run = read_recipe_of(folder.parent)
     return open_data(replace(run, data=spec)), run.evaluation.on

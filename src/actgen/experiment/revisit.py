@@ -25,7 +25,7 @@ from ..diffusion.guides.image import GIVEN
 from ..generation.given_masks import Held
 from ..generation.presets import SamplingConfig
 from .build import open_classifier, open_data
-from .config import Recipe, build_recipe
+from .config import Recipe, read_recipe_of
 
 
 class Revisit:
@@ -117,7 +117,7 @@ class Revisit:
     @cached_property
     def recipe(self) -> Recipe:
         """The run's recipe."""
-        return build_recipe(self.folder / "recipe.toml")
+        return read_recipe_of(self.folder)
 
     @property
     def real(self) -> ImageSet:

@@ -225,7 +225,7 @@ def epoch_values(row: Row) -> dict[str, float]:
     if generated := filters.get("generated"):
         kept = filters["kept"]
         values |= {"round/drawn": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
-        values |= {f"round/refused/{_clean(name)}": count for name, count in filters["refused"].items()}
+        values |= {f"round/refused/{_clean(name)}": count for name, count in filters["rejected"].items()}
     return values
 
 

@@ -12,32 +12,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ..core import files
 from ..core.errors import UserError
+from ..core.options import options
 from ..core.signals import asked, deferred
 
 SAVING = 20  # a checkpoint may take so much less time than the steps between two of them
 LINES = 1000  # of loss.jsonl, about
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("schedule")
 class Schedule:
-    """How long and how fast: `steps` of `batch_size`, peak `learning_rate`, linear decay over the last `decay` fraction.
+    """How long and how fast: a linear warm-up, a constant peak and a linear decay."""
 
-    `ema` 0 keeps no average.
-    """
-
-    steps: int
-    batch_size: int
-    learning_rate: float
-    warmup: int = 100
-    decay: float = 0.3
-    clip: float = 1.0
-    ema: float = 0.999
+    steps: Annotated[int, Field(ge=1, le=10**9, description="Optimiser steps.")]
+    batch_size: Annotated[int, Field(ge=1, le=10**6, description="Images a step.")]
+    learning_rate: Annotated[float, Field(ge=1e-12, le=10, description="The peak.")]
+    warmup: Annotated[int, Field(ge=1, le=10**9, description="Steps in which the rate rises.")] = 100
+    decay: Annotated[float, Field(ge=0, le=1, description="Last fraction of the steps, in which the rate falls.")] = 0.3
+    clip: Annotated[float, Field(ge=0, le=1e9, description="Largest norm of the gradient.")] = 1.0
+    ema: Annotated[float, Field(ge=0, le=0.999999, description="Decay of a moving average of the weights; 0: none.")] = 0.999
 
     def rate(self, step: int) -> float:
         """Return the learning rate of `step` (0-based)."""

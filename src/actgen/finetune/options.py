@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import field, fields
+from typing import Annotated, Any
 
-from ..core.errors import refuse_outside, refuse_unknown
+from pydantic import Field
+
+from ..core.options import LARGEST_WHOLE, Choices, options
 from .optimise import Schedule
 
 PRECISIONS = ("no", "bf16", "fp16")
 _RATES = {"lora": 1e-4, "full": 1e-5}
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("--")
 class LoraOptions:
-    """`rank` of the added matrices; they are scaled by `alpha`/`rank` (Hu et al. 2022), `alpha` None is `rank`.
+    """The added matrices (Hu et al. 2022)."""
 
-    `text_encoder` adapts the text encoders too.
-    """
-
-    rank: int = 8
-    alpha: int | None = None
-    text_encoder: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_outside("--rank", self.rank, 1, 4096)
-        refuse_outside("--alpha", self.alpha, 1, 1e6)
+    rank: Annotated[int, Field(ge=1, le=4096, description="Rank of the LoRA.")] = 8
+    alpha: Annotated[int | None, Field(ge=1, le=10**6, description="The LoRA is scaled by alpha/rank; none: the rank.")] = None
+    text_encoder: Annotated[bool, Field(description="LoRA for the text encoders too.")] = False
 
     @property
     def scale(self) -> float:
@@ -33,36 +28,33 @@ class LoraOptions:
         return (self.alpha or self.rank) / self.rank
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("--")
 class AdaptOptions:
-    """How a generator is adapted: LoRA if `lora` is given, else all weights of the UNet.
-
-    `learning_rate` None is 1e-4 for LoRA and 1e-5 for all weights; `resolution` (pixels) None is the generator's own; `ema` is
-    the decay of a moving average of the weights, 0 for none; `precision` is what accelerate calls mixed precision.
-    `prior_preservation` weighs the loss on `prior_images` generated beforehand (Ruiz et al. 2023, eq. 2); `caption_dropout` is
-    the fraction of empty prompts (Ho & Salimans 2022); `min_snr` is gamma of Hang et al. 2023, 0 for equal weights. A sheet of
-    samples is generated every `sample_every` steps, 0 for the last one only.
-    """
+    """How a generator is adapted: LoRA if `lora` is given, else all weights of the UNet."""
 
     lora: LoraOptions | None = field(default_factory=LoraOptions)
-    steps: int = 1000
-    batch_size: int = 4
-    learning_rate: float | None = None
-    resolution: int | None = None
-    ema: float = 0.0
-    precision: str = "no"
-    gradient_checkpointing: bool = False
-    prior_preservation: float = 0.0
-    prior_images: int = 200
-    caption_dropout: float = 0.1
-    min_snr: float = 0.0
-    sample_every: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_unknown("--precision", self.precision, PRECISIONS)
-        for name, (low, high) in _RANGES.items():
-            refuse_outside(f"--{name.replace('_', '-')}", getattr(self, name), low, high)
+    steps: Annotated[int, Field(ge=1, le=10**9, description="Optimiser steps.")] = 1000
+    batch_size: Annotated[int, Field(ge=1, le=10**6, description="Images a step.")] = 4
+    learning_rate: Annotated[
+        float | None, Field(ge=1e-12, le=10, description="Of the optimiser; none: 1e-4 for LoRA, 1e-5 for all weights.")
+    ] = None
+    resolution: Annotated[int | None, Field(ge=1, le=8192, description="Size in pixels; none: the generator's own.")] = None
+    ema: Annotated[float, Field(ge=0, le=0.999999, description="Decay of a moving average of the weights; 0: none.")] = 0.0
+    precision: Annotated[str, Choices(PRECISIONS), Field(description="Mixed precision.")] = "no"
+    gradient_checkpointing: Annotated[bool, Field(description="Less memory, a third more time.")] = False
+    prior_preservation: Annotated[
+        float,
+        Field(ge=0, le=1e3, description="Weight of the loss on images generated beforehand (Ruiz et al. 2023, eq. 2)."),
+    ] = 0.0
+    prior_images: Annotated[int, Field(ge=1, le=10**7, description="How many of these.")] = 200
+    caption_dropout: Annotated[float, Field(ge=0, le=1, description="Fraction of empty prompts (Ho & Salimans 2022).")] = 0.1
+    min_snr: Annotated[
+        float, Field(ge=0, le=1e6, description="Gamma of min-SNR weights, as 5 (Hang et al. 2023); 0: equal weights.")
+    ] = 0.0
+    sample_every: Annotated[
+        int, Field(ge=0, le=10**9, description="Generate a sheet of samples every so many steps; 0: after the last only.")
+    ] = 500
+    seed: Annotated[int, Field(ge=0, le=LARGEST_WHOLE, description="Everything random follows from it.")] = 0
 
     @property
     def way(self) -> str:
@@ -74,21 +66,6 @@ class AdaptOptions:
         """The optimisation."""
         rate = self.learning_rate or _RATES[self.way]
         return Schedule(steps=self.steps, batch_size=self.batch_size, learning_rate=rate, ema=self.ema)
-
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "steps": (1, 1e9),
-    "batch_size": (1, 1e6),
-    "learning_rate": (1e-12, 10),
-    "resolution": (1, 8192),
-    "ema": (0, 0.999999),
-    "prior_preservation": (0, 1e3),
-    "prior_images": (1, 1e7),
-    "caption_dropout": (0, 1),
-    "min_snr": (0, 1e6),
-    "sample_every": (0, 1e9),
-    "seed": (0, 2**62),
-}
 
 
 def as_flags(options: AdaptOptions) -> list[str]:

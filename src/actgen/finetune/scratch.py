@@ -12,13 +12,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from ..classifiers.small_cnn import SmallCNN
 from ..core.errors import UserError, refuse_file, refuse_unknown
 from ..core.lock import locked
+from ..core.options import LARGEST_WHOLE, Choices, options
 from ..core.rng import derive
 from ..data.datasets.imageset import ImageSet, to_pixels
 from . import tiny
@@ -32,18 +34,18 @@ from .optimise import Schedule, Tick, seconds_spent
 ARCHITECTURES = ("tiny",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("scratch")
 class ScratchConfig:
     """What a training from scratch depends on; recorded in the model card."""
 
-    architecture: str = "tiny"
-    seed: int = 0
+    architecture: Annotated[str, Choices(ARCHITECTURES), Field(description="Which small generator.")] = "tiny"
+    seed: Annotated[int, Field(ge=0, le=LARGEST_WHOLE, description="Everything random follows from it.")] = 0
     autoencoder: Schedule = field(default_factory=lambda: Schedule(steps=2600, batch_size=64, learning_rate=2e-3))
     denoiser: Schedule = field(default_factory=lambda: Schedule(steps=20000, batch_size=64, learning_rate=8e-4))
     features: Schedule = field(default_factory=lambda: Schedule(steps=2000, batch_size=64, learning_rate=2e-3))
     decoder: Schedule = field(default_factory=lambda: Schedule(steps=800, batch_size=64, learning_rate=1e-3))
-    kl_weight: float = 2e-3
-    perceptual_weight: float = 2.0
+    kl_weight: Annotated[float, Field(ge=0, le=1e6, description="Weight of the autoencoder's KL divergence.")] = 2e-3
+    perceptual_weight: Annotated[float, Field(ge=0, le=1e6, description="Weight of the decoder's loss on features.")] = 2.0
 
 
 def from_scratch(

@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
@@ -22,8 +23,9 @@ from ..classifiers.predictions import predict_pixels
 from ..classifiers.zero_shot import ZeroShot
 from ..core import signals
 from ..core.class_words import class_words
-from ..core.errors import UserError, refuse_outside
+from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
+from ..core.options import Text, options
 from ..core.rng import derive
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square, stack_pixels
@@ -34,36 +36,32 @@ from .sampling_context import NOTHING, SamplingContext
 BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("selection")
 class Selection:
-    """When a generated image is taken. `candidates`: at most so many generated images a request; 1 takes the first, 0 is as
-    the strategy says.
+    """When a generated image is taken.
 
-    A candidate is in doubt if the classifier gives its class less than `max_confidence` but at least `min_confidence`. It is
-    taken if the generator believes in it at least `class_margin`, in [-1, 1], by `levels` noise levels: two evaluations of the
-    UNet each. With `clip`, the folder or id of a CLIP model or "bundled", that model is asked instead: it must give the class,
-    among the prompts of all, at least `clip_probability`.
+    A generated image is worth asking about if the classifier gives its class less than `max_confidence` but at least
+    `min_confidence`. It is taken if the generator prefers its class to the classifier's by at least `class_margin`. With `clip`
+    that model is asked instead: it must give the class, among the prompts of all, at least `clip_probability`.
     """
 
-    candidates: int = 0
-    max_confidence: float = 0.6
-    min_confidence: float = 0.1
-    class_margin: float = 0.02
-    levels: int = 6
-    clip: str = ""
-    clip_probability: float = 0.5
+    samples_per_request: Annotated[
+        int, Field(ge=0, le=1000, description="Generate at most so many to choose from; 1: the first, 0: as the strategy says.")
+    ] = 0
+    max_confidence: Annotated[float, Field(ge=0, le=1, description="The classifier must give the class less.")] = 0.6
+    min_confidence: Annotated[float, Field(ge=0, le=1, description="The classifier must give the class as much.")] = 0.1
+    class_margin: Annotated[
+        float, Field(ge=-1, le=1, description="By how much the generator must denoise better with the class's own prompt.")
+    ] = 0.02
+    levels: Annotated[
+        int, Field(ge=1, le=1000, description="Noise levels at which it is asked: two evaluations of the UNet each.")
+    ] = 6
+    clip: Annotated[
+        Text, Field(description='Folder or id of a CLIP model, or "bundled", to ask in its place; empty: none.')
+    ] = ""
+    clip_probability: Annotated[float, Field(ge=0, le=1, description="What CLIP must give the class.")] = 0.5
 
     def __post_init__(self) -> None:
-        ranges = {
-            "candidates": (0, 1000),
-            "max_confidence": (0, 1),
-            "min_confidence": (0, 1),
-            "class_margin": (-1, 1),
-            "levels": (1, 1000),
-            "clip_probability": (0, 1),
-        }
-        for key, (low, high) in ranges.items():
-            refuse_outside(f"choosing.{key} =", getattr(self, key), low, high)
         if self.min_confidence >= self.max_confidence:
             raise UserError(
                 f"selection.min_confidence = {self.min_confidence} is not below selection.max_confidence = "
@@ -72,8 +70,8 @@ class Selection:
             )
 
     def over(self, own: int) -> Selection:
-        """Return these settings with a strategy's `own` number of candidates where they leave it to the strategy."""
-        return self if self.candidates else replace(self, candidates=own)
+        """Return these settings with a strategy's `own` number of samples a request where they leave it to the strategy."""
+        return self if self.samples_per_request else replace(self, samples_per_request=own)
 
     def takes(self, candidate: Candidate) -> bool:
         """Whether no further candidate is needed."""
@@ -104,7 +102,7 @@ class _Open:
 
 
 class BestOfN(Sampler):
-    """A sampler that generates up to `options.candidates` pictures for a request, until one is taken, and yields the best.
+    """A sampler that generates up to `samples_per_request` images for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line generates it again; its seconds are those of all its
     candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request is refused if none of
@@ -180,7 +178,7 @@ class BestOfN(Sampler):
         """
         generated = {request.key: _Open() for request in requests}
         waiting = list(requests)
-        for number in range(self.options.candidates):
+        for number in range(self.options.samples_per_request):
             signals.check()
             requested = [candidate(request, number) for request in waiting]
             asked = {one.key: generated[request.key] for one, request in zip(requested, waiting, strict=True)}

@@ -5,10 +5,12 @@ What the paper, its released code and we do differently in generating is a value
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import field
+from typing import Annotated, Any, TypeVar
 
-from ..core.errors import refuse_unknown
+from pydantic import Field
+
+from ..core.options import Choices, options
 from ..diffusion.denoising import ClassifierFreeGuidance
 from ..diffusion.guides.entropy import EntropyGuidance
 from ..diffusion.guides.image import OWN, ImageGuidance
@@ -19,31 +21,30 @@ PREVIOUS = ("grid", "stride")
 Options = TypeVar("Options")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("sampling")
 class SamplingConfig:
-    """Settings of one generated image: sampler, classifier-free guidance, and the guides that requests may switch on.
+    """Settings of one generated image: solver, classifier-free guidance, and the guides that requests may switch on."""
 
-    `scheduler`: one of `NAMES`, or "auto", the generator's own. `guidance_scale` up to 1 generates without classifier-free
-    guidance (half the cost); `guidance_start` and `guidance_stop` limit it to a part of the schedule. `eta` is that of the
-    scheduler "ddim". `attention_resolution` 0 reads the maps nearest to a quarter of the latent size.
-    """
-
-    num_inference_steps: int = 25
-    scheduler: str = "dpm++"
-    guidance_scale: float = 7.5
-    guidance_start: float = 0.2
-    guidance_stop: float = 0.6
-    eta: float = 0.0
-    previous: str = "grid"
-    attention_resolution: int = 0
-    batch_size: int = 32
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000, description="Evaluations of the UNet an image.")] = 25
+    scheduler: Annotated[str, Choices((AUTO, *NAMES)), Field(description="The solver; auto: the generator's own.")] = "dpm++"
+    guidance_scale: Annotated[
+        float, Field(ge=0, le=100, description="Of classifier-free guidance; up to 1: without, at half the cost.")
+    ] = 7.5
+    guidance_start: Annotated[float, Field(ge=0, le=1, description="From this fraction of the schedule on it acts.")] = 0.2
+    guidance_stop: Annotated[float, Field(ge=0, le=1, description="Up to this fraction of the schedule it acts.")] = 0.6
+    eta: Annotated[float, Field(ge=0, le=1, description="Of the solver ddim: 0 adds no noise, 1 as much as ddpm.")] = 0.0
+    previous: Annotated[
+        str,
+        Choices(PREVIOUS),
+        Field(description="The step after a timestep: the next one of the grid, or one stride on, as the released code does."),
+    ] = "grid"
+    attention_resolution: Annotated[
+        int, Field(ge=0, le=1024, description="Side of the attention maps read; 0: those nearest to a quarter of the latents'.")
+    ] = 0
+    batch_size: Annotated[int, Field(ge=1, le=4096, description="Images generated at a time; halved where memory ends.")] = 32
     image: ImageGuidance = field(default_factory=ImageGuidance)
     text: TextGuidance = field(default_factory=TextGuidance)
     entropy: EntropyGuidance = field(default_factory=EntropyGuidance)
-
-    def __post_init__(self) -> None:
-        refuse_unknown("sampling.previous =", self.previous, PREVIOUS)
-        refuse_unknown("sampling.scheduler =", self.scheduler, (AUTO, *NAMES))
 
     def of(self, kind: type[Options]) -> Options:
         """Return the options of a guide by their type (`diffusion/guides/guide.py`)."""

@@ -13,7 +13,7 @@ from .values import as_count, as_number, as_object
 from .words import arm_name, percent, whole
 
 MOST_REJECTED = 12
-HEAD = ("drawn", "kept", "keep rate")
+HEAD = ("generated", "kept", "keep rate")
 
 
 def filtered(arms: Sequence[RunView]) -> Markup:
@@ -24,7 +24,7 @@ def filtered(arms: Sequence[RunView]) -> Markup:
 
 def _passed(arm: RunView) -> list[Markup]:
     counts = arm.summary.filters
-    generated, kept = as_count(counts.get("drawn")) or 0, as_count(counts.get("kept")) or 0
+    generated, kept = as_count(counts.get("generated")) or 0, as_count(counts.get("kept")) or 0
     filters, classes = (as_object(counts.get(part)) for part in ("filters", "classes"))
     note = tag(
         "p",
@@ -45,7 +45,7 @@ def _table(what: str, counts: Mapping[str, object]) -> Markup:
 def _row(each: str, counts: Mapping[str, object]) -> Markup:
     rate = as_number(counts.get("keep_rate"))
     values = (
-        whole(as_count(counts.get("drawn"))),
+        whole(as_count(counts.get("generated"))),
         whole(as_count(counts.get("kept"))),
         percent(None if rate is None else 100 * rate),
     )

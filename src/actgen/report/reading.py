@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import UserError
+from ..data.store.columns import current, existing
 from .values import Record, as_count, as_number, as_object, as_percents, as_text, read_object, read_objects, read_text
 
 REAL_ONLY = "none"
@@ -93,10 +94,10 @@ class RunView:
 
 def read_run(folder: Path, name: str | None = None, result: Record | None = None) -> RunView:
     """Read the run in `folder`; entries of `result` (a demo's arm) win over those of the run's own summary."""
-    own = {**read_object(_own(folder, "summary.json")), **(result or {})}
+    own = current({**read_object(_own(folder, "summary.json")), **(result or {})})
     stats = read_objects(_own(folder, "stats.jsonl"))
     manifest = read_objects(_own(folder, "store/metadata.jsonl"))
-    rejections = read_objects(_own(folder, "rejected.jsonl"))
+    rejections = read_objects(_own(folder, existing(folder, "rejected.jsonl").name))
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
@@ -106,7 +107,7 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
         epochs=epochs,
         summary=_summary(own, epochs),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
-        rejected=tuple(_rejected(record, folder / "set_aside" / "rejected") for record in rejections if record),
+        rejected=tuple(_rejected(record, existing(folder, "set_aside/rejected")) for record in rejections if record),
         previews=previews,
         unread=sum(not record for record in stats + manifest + rejections),
     )

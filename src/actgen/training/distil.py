@@ -8,36 +8,39 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..classifiers.zero_shot import ZeroShot
-from ..core.errors import UserError, refuse_outside
-from ..core.text import brief
+from ..core.options import Text, options
 from ..data.datasets.imageset import ImageSet
 
 CLIP = "clip:"
 BATCH = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+def _teacher(name: str) -> str:
+    if name and (not name.startswith(CLIP) or name == CLIP):
+        raise ValueError(": allowed is nothing, clip:bundled, or clip: and the folder or hub id of a CLIP model.")
+    return name
+
+
+@options("training.distil")
 class Distil:
-    """`teacher`: "clip:" and the folder or hub id of a CLIP model, or "clip:bundled"; empty for none. `weight`: how much of a
-    real image's target is the teacher's, in [0, 1]; the rest is its label. Generated images keep their labels.
-    """
+    """Soft labels of real images. Generated images keep their labels."""
 
-    teacher: str = ""
-    weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        refuse_outside("training.distil.weight =", self.weight, 0, 1)
-        if self.teacher and not self.clip:
-            raise UserError(
-                f"training.distil.teacher = {brief(self.teacher)}: allowed is nothing, clip:bundled, or clip: and "
-                "the folder or hub id of a CLIP model."
-            )
+    teacher: Annotated[
+        Text,
+        AfterValidator(_teacher),
+        Field(description='"clip:" and the folder or hub id of a CLIP model, or "clip:bundled"; empty: none.'),
+    ] = ""
+    weight: Annotated[
+        float, Field(ge=0, le=1, description="How much of a real image's target is the teacher's; the rest is its label.")
+    ] = 0.5
 
     @property
     def clip(self) -> str:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
-from ..core.errors import refuse_outside, refuse_unknown
+from pydantic import Field
+
+from ..core.options import Choices, options
 from ..core.rng import permutation
 
 IMAGE, CLASS = "image", "class"
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.sampling")
 class Sampling:
-    """`by`: "image", every image as often as any other, or "class", every class as often as any other, so that images of rare
-    classes come more often. `real_share`: so much of an epoch are real images, whatever the number of generated ones, in
-    [0, 1]; 0 for their share of all images.
-    """
+    """Which images an epoch sees how often."""
 
-    by: str = IMAGE
-    real_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        refuse_unknown("training.sampling.by =", self.by, (IMAGE, CLASS))
-        refuse_outside("training.sampling.real_share =", self.real_share, 0, 1)
+    by: Annotated[
+        str,
+        Choices((IMAGE, CLASS)),
+        Field(description="Every image as often as any other, or every class, so that images of rare classes come more often."),
+    ] = IMAGE
+    real_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="So much of an epoch are real images, whatever the number of generated ones; 0: their share of all.",
+        ),
+    ] = 0.0
 
     def order(self, labels: Sequence[int], real: int, wanted: int, seed: int, epoch: int) -> list[int]:
         """Return `wanted` indices of images, the first `real` of which are real: a function of seed and epoch."""

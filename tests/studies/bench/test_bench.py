@@ -112,6 +112,24 @@ def test_a_second_call_starts_no_process(benched: Path, bench_recipe: Path, monk
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_the_rows_alone_are_enough_to_go_on(
+    benched: Path, bench_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a process was started")
+
+    out = tmp_path / "carried"
+    out.mkdir()
+    shutil.copy(benched / "results.jsonl", out)
+    monkeypatch.setattr(pool, "_start", refuse)
+    code, output = call(command(bench_recipe, out))
+    assert code == 0
+    assert (out / "table.md").read_bytes() == (benched / "table.md").read_bytes()
+    code, output = call(command(bench_recipe, out, "--set", "training.label_smoothing=0.3"))
+    assert code == 2
+    assert "training.label_smoothing" in output.replace("\n", "")
+
+
 def test_the_table_alone(benched: Path) -> None:
     code, output = call(["bench", "--table", str(benched / "results.jsonl")])
     assert code == 0

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from actgen.data.store.verify import verify
-from actgen.experiment.reproduce import retries
+from actgen.experiment.reproduce import regenerate
 from tests.conftest import read_lines, tree
 from tests.support.whole_runs import assert_same_run
 from tests.training.processes.conftest import ENVIRONMENT, Launch
@@ -113,7 +113,7 @@ def test_two_processes_do_the_run_of_one(runs: Path) -> None:
 def test_what_another_process_drew_can_be_drawn_again(runs: Path, tmp_path: Path) -> None:
     """Rank 1 drew the second batch of a round."""
     second = read_lines(runs / "two" / "store" / "metadata.jsonl")[5]
-    (again,) = retries(runs / "two" / "store", [second["key"]], tmp_path / "again")
+    (again,) = regenerate(runs / "two" / "store", [second["key"]], tmp_path / "again")
     assert again.differs == (0, 0)
 
 

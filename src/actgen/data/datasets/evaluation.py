@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
-from ...core.errors import UserError, refuse_unknown
+from pydantic import Field
+
+from ...core.errors import UserError
+from ...core.options import Choices, Text, options
 from ...core.rng import derive, permutation
 from .imageset import ImageSet, Subset
 from .sources import RealData, load_data
@@ -16,21 +20,18 @@ TEST, VALIDATION = "test", "validation"
 KINDS = (TEST, VALIDATION)
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("evaluation")
 class Evaluation:
-    """`on`: "test", or "validation", which leaves the test images alone.
+    """What accuracy is measured on. "validation" leaves the test images alone.
 
     The validation images are a `fraction` of the training images, which are then not trained on (another part for every seed);
-    or, with a `source` (as for --data), its training images that are not among the run's own, at most `most` of them.
+    or, with a `source`, its training images that are not among the run's own.
     """
 
-    on: str = TEST
-    source: str = ""
-    fraction: float = 0.2
-    most: int = 10_000
-
-    def __post_init__(self) -> None:
-        refuse_unknown("evaluation.on =", self.on, KINDS)
+    on: Annotated[str, Choices(KINDS), Field(description="test, or validation while settings are being chosen.")] = TEST
+    source: Annotated[Text, Field(description="Where validation images come from, as for --data; empty: `fraction`.")] = ""
+    fraction: Annotated[float, Field(ge=0.001, le=0.9, description="Part of the training images to validate on.")] = 0.2
+    most: Annotated[int, Field(ge=1, le=10**9, description="At most so many images of `source`.")] = 10_000
 
 
 def choose_images(data: RealData, evaluation: Evaluation, seed: int) -> RealData:

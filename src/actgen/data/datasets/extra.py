@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import zip_longest
+from typing import Annotated
+
+from pydantic import Field
 
 from ...core import rng
 from ...core.errors import UserError
+from ...core.options import options
 from .imageset import ImageSet, Subset
 from .sources import RealData
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("extra")
 class Extra:
-    """`real`: so many more labelled real images, from those of the training split that the recipe does not use, with their
-    true labels; as many of each class as can be, by a lot of the run's seed. They change neither the number of optimiser steps
-    nor that of generated images, which are counted from the recipe's own images.
-    """
+    """More labelled real images, as a control; what counts optimiser steps and generated images goes by the recipe's own."""
 
-    real: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.real <= 10**9:
-            raise UserError(f"extra.real = {self.real}: allowed is 0 (none) to 1,000,000,000.")
+    real: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10**9,
+            description="So many more, from those of the training split that the recipe does not use, as many of each class as "
+            "can be, by a lot of the run's seed; 0: none.",
+        ),
+    ] = 0
 
 
 def with_extra(data: RealData, whole: ImageSet, extra: Extra, seed: int) -> RealData:

@@ -18,6 +18,7 @@ from ...core.errors import UserError
 from ...core.text import brief
 from ...core.types import Snapshot
 from ..datasets.imageset import ImageSet
+from ..store.columns import current
 from ..store.verify import Following
 from .columns import FILE, Columns
 
@@ -87,7 +88,7 @@ def _generated_rows(generated: Snapshot) -> Iterator[Row]:
                 f"{generated.folder}, line {number} ({row['key']}): {flaw}. `actgen store verify {generated.folder}` lists "
                 "all that is wrong."
             )
-        yield {**row, "generated": True}
+        yield {**current(row), "generated": True}
 
 
 def _flaw(row: Row) -> str:

@@ -1,10 +1,10 @@
-"""The ledger of refusals: what was generated and not kept, each with its reason.
+"""The rejection log: what was generated and not kept, each with its reason.
 
     RUN/rejected.jsonl                     a line an image: its request, the filter, the reason, the score
-    RUN/set_aside/refused/KEY.png         the picture, if it is to be kept
+    RUN/set_aside/rejected/KEY.png        the picture, if it is to be kept
 
-`after` is the number of images that were in the store when the line was written, so that ledger and manifest together tell the
-order of drawing. Lines are only added; going back to a checkpoint cuts off those after it, since they will be written again.
+`after` is the number of images that were in the store when the line was written, so that log and manifest together tell the
+order of generation. Lines are only added; going back to a checkpoint cuts off those after it, since they will be written again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.files import write_bytes
 from ...core.types import Sample
+from .columns import current, existing
 from .lines import parse_line
 
 REJECTIONS = "rejected.jsonl"
@@ -26,7 +27,7 @@ Row = Mapping[str, Any]
 
 
 class RejectionLog:
-    """The refusals of the run in `folder`; the only writer of their file. `pictures`: keep the refused pictures too."""
+    """The rejections of the run in `folder`; the only writer of their file. `pictures`: keep the rejected images too."""
 
     def __init__(self, folder: str | Path, *, pictures: bool = False) -> None:
         self.folder, self.pictures = Path(folder), pictures
@@ -39,7 +40,7 @@ class RejectionLog:
         return len(self.rows)
 
     def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
-        """Write a refusal, its picture first if it is kept; one that is there is left as it is."""
+        """Write a rejection, its image first if it is kept; one that is there is left as it is."""
         request = sample.request
         if request.key in self._keys:
             return
@@ -65,10 +66,10 @@ class RejectionLog:
         self._keys.add(request.key)
 
     def keep(self, count: int) -> None:
-        """Forget all but the first `count` refusals, and their pictures; `UserError` if there are fewer."""
+        """Forget all but the first `count` rejections, and their images; `UserError` if there are fewer."""
         if count > len(self.rows):
             raise UserError(
-                f"{self.path} holds {len(self.rows)} refusals, but {count} were written: lines were lost. Put them "
+                f"{self.path} holds {len(self.rows)} rejections, but {count} were written: lines were lost. Put them "
                 "back, or remove the run's checkpoints folder to start it again."
             )
         late, self.rows = self.rows[count:], self.rows[:count]
@@ -89,17 +90,17 @@ class RejectionLog:
 
 def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines of the rejection log of the run in `folder`; nothing if there is none."""
-    path = folder / REJECTIONS
+    path = existing(folder, REJECTIONS)
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is no line
     for number, line in enumerate(lines, start=1):
         try:
-            yield parse_line(line, ("key", "after"))
+            yield current(parse_line(line, ("key", "after")))
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}. Restore the line or remove it.") from error
 
 
 def in_order(stored: Iterable[Row], rejected: Iterable[Row]) -> Iterator[Row]:
-    """Yield the lines of a manifest and of its ledger in the order in which their images were generated."""
+    """Yield the lines of a manifest and of its rejection log in the order in which their images were generated."""
     waiting = list(rejected)[::-1]
     for number, row in enumerate(stored):
         while waiting and waiting[-1]["after"] <= number:
@@ -109,8 +110,8 @@ def in_order(stored: Iterable[Row], rejected: Iterable[Row]) -> Iterator[Row]:
 
 
 def picture_path(folder: Path, key: str) -> Path:
-    """Return where the picture of a refusal is, if it was kept."""
-    return folder / "set_aside" / "rejected" / f"{key}.png"
+    """Return where the image of a rejection is, if it was kept."""
+    return existing(folder, "set_aside/rejected") / f"{key}.png"
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from ...core.errors import UserError
 from ...core.lock import LOCK
 from .chain import CHAIN, START, link
+from .columns import current
 from .manifest import Row, parse
 from .store import MANIFEST, refuse_no_store, set_aside
 
@@ -184,7 +185,7 @@ def _known(folder: Path) -> tuple[int, str]:
     if summary := _objects(folder.parent / "summary.json", whole=True):
         return _known_by(summary[0], "synthetic_images")
     stats = _objects(folder.parent / "stats.jsonl")
-    return _known_by(stats[-1], "generated_so_far") if stats else (0, "")
+    return _known_by(current(stats[-1]), "generated_so_far") if stats else (0, "")
 
 
 def _known_by(facts: Mapping[str, Any], name: str) -> tuple[int, str]:

@@ -10,27 +10,24 @@ x_{t-1} follows from x0' by the walk, which is linear in x0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from ...core.errors import UserError
+from ...core.options import options
 from ..denoising import BoundGuide, Step
 from ..solver import Solver
 from .guide import CLASSIFIER, Guide, GuideContext, GuideSettings
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("sampling.entropy")
 class EntropyGuidance:
-    """`scale` is w of (1), 0 switches it off; it acts in steps below the fraction `until` of the schedule."""
+    """Hyper-parameters of (1)."""
 
-    scale: float = 0.1
-    until: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scale <= 100 or not 0 <= self.until <= 1:
-            raise UserError(f"sampling.entropy = {self}: allowed are scale 0 to 100 and until 0 to 1.")
+    scale: Annotated[float, Field(ge=0, le=100, description="w of (1); 0: off.")] = 0.1
+    until: Annotated[float, Field(ge=0, le=1, description="Act in this first fraction of the schedule.")] = 1.0
 
 
 class BoundEntropy(BoundGuide):

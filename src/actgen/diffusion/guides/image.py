@@ -8,14 +8,17 @@ The guide's trajectory x^(g) walks with the sample's step noise towards its know
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...core.class_words import class_words
-from ...core.errors import UserError, refuse_unknown
+from ...core.errors import UserError
+from ...core.options import Choices, options
 from ..attention import choose_resolution
 from ..denoising import BoundGuide, Step
 from ..pipeline import PipelineAdapter
@@ -31,56 +34,57 @@ AUTO, SHARED, OWN = "auto", "shared", "own"
 NOISES = (AUTO, SHARED, OWN)
 STEPS, NOISE = "steps", "noise"
 POSITIONS = (STEPS, NOISE)
-LARGEST_OFFSET = 1e9
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("sampling.image")
 class ImageGuidance:
     """Hyper-parameters of (1).
 
     gamma falls as sigmoid(offset - position). `position` "steps" counts steps of a schedule of `reference_steps`, so that
     another number of steps means the same; `reference_steps = 0` counts the real steps, as the released code does. "noise" is
     the step of Stable Diffusion's schedule of 40 steps that has as much noise beside its signal, so that another noise
-    schedule means the same, too (`guides/position.py`). A large `offset` (1e9) keeps gamma at `strength`.
+    schedule means the same, too (`guides/position.py`).
 
-    `noise`: what the guide's trajectory starts from: "shared", the noise of the sample, or "own". Without step noise, mixing
-    two independent noises by a weight w leaves noise of standard deviation sqrt((1 - w)^2 + w^2) where the network expects
-    1; step noise, which both share, makes them meet. "auto" shares where the solver adds no noise.
+    Without step noise, mixing two independent noises by a weight w leaves noise of standard deviation sqrt((1 - w)^2 + w^2)
+    where the network expects 1; step noise, which both share, makes them meet. `noise` "auto" shares where the solver adds no
+    noise.
 
-    `mask`: "unit" is the running mean of the class words' attention, scaled to [0, 1] per image (`softness` 1 is linear,
-    smaller spreads it); "cumulative" is the released code's 1 + sum over the steps; "none" guides the whole image. "given" is
-    that of the recipe's `masks`, at full `strength` to the last step, and what is under it is the guide image's to the pixel
-    (`generation/given_masks.py`); `keep` says what is under it: the "object", or the "scene" around it.
-    `token`: position of the class word in the prompt; -1 finds all of its tokens. Below `negligible` the pull is left out and
-    attention not recorded: 1e-5 is under float32's noise on unit latents. From the fraction `mask_stop` of the schedule on the
-    mask stands still, and attention is not recorded either.
+    `mask` "unit" is the running mean of the class words' attention, scaled to [0, 1] per image; "cumulative" is the released
+    code's 1 + sum over the steps; "none" guides the whole image. "given" is that of the recipe's `masks`, at full `strength` to
+    the last step, and what is under it is the guide image's to the pixel (`generation/given_masks.py`).
     """
 
-    strength: float = 1.0
-    offset: float = 12.5
-    reference_steps: int = 40
-    mask: str = "unit"
-    keep: str = "object"
-    softness: float = 1.0
-    both_branches: bool = False
-    token: int = -1
-    negligible: float = 1e-5
-    mask_stop: float = 1.0
-    noise: str = AUTO
-    position: str = STEPS
-
-    def __post_init__(self) -> None:
-        refuse_unknown("sampling.image.mask =", self.mask, SHAPES)
-        refuse_unknown("sampling.image.noise =", self.noise, NOISES)
-        refuse_unknown("sampling.image.position =", self.position, POSITIONS)
-        refuse_unknown("sampling.image.keep =", self.keep, KEEP)
-        if not self.softness > 0:
-            raise UserError(f"sampling.image.softness = {self.softness}: allowed is more than 0; 1 is linear, smaller spreads.")
-        for name in ("reference_steps", "negligible"):
-            if not (value := getattr(self, name)) >= 0:
-                raise UserError(f"sampling.image.{name} = {value}: allowed is 0 and more.")
-        if not abs(self.offset) <= LARGEST_OFFSET:
-            raise UserError(f"sampling.image.offset = {self.offset}: allowed is -1e9 to 1e9; 1e9 keeps the full strength.")
+    strength: Annotated[float, Field(ge=0, le=1, description="The largest gamma; 0: no guide.")] = 1.0
+    offset: Annotated[
+        float, Field(ge=-1e9, le=1e9, description="Where gamma has fallen to half; 1e9 keeps it at `strength`.")
+    ] = 12.5
+    reference_steps: Annotated[
+        int, Field(ge=0, le=10**6, description="Steps of the schedule that `offset` counts in; 0: the real steps.")
+    ] = 40
+    mask: Annotated[str, Choices(SHAPES), Field(description="Where in the image the guide pulls.")] = "unit"
+    keep: Annotated[
+        str, Choices(KEEP), Field(description="Of mask = given: what is under it, the object or the scene around it.")
+    ] = "object"
+    softness: Annotated[float, Field(gt=0, le=1e3, description="Of the unit mask: 1 is linear, smaller spreads it.")] = 1.0
+    both_branches: Annotated[bool, Field(description="Read the attention of both branches, as the released code does.")] = False
+    token: Annotated[
+        int, Field(ge=-1, le=1000, description="Position of the class word in the prompt; -1: find all of its tokens.")
+    ] = -1
+    negligible: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Below this gamma the pull is left out and attention not recorded; 1e-5 is under float32's noise.",
+        ),
+    ] = 1e-5
+    mask_stop: Annotated[
+        float, Field(ge=0, le=1, description="From this fraction of the schedule on the mask stands still.")
+    ] = 1.0
+    noise: Annotated[
+        str, Choices(NOISES), Field(description="What the guide's trajectory starts from: the sample's noise, or its own.")
+    ] = AUTO
+    position: Annotated[str, Choices(POSITIONS), Field(description="What gamma falls with.")] = STEPS
 
     @property
     def attends(self) -> bool:

@@ -9,13 +9,15 @@ S are the tokens of the prompt that are no padding, L = L_contra + lambda * L_ad
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.errors import UserError, refuse_unknown
+from ...core.errors import UserError
+from ...core.options import Choices, Text, options
 from ..denoising import BoundGuide, Step
 from . import losses
 from .guide import BANK, CLASSIFIER, Guide, GuideContext, GuideSettings
@@ -28,46 +30,50 @@ CONTRASTIVE, ADVERSARIAL = "contrastive", "adversarial"
 LOSS_SCALE = 2.0**12
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("sampling.text")
 class TextGuidance:
     """Hyper-parameters of the text gradient.
 
-    `until`: the gradient is taken in steps below this fraction of the schedule; 0 switches both losses off.
-
     `norm`: "relative" is (2), where `step_size` is a share of the embedding, so that it means the same for every length of
-    prompt and embedding; it moves the prompts' half alone. "image" is (1) with the L2 norm over an image's whole embedding;
-    "token-columns" with that of each (half, channel) over the tokens, as in the released code, whose step of 0.05 so has the
-    length 0.05 sqrt(2 D): 2.26 at Stable Diffusion 2.1's width D = 1024, about 0.01 of its embedding. For a step as long,
-    preset `paper` takes 2.26. The bundled generator's share was chosen on validation images (`benchmarks/text_step.py`).
-
-    `margin` is given for 4x64x64 latents and follows the latent size unless `margin_scaled` is off.
-    `contrast_in`: distances between latents (the paper) or between the classifier's pooled features, scaled to unit length,
-    with `feature_margin` (0 to 2): what looks alike to the classifier, which the paper names as missing. `decoder` generates
-    what the classifier sees: "full", "half" (half the size) or an AutoencoderTiny; `view_scale`: with this latent
-    scale (0: the VAE's own; the released code has 0.18215 written out). `double_mapped` feeds the classifier images
-    mapped twice and shrunk without antialiasing, as the released code does and its preset `code` repeats.
+    prompt and embedding; it moves the conditional branch alone. "image" is (1) with the L2 norm over an image's whole
+    embedding; "token-columns" with that of each (branch, channel) over the tokens, as in the released code, whose step of 0.05
+    so has the length 0.05 sqrt(2 D): 2.26 at Stable Diffusion 2.1's width D = 1024, about 0.01 of its embedding. For a step as
+    long, preset `paper` takes 2.26. The bundled generator's share was chosen on validation images (`benchmarks/text_step.py`).
     """
 
-    step_size: float = 0.01
-    until: float = 0.25
-    norm: str = RELATIVE
-    both_branches: bool = False
-    margin: float = 200.0
-    margin_scaled: bool = True
-    contrast_in: str = "latents"
-    feature_margin: float = 1.0
-    adversarial_weight: float = 0.1
-    decoder: str = "full"
-    view_scale: float = 0.0
-    double_mapped: bool = False
+    step_size: Annotated[float, Field(ge=0, le=100, description="Length of a gradient step, by `norm`.")] = 0.01
+    until: Annotated[
+        float, Field(ge=0, le=1, description="Take the gradient in this first fraction of the schedule; 0: both losses off.")
+    ] = 0.25
+    norm: Annotated[str, Choices(NORMS), Field(description="What a gradient is divided by.")] = RELATIVE
+    both_branches: Annotated[bool, Field(description="Move the empty prompt's embedding, too.")] = False
+    margin: Annotated[
+        float, Field(ge=0, le=1e9, description="Distance beyond which earlier images repel no more, for 4x64x64 latents.")
+    ] = 200.0
+    margin_scaled: Annotated[bool, Field(description="The margin follows the latent size.")] = True
+    contrast_in: Annotated[
+        str,
+        Choices(SPACES),
+        Field(description="Distances between latents (the paper), or between the classifier's features of unit length."),
+    ] = "latents"
+    feature_margin: Annotated[float, Field(ge=0, le=2, description="The margin between features.")] = 1.0
+    adversarial_weight: Annotated[float, Field(ge=0, le=1e6, description="Lambda, the weight of the classifier's loss.")] = 0.1
+    decoder: Annotated[
+        Text, Field(description="Makes what the classifier sees: full, half (half the size), or an AutoencoderTiny.")
+    ] = "full"
+    view_scale: Annotated[
+        float, Field(ge=0, le=1e3, description="Latent scale for that; 0: the VAE's own; the released code has 0.18215.")
+    ] = 0.0
+    double_mapped: Annotated[
+        bool,
+        Field(description="Show the classifier images mapped twice and shrunk without antialiasing (the released code)."),
+    ] = False
 
     def __post_init__(self) -> None:
-        refuse_unknown("sampling.text.norm =", self.norm, NORMS)
-        refuse_unknown("sampling.text.contrast_in =", self.contrast_in, SPACES)
         if self.norm == RELATIVE and self.both_branches:
             raise UserError(
                 "sampling.text.both_branches = true with sampling.text.norm = relative: a relative step moves the "
-                "prompts' half alone. Leave out both_branches, or give norm = image or token-columns."
+                "conditional branch alone. Leave out both_branches, or give norm = image or token-columns."
             )
 
 

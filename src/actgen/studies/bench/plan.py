@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from ...core.assets import find_recipe
 from ...core.errors import UserError
-from ...experiment.config import Recipe, build_recipe, fill, to_toml
+from ...experiment.config import Recipe, build_recipe, read_written, to_toml
 from .arms import BASE, Settings
 from .numbered import settled
 
@@ -56,7 +55,7 @@ class Job:
     def from_line(line: str) -> Job:
         """The inverse of `to_line`."""
         facts = json.loads(line)
-        recipe = fill(Recipe(), tomllib.loads(facts["recipe"]), "")
+        recipe = read_written(facts["recipe"])
         return Job(**facts | {"recipe": recipe, "declared": tuple(facts["declared"])})
 
 

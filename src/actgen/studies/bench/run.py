@@ -26,7 +26,7 @@ from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
 from ...core.provenance import source_commit
 from ...experiment.compatibility import check_compatible
-from ...experiment.config import Recipe, build_recipe, flat
+from ...experiment.config import Recipe, flat, read_recipe_of
 from ...report.html import write_page
 from .fairness import refuse_unfair
 from .page import render, write_figures
@@ -52,6 +52,7 @@ def run_all(
     check_compatible_arms(out, jobs)
     with locked(out):
         files.make_folder(out / "runs")
+        adopt_rows(out, jobs)
         if protocol is not None and not (out / PROTOCOL).exists():
             files.write_text(out / PROTOCOL, protocol.text)
         try:
@@ -59,6 +60,29 @@ def run_all(
         except UserError:
             _leave_no_trace(out)
             raise
+
+
+def adopt_rows(out: Path, jobs: Sequence[Job]) -> None:
+    """Take the runs of results.jsonl as done: it is enough to carry this file (and the protocol) to another machine.
+
+    `UserError` if a row was measured with other settings than the job of its name; settings that only one of the two versions
+    of the program has are not compared.
+    """
+    if not (out / RESULTS).is_file():
+        return
+    rows = {_path(row): row for row in read_rows(out / RESULTS)}
+    for job in unfinished(jobs, out):
+        row = rows.get((job.name, job.arm, job.budget, -1 if job.label_set is None else job.label_set, job.seed))
+        if row is None or "settings" not in row:
+            continue
+        wanted, held = json.loads(json.dumps(flat(job.recipe))), row["settings"]  # as JSON writes it
+        if changed := [key for key in wanted.keys() & held.keys() if wanted[key] != held[key]]:
+            raise UserError(
+                f"{out / RESULTS} holds the run {job} with other settings ({', '.join(sorted(changed)[:5])}). Give another "
+                "--out, or the same settings to continue."
+            )
+        files.make_folder(job.folder(out))
+        files.write_text(job.folder(out) / RESULT, json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _run_missing(missing: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
@@ -137,11 +161,11 @@ def write_comparison(out: Path, anew: bool = True) -> str:
 def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
     """Raise `UserError` if `out` holds something else, or a run of these jobs with other settings."""
     refuse_file(out)
-    if not (out / "runs").is_dir() and not is_unused(out):
+    if not (out / "runs").is_dir() and not (out / RESULTS).is_file() and not is_unused(out):
         raise UserError(f"--out {out} is not empty and holds no bench. Give a new or empty folder.")
     for job in jobs:
-        held = job.folder(out) / "recipe.toml"
-        if held.exists() and (changed := list(_changed(build_recipe(held), job.recipe))):
+        folder = job.folder(out)
+        if (folder / "recipe.toml").exists() and (changed := list(_changed(read_recipe_of(folder), job.recipe))):
             raise UserError(
                 f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another "
                 "--out, or the same settings to continue."

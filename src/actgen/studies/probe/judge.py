@@ -23,7 +23,7 @@ from ...data.datasets.evaluation import VALIDATION, Evaluation
 from ...data.datasets.imageset import ImageSet, to_pixels
 from ...data.datasets.sources import RealData
 from ...experiment.build import open_classifier
-from ...experiment.config import Recipe, build_recipe
+from ...experiment.config import Recipe, build_recipe, read_recipe_of
 from ...experiment.run import run
 from ...report.values import as_object, read_object
 from .candidates import OF_CLASSIFIER
@@ -105,7 +105,7 @@ def make_learner(data: str, settings: Sequence[str], model: str | None, seed: in
 def open_given(folder: Path, images: ImageSet) -> Classifier:
     """Return the classifier of a finished run; `UserError` if there is none, or one for other classes."""
     refuse_unfinished(folder)
-    recipe = build_recipe(folder / "recipe.toml")
+    recipe = read_recipe_of(folder)
     known = as_object(read_object(folder / "summary.json").get("per_class"))
     called = recipe.prompts.names(images.class_names)
     if known and set(known) != set(called):

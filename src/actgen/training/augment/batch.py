@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...core.options import options
 from ..parallel.part import Part, all_of
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.augment")
 class Augmentation:
-    """`shift`: largest move in pixels, edges filled with black; `flip`: mirror half of the images, off unless a recipe says so:
-    a mirrored digit or letter is none, a mirrored photograph is one; `randaugment`: random operations an image (Cubuk et al.
-    2020), each of strength `magnitude` of 30; `erase`: chance that a square of a quarter to half the side is blanked (Zhong et
-    al. 2020).
+    """What is done to every real and generated image anew each time it is trained on."""
 
-    `crop` below 1, for photographs: a random part of each image of at least that share of its area and 3:4 to 4:3 sides
-    (Szegedy et al. 2015), cut from the original when it is read; `shift` is then best 0.
-    """
-
-    shift: int = 2
-    flip: bool = False
-    erase: float = 0.0
-    randaugment: int = 0
-    magnitude: float = 9.0
-    crop: float = 1.0
+    shift: Annotated[int, Field(ge=0, le=512, description="Largest move in pixels; edges are filled with black.")] = 2
+    flip: Annotated[
+        bool, Field(description="Mirror half of the images: a mirrored photograph is one, a mirrored digit or letter is none.")
+    ] = False
+    erase: Annotated[
+        float,
+        Field(ge=0, le=1, description="Chance that a square of a quarter to half the side is blanked (Zhong et al. 2020)."),
+    ] = 0.0
+    randaugment: Annotated[int, Field(ge=0, le=10, description="Random operations an image (Cubuk et al. 2020).")] = 0
+    magnitude: Annotated[float, Field(ge=0, le=30, description="Strength of these operations.")] = 9.0
+    crop: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=1,
+            description="Below 1, for photographs: a random part of at least that share of the area and 3:4 to 4:3 sides "
+            "(Szegedy et al. 2015), cut from the original when it is read; `shift` is then best 0.",
+        ),
+    ] = 1.0
 
     def __call__(self, images: Tensor, rng: torch.Generator, part: Part | None = None) -> Tensor:
         """[B, 3, S, S] in [0, 1] -> the same shape, on the same device; what is random is generated on the CPU.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from ...core.options import options
 from ...core.rng import generator
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.mixing")
 class Mixing:
-    """`mixup`, `cutmix`: alpha of the Beta distribution that the share is generated from, 0 for never; with both on, each batch
-    takes one of them by an even lot. `probability` that a batch is mixed at all.
-    """
+    """Mixed images; with mixup and cutmix both on, each batch takes one of them by an even lot."""
 
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    probability: float = 1.0
+    mixup: Annotated[float, Field(ge=0, le=100, description="Alpha of the Beta distribution of the share; 0: never.")] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=100, description="Alpha of the Beta distribution of the area; 0: never.")] = 0.0
+    probability: Annotated[float, Field(ge=0, le=1, description="Chance that a batch is mixed at all.")] = 1.0
 
     @property
     def acts(self) -> bool:

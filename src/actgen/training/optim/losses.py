@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...core.errors import refuse_outside, refuse_unknown
+from ...core.options import Choices, options
 
 NAMES = ("cross-entropy", "focal", "logit-adjustment", "class-balanced")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.loss")
 class Loss:
-    """`name`: "cross-entropy", or "focal" (Lin et al. 2017, eq. 4), which looks away from what is sure already: `gamma` 0 is
-    cross entropy. Two are for classes of unequal size: "logit-adjustment" (Menon et al. 2021, eq. 10) with `tau`, and
-    "class-balanced" cross entropy (Cui et al. 2019, eq. 10) with `beta` below 1.
+    """What is lowered: cross entropy, or the focal loss (Lin et al. 2017, eq. 4), which looks away from what is sure.
+
+    Two are for classes of unequal size: logit adjustment (Menon et al. 2021, eq. 10) with `tau`, and class-balanced cross
+    entropy (Cui et al. 2019, eq. 10) with `beta`.
     """
 
-    name: str = "cross-entropy"
-    gamma: float = 2.0
-    tau: float = 1.0
-    beta: float = 0.9999
-
-    def __post_init__(self) -> None:
-        refuse_unknown("training.loss.name =", self.name, NAMES)
-        refuse_outside("training.loss.tau =", self.tau, 0, 100)
-        refuse_outside("training.loss.beta =", self.beta, 0, 0.999999)
+    name: Annotated[str, Choices(NAMES), Field(description="Which loss.")] = "cross-entropy"
+    gamma: Annotated[float, Field(ge=0, le=100, description="Of the focal loss; 0 is cross entropy.")] = 2.0
+    tau: Annotated[float, Field(ge=0, le=100, description="Of the logit adjustment; 0 is cross entropy.")] = 1.0
+    beta: Annotated[float, Field(ge=0, le=0.999999, description="Of class-balanced; 0 is cross entropy.")] = 0.9999
 
     def __call__(self, logits_BK: Tensor, targets: Tensor, smoothing: float, counts_K: Tensor) -> Tensor:
         """Return the mean over the batch in nats. `targets`: labels [B], or probabilities [B, K].

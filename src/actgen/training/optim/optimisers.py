@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from ...core.errors import UserError, refuse_unknown
+from ...core.errors import UserError
+from ...core.options import Choices, options
 
 NAMES = ("sgd", "adamw")
 
 
-@dataclass(frozen=True, kw_only=True)
+@options("training.optimizer")
 class OptimizerOptions:
-    """`name`: "sgd" (with `momentum`, `nesterov`) or "adamw" (Loshchilov and Hutter 2019; with `beta1`, `beta2`, `eps`).
+    """How the weights move: SGD, or AdamW (Loshchilov and Hutter 2019)."""
 
-    `decay_all` false leaves biases and the scales of norms, all that has one dimension, without weight decay.
-    """
-
-    name: str = "sgd"
-    momentum: float = 0.9
-    nesterov: bool = True
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    decay_all: bool = True
+    name: Annotated[str, Choices(NAMES), Field(description="Which optimiser.")] = "sgd"
+    momentum: Annotated[float, Field(ge=0, le=0.9999, description="Of sgd.")] = 0.9
+    nesterov: Annotated[bool, Field(description="Of sgd: Nesterov's momentum.")] = True
+    beta1: Annotated[float, Field(ge=0, le=0.9999, description="Of adamw.")] = 0.9
+    beta2: Annotated[float, Field(ge=0, le=0.999999, description="Of adamw.")] = 0.999
+    eps: Annotated[float, Field(ge=0, le=1, description="Of adamw.")] = 1e-8
+    decay_all: Annotated[
+        bool, Field(description="false: biases and the scales of norms, all of one dimension, have no weight decay.")
+    ] = True
 
     def __post_init__(self) -> None:
-        refuse_unknown("training.optimizer.name =", self.name, NAMES)
         if self.name == "sgd" and self.nesterov and self.momentum == 0:
             raise UserError(
                 "training.optimizer.nesterov needs momentum: set training.optimizer.nesterov=false with momentum 0."

@@ -1,0 +1,100 @@
+"""`actgen train` and `actgen demo`: parse, call, show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..core.parallel import agreeing, ranks
+from ..core.parallel.launching import launch_forgotten
+from .flags import HELP, OUT, DataSpec, GeneratorName, Masks, ModelName, OnBadImage, Out, Seed, Settings, console
+
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
+]
+Track = Annotated[
+    list[str] | None, typer.Option(help="tensorboard, wandb, mlflow or trackio, or NAME:PROJECT. May be repeated.")
+]
+
+
+def demo(
+    out: Out = Path("runs/demo"),
+    seed: Seed = None,
+    settings: Settings = None,
+) -> None:
+    """Real images only, random generation, active generation: three small runs and a page that compares them."""
+    from ..experiment.config import build_recipe
+    from ..experiment.demo import ARMS, run_demo
+    from .show import RunBars, show_demo
+
+    recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
+    arms: dict[str, dict[str, Any]] = {}
+    with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
+        for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
+            arms[arm] = summary
+    show_demo(console, arms, out)
+
+
+def train(
+    out: Annotated[Path | None, typer.Option(help=f"{OUT} Not given: runs/ and the recipe's name.")] = None,
+    data: DataSpec = None,
+    on_bad_image: OnBadImage = None,
+    model: ModelName = None,
+    generator: GeneratorName = None,
+    masks: Masks = None,
+    strategy: Annotated[str | None, typer.Option(help=HELP["strategy"])] = None,
+    epochs: Annotated[int | None, typer.Option(help=HELP["training.epochs"])] = None,
+    budget: Annotated[float | None, typer.Option(help=HELP["generation.budget"])] = None,
+    generate_on: Annotated[str | None, typer.Option(help=HELP["generation.on"])] = None,
+    seed: Seed = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    track: Track = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
+) -> None:
+    """Train a classifier with active generation."""
+    from ..experiment.config import build_recipe, read_tracking
+    from ..experiment.dry_run import estimate
+    from ..experiment.run import run
+    from ..experiment.tracking import parse_trackers
+    from .show import RunBars, show_estimate, show_summary
+
+    flags = {
+        "data": data,
+        "model.name": model,
+        "generator": generator,
+        "strategy": strategy,
+        "training.epochs": epochs,
+        "generation.budget": budget,
+        "generation.on": generate_on,
+        "seed": seed,
+        "on_bad_image": on_bad_image,
+        "masks": masks,
+    }
+    if dry_run and ranks.launched() > 1:
+        raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
+    launch_forgotten()
+    ranks.begin()
+    with agreeing.agreed():
+        full = build_recipe(recipe, settings or [], flags)
+    out = Path("runs") / ("train" if recipe is None else recipe.stem) if out is None else out
+    track = track or [read_tracking(recipe, settings or [])]
+    with agreeing.agreed():
+        parse_trackers(track)
+    if dry_run:
+        show_estimate(console, full, estimate(full, out))
+        return
+    console.quiet = not ranks.is_first()
+    with RunBars(console, full.training.epochs) as bars:
+        summary = run(
+            full,
+            out,
+            on_epoch=lambda stats: bars.epoch(full.strategy, stats),
+            on_batch=bars.batch,
+            on_sample=bars.sample,
+            track=track,
+        )
+    show_summary(console, summary, out)
+    ranks.end()
