@@ -109,6 +109,8 @@ def command(digits: Path, generator: Path, out: Path) -> list[str]:
         "sampling.batch_size=8",
         "--set",
         "training.batch_size=32",
+        "--set",
+        "mining.pool=holdout",
     ]
 
 
@@ -119,6 +121,7 @@ def recipe(digits: Path, tiny_generator: Path) -> Recipe:
         "sampling.num_inference_steps=4",
         "sampling.batch_size=8",
         "training.batch_size=32",
+        "mining.pool=holdout",
     ]
     flags = {
         "data": str(digits),

@@ -29,7 +29,7 @@ from actgen.training.schedule import epoch_budgets, generating_epochs
 from tests.conftest import Refuse, read_lines
 from tests.support.stand_ins import write_cifar, write_eurosat, write_idx, write_imagenet
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = shipped_recipes()
 PUBLISHED = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # training images
 STAND_INS: dict[str, Callable[[Path], str]] = {

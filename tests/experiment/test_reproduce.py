@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 
 from actgen.cli.app import app
 from actgen.core.errors import UserError
+from actgen.diffusion.guides.image import ImageGuidance
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe
 from actgen.experiment.reproduce import sampling_of
-from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.presets import SamplingConfig
 from tests.conftest import Refuse, read_lines, tree
 
 Rows = list[dict[str, Any]]
@@ -152,7 +153,8 @@ def test_a_picture_that_differs_is_measured(finished: Path, rows: Rows, tmp_path
 def test_settings_that_a_line_does_not_name_are_the_defaults() -> None:
     assert sampling_of({"key": "a", "guidance": {}}) == SamplingConfig()
     part = {"guidance_scale": 2, "image": {"offset": 18.0}}
-    assert sampling_of({"key": "a", "guidance": part}) == SamplingConfig(guidance_scale=2.0, image=PRESETS["tiny"].image)
+    image = ImageGuidance(offset=18.0, noise="own")  # as it was before there was a choice
+    assert sampling_of({"key": "a", "guidance": part}) == SamplingConfig(guidance_scale=2.0, image=image)
 
 
 def test_settings_that_are_not_known_are_refused() -> None:

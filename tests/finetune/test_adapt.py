@@ -99,7 +99,7 @@ def test_from_pictures_to_a_classifier_in_two_commands(generators: Path, data: P
         "--data",
         str(data),
         "--model",
-        "resnet18",
+        "actgen/tiny-cnn",
         "--generator",
         str(generators / "sd1"),
         "--set",

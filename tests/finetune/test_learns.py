@@ -35,7 +35,7 @@ DRAWN = 32
 NAMES = ("trouser", "pullover", "bag", "ankle boot")
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2-v"])
+@pytest.mark.parametrize("family", ["sd1", pytest.param("sd2-v", marks=pytest.mark.slow)])
 def test_the_loss_on_fixed_draws_falls(tmp_path: Path, family: str) -> None:
     options = AdaptOptions(batch_size=8, learning_rate=1e-2)
     adapter = PipelineAdapter(FAMILIES[family](), family)

@@ -112,7 +112,10 @@ def request_of(row: Row) -> Request:
 
 
 def sampling_of(row: Row) -> SamplingConfig:
-    """Return the settings that a manifest line was generated with; those that it does not name have their defaults."""
+    """Return the settings that a manifest line was generated with; those that it does not name have their defaults.
+
+    But the guides of earlier versions, whose lines name no noise, had their own.
+    """
     try:
         sampling = fill(SamplingConfig(), _complete(current(row)["guidance"]))
     except UserError as error:

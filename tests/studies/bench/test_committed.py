@@ -14,7 +14,7 @@ from actgen.studies.bench.rows import NEEDED, RESULTS, read_rows
 from actgen.studies.bench.run import FINAL_LOOKS, FINAL_TABLE, held_protocol
 from actgen.studies.bench.table import make_table
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 COMMITTED = sorted(BENCHMARKS.glob(f"*/{RESULTS}"))
 
 

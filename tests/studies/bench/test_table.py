@@ -15,7 +15,7 @@ from actgen.studies.bench.run import held_protocol
 from actgen.studies.bench.table import ONE_SEED, make_table
 from tests.support.bench_rows import make_row, make_rows
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 COMMITTED = sorted(path.parent for path in BENCHMARKS.glob(f"*/{RESULTS}"))
 TABLE = """\
 ## mini
