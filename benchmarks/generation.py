@@ -43,6 +43,7 @@ from actgen.diffusion.loading import Loading
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import PRESETS, SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 
@@ -143,7 +144,7 @@ def rows(
         loop.generate(requests(count, guides))
 
     def by_batch(sampler: ImageSampler, guides: tuple[str, ...], count: int) -> None:
-        for _ in sampler.generate(requests(count, guides), guide_image=guide_image, classifier=classifier):
+        for _ in sampler.generate(requests(count, guides), SamplingContext(guide_image=guide_image, classifier=classifier)):
             pass
 
     for name, loop in loops.items():

@@ -30,6 +30,7 @@ from actgen.data.datasets.sources import load_data
 from actgen.generation.filters.options import Filters
 from actgen.generation.filters.thumbnails import LOOKS, WIDTH, Album, describe, look_at, thumbnails
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 
 THRESHOLD = Filters().leakage_distance
 BORDERED = [f"without its border{how}" for how in (" (MNIST's 28 pixels)", ", JPEG 75", ", resized to the whole")]
@@ -151,7 +152,7 @@ def generated(train: ImageSet, count: int, guided: bool) -> list[Image.Image]:
         assert request.source is not None
         return train.image(request.source.index)
 
-    return [sample.image for sample in sampler.generate(requests, guide_image=guide)]
+    return [sample.image for sample in sampler.generate(requests, SamplingContext(guide_image=guide))]
 
 
 def tiles(side: int = 64) -> tuple[ArrayImages, list[Image.Image]]:

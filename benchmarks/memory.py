@@ -54,6 +54,7 @@ from actgen.diffusion.loading import Loading
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.batching import Kind, Opener
 from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampling_context import SamplingContext
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -233,7 +234,12 @@ def peaks(pipeline: Any, classifier: Classifier, case: Case, batch: int) -> dict
     adapter = PipelineAdapter(pipeline, "memory", "random", case.loading)
     gauge = Gauge(adapter.device, [*adapter.networks, classifier])
     picture = Image.new("RGB", (adapter.image_size,) * 2)
-    opener = Opener(adapter, case.sampling, filled_bank(adapter.latent_shape), lambda _: picture, classifier)
+    opener = Opener(
+        adapter,
+        case.sampling,
+        filled_bank(adapter.latent_shape),
+        SamplingContext(guide_image=lambda _: picture, classifier=classifier),
+    )
     found = {"weights": gauge.weights}
     with ExitStack() as stack:
         if case.materialised:

@@ -27,8 +27,9 @@ from actgen.diffusion.guides.image import BoundImage
 from actgen.diffusion.guides.text import BoundText
 from actgen.diffusion.noise import open_noises
 from actgen.diffusion.pipeline import PipelineAdapter
-from actgen.generation.batching import GuideImage, make_own_solver, map_resolution
+from actgen.generation.batching import make_own_solver, map_resolution
 from actgen.generation.presets import SamplingConfig
+from actgen.generation.sampling_context import GuideImage
 
 
 class OneAtATime:

@@ -47,6 +47,7 @@ from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.batching import Kind, Opener
 from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampling_context import SamplingContext
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the other files of this folder
 
@@ -196,7 +197,7 @@ def generate(
     batch: int,
 ) -> Tensor:
     """Generate as `ImageSampler` does, but for looking at the result: pixels [B, 3, S, S]."""
-    opener = Opener(adapter, sampling, bank, guide_image, classifier)
+    opener = Opener(adapter, sampling, bank, SamplingContext(guide_image=guide_image, classifier=classifier))
     with adapter.borrowed():
         opened = opener.open(requests(batch, guides), Kind(guides, 1.0))
         for step in denoise(

@@ -38,6 +38,7 @@ from actgen.data.datasets.imageset import ArrayImages, stack_pixels
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import PRESETS, SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the other files of this folder
 SCALE = 3.0  # of classifier-free guidance, for all: 7.5 is for Stable Diffusion, 1 is the bundled generator's best
@@ -109,7 +110,8 @@ def main() -> None:
     facts: list[dict[str, Any]] = []
     for name, sampling in samplers().items():
         began = time.perf_counter()
-        samples = list(ImageSampler(adapter, sampling).generate(requests, guide_image=lambda r: train.image(r.source.index)))  # type: ignore[union-attr]
+        context = SamplingContext(guide_image=lambda r: train.image(r.source.index))  # type: ignore[union-attr]
+        samples = list(ImageSampler(adapter, sampling).generate(requests, context))
         seconds = (time.perf_counter() - began) / len(samples)
         seen = describe_pixels(classifier, stack_pixels([sample.image for sample in samples]))
         network: Any = classifier.model

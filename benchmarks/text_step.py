@@ -41,6 +41,7 @@ from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.experiment.config import build_recipe
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 
 IMAGE, CONTRASTIVE, ADVERSARIAL = "image", "contrastive", "adversarial"
 ARMS = {
@@ -78,7 +79,9 @@ class Bench:
         asked = [replace(request, guides=tuple(guides), seed=request.seed + shift) for request in self.requests]
         with frozen(self.classifier):
             return list(
-                ImageSampler(self.adapter, sampling, bank).generate(asked, guide_image=self.guide, classifier=self.classifier)
+                ImageSampler(self.adapter, sampling, bank).generate(
+                    asked, SamplingContext(guide_image=self.guide, classifier=self.classifier)
+                )
             )
 
     def guide(self, request: Request) -> Image.Image:

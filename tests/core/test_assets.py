@@ -20,6 +20,7 @@ from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import PRESETS
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from actgen.generation.strategies.actgen import ActGen
 from actgen.generation.strategies.text_only import TextOnly
 
@@ -92,7 +93,10 @@ def test_the_same_picture_in_any_batch() -> None:
         for label in range(10):
             sampler.bank.add(label, torch.zeros(adapter.latent_shape))
         with frozen(classifier):
-            samples = {s.request.key: s for s in sampler.generate(requests, guide_image=lambda _: guide, classifier=classifier)}
+            samples = {
+                s.request.key: s
+                for s in sampler.generate(requests, SamplingContext(guide_image=lambda _: guide, classifier=classifier))
+            }
         generated.append([samples[request.key] for request in requests])
     for others in generated[1:]:
         for one, other in zip(generated[0], others, strict=True):

@@ -30,6 +30,7 @@ from actgen.diffusion.solver import Solver
 from actgen.diffusion.solvers import make_solver
 from actgen.generation.batching import Opener
 from actgen.generation.presets import PRESETS
+from actgen.generation.sampling_context import SamplingContext
 
 SET = Path(os.environ.get("ACTGEN_GOLDEN", Path(__file__).parents[1] / "data" / "golden" / "A"))
 META: dict[str, Any] = json.loads((SET / "meta.json").read_text())
@@ -244,7 +245,9 @@ def test_the_engine_shows_the_classifier_what_the_released_code_shows(
     mean, std = (0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)
     code = PRESETS["code"]
     sampling = replace(code, text=replace(code.text, view_scale=META.get("vae_scale", code.text.view_scale)))
-    opener = Opener(adapter, sampling, MemoryBank(), classifier=Classifier(model, META["model_input_size"], mean, std))
+    opener = Opener(
+        adapter, sampling, MemoryBank(), SamplingContext(classifier=Classifier(model, META["model_input_size"], mean, std))
+    )
     x0 = torch.randn((2, *adapter.latent_shape), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(opener._logits(x0), view(x0), atol=1e-5, rtol=1e-5)

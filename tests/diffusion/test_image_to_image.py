@@ -21,6 +21,7 @@ from actgen.diffusion.solvers import NAMES, make_solver
 from actgen.generation.batching import Opener
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from tests.support.families import CLASSES, EULER_WARNING, FAMILIES
 from tests.support.sampler_parts import guide_image, requests
 from tests.support.stock import PROMPTS, STOCK, close
@@ -41,7 +42,9 @@ def classifier() -> Classifier:
 def generated(
     adapter: PipelineAdapter, asked: list[Request], sampling: SamplingConfig = SMALL, classifier: Classifier | None = None
 ) -> list[Sample]:
-    return list(ImageSampler(adapter, sampling).generate(asked, guide_image=guide_image, classifier=classifier))
+    return list(
+        ImageSampler(adapter, sampling).generate(asked, SamplingContext(guide_image=guide_image, classifier=classifier))
+    )
 
 
 def of_strength(strength: float, guides: tuple[str, ...] = ()) -> list[Request]:
@@ -101,7 +104,7 @@ def test_more_strength_is_further_from_the_source(adapter: PipelineAdapter) -> N
 
 
 def test_the_whole_image_needs_no_attention(adapter: PipelineAdapter) -> None:
-    opener = Opener(adapter, SMALL, ImageSampler(adapter, SMALL).bank, guide_image)
+    opener = Opener(adapter, SMALL, ImageSampler(adapter, SMALL).bank, SamplingContext(guide_image=guide_image))
     asked = of_strength(1.0, ("whole-image",))
     with adapter.borrowed():
         assert opener.open(asked, opener.kind(asked[0])).attention_resolution is None

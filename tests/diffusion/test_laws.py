@@ -14,7 +14,7 @@ from torch import Tensor
 from actgen.classifiers.classifier import Classifier, create_classifier
 from actgen.core.types import Sample
 from actgen.data.datasets.idx import FASHION_MNIST_CLASSES
-from actgen.diffusion.denoising import Batch, ClassifierFreeGuidance, Step, denoise
+from actgen.diffusion.denoising import Batch, BoundGuide, ClassifierFreeGuidance, Step, denoise
 from actgen.diffusion.guides.image import BoundImage, ImageGuidance
 from actgen.diffusion.guides.text import TextGuidance
 from actgen.diffusion.pipeline import PipelineAdapter
@@ -22,6 +22,7 @@ from actgen.diffusion.solver import Solver
 from actgen.diffusion.solvers import NAMES, make_solver
 from actgen.finetune import tiny
 from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampling_context import SamplingContext
 from tests.support.families import EULER_WARNING, FAMILIES, ready, seeded
 from tests.support.sampler_parts import ALL, generate, guide_image, requests, state_of
 from tests.support.stock import PROMPTS, STOCK, close
@@ -259,7 +260,7 @@ def test_every_preset_draws_on_every_family(
 # given back as found
 
 
-class Failing:
+class Failing(BoundGuide):
     """A guide that asks for everything and raises in step 2."""
 
     def reads_attention(self, index: int) -> bool:
@@ -332,7 +333,9 @@ def test_given_back_as_found_while_the_caller_looks(used: PipelineAdapter, class
     from tests.support.sampler_parts import filled_artist
 
     before = state_of(used)
-    samples = filled_artist(used, small("ddim", batch_size=1)).generate(requests(2, ("image",)), guide_image=guide_image)
+    samples = filled_artist(used, small("ddim", batch_size=1)).generate(
+        requests(2, ("image",)), SamplingContext(guide_image=guide_image)
+    )
     next(samples)
     assert state_of(used) == before
     samples.close()  # type: ignore[attr-defined]

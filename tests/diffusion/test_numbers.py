@@ -23,6 +23,7 @@ from actgen.diffusion.loading import Loading
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler, flaw
+from actgen.generation.sampling_context import SamplingContext
 from tests.support.families import FAMILIES, save, save_lora
 from tests.support.sampler_parts import ALL, filled_artist, generate, guide_image, requests, state_of
 
@@ -122,7 +123,7 @@ def test_too_little_memory_halves_the_batch_and_goes_on(adapter: PipelineAdapter
     hungry = Hungry(classifier.model, 32, (0.5,) * 3, (0.5,) * 3)
     sampler = filled_artist(adapter, DRAWING)
     with frozen(hungry):
-        generated = list(sampler.generate(requests(11, ALL), guide_image=guide_image, classifier=hungry))
+        generated = list(sampler.generate(requests(11, ALL), SamplingContext(guide_image=guide_image, classifier=hungry)))
     assert sampler.batch_size == 2
     for one, other in zip(generated, generate(adapter, requests(11, ALL), classifier, DRAWING), strict=True):
         assert one.request == other.request
@@ -138,7 +139,7 @@ def test_one_picture_too_many_is_a_message(adapter: PipelineAdapter, classifier:
     insatiable = Insatiable(classifier.model, 32, (0.5,) * 3, (0.5,) * 3)
     before = state_of(adapter)
     with pytest.raises(UserError, match="does not fit into memory with the guides image, contrastive, adversarial"):
-        list(sampler.generate(requests(2, ALL), guide_image=guide_image, classifier=insatiable))
+        list(sampler.generate(requests(2, ALL), SamplingContext(guide_image=guide_image, classifier=insatiable)))
     assert state_of(adapter) == before
 
 

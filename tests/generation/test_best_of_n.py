@@ -27,6 +27,7 @@ from actgen.experiment.config import build_recipe
 from actgen.generation.best_of_n import BestOfN, Candidate, Selection, candidate, choose
 from actgen.generation.presets import PRESETS, SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from actgen.generation.strategies.text_only import TextOnly
 
 PROMPTS = [class_prompt(name) for name in FASHION_MNIST_CLASSES]
@@ -58,7 +59,7 @@ def chosen(
     with frozen(classifier):
         return list(
             BestOfN(ImageSampler(adapter, sampling), options, PROMPTS).sample_batches(
-                requests, classifier=classifier, done=done
+                requests, SamplingContext(classifier=classifier, done=done)
             )
         )
 
@@ -119,7 +120,7 @@ def test_a_request_without_a_whole_picture_is_refused(classifier: Classifier) ->
         broken.unet.conv_out.weight.fill_(torch.nan)
     best_of_n = BestOfN(ImageSampler(broken, DRAWING), replace(OPTIONS, samples_per_request=2), PROMPTS)
     with frozen(classifier):
-        assert list(best_of_n.generate(REQUESTS[:2], classifier=classifier)) == []
+        assert list(best_of_n.generate(REQUESTS[:2], SamplingContext(classifier=classifier))) == []
     assert [(one.key, one.reason.split(";")[0]) for one in best_of_n.failed] == [
         (one.key, "not finite") for one in REQUESTS[:2]
     ]
@@ -233,7 +234,9 @@ def test_with_clip_what_is_taken_clip_confirms(adapter: PipelineAdapter, classif
     options = replace(OPTIONS, clip="bundled", clip_probability=0.7)
     with frozen(classifier):
         samples = list(
-            BestOfN(ImageSampler(adapter, DRAWING), options, PROMPTS, clip).generate(REQUESTS, classifier=classifier)
+            BestOfN(ImageSampler(adapter, DRAWING), options, PROMPTS, clip).generate(
+                REQUESTS, SamplingContext(classifier=classifier)
+            )
         )
     assert len({one.candidates for one in samples}) > 1
     for one in samples:

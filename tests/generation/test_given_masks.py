@@ -19,6 +19,7 @@ from actgen.generation.batching import make_own_solver
 from actgen.generation.given_masks import Held
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from tests.support.families import FAMILIES
 from tests.support.sampler_parts import guide_image, requests
 
@@ -47,7 +48,7 @@ def adapter() -> PipelineAdapter:
 def generated(adapter: PipelineAdapter, mask: Mask | None, sampling: SamplingConfig = SMALL, count: int = 2) -> list[Sample]:
     masks = None if mask is None else Same(mask)
     asked = requests(count, () if mask is None else ("image",))
-    return list(ImageSampler(adapter, sampling, masks=masks).generate(asked, guide_image=guide_image))
+    return list(ImageSampler(adapter, sampling, masks=masks).generate(asked, SamplingContext(guide_image=guide_image)))
 
 
 def pixels(sample: Sample) -> npt.NDArray[np.uint8]:

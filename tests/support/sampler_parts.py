@@ -15,6 +15,7 @@ from actgen.core.types import Request, Sample, Source
 from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from tests.support.families import CLASSES
 
 ALL = ("image", "contrastive", "adversarial")
@@ -56,7 +57,7 @@ def generate(adapter: PipelineAdapter, wanted: list[Request], classifier: Classi
     """Generate with every guide's needs met."""
     sampler = filled_artist(adapter, sampling)
     with frozen(classifier):
-        return list(sampler.generate(wanted, guide_image=guide_image, classifier=classifier))
+        return list(sampler.generate(wanted, SamplingContext(guide_image=guide_image, classifier=classifier)))
 
 
 def state_of(adapter: PipelineAdapter) -> Any:

@@ -14,10 +14,6 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-# What may bend a generated image: the attended part of the source image, all of it; distance from what was generated before;
-# doubt of the classifier: its loss (through the text) or the entropy of its prediction (in the latents).
-KNOWN_GUIDES = ("image", "whole-image", "contrastive", "adversarial", "entropy")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -58,7 +54,7 @@ class Request:
     """An image to be generated. With the generator's weights, the sampling settings and what its guides look at (the source
     image, the bank and the classifier of that round) it is enough to generate the same image again.
 
-    `guides` names the guides that are on, of `KNOWN_GUIDES`; none of them is plain text-to-image. `strength` below 1 starts
+    `guides` names the guides that are on (`diffusion/guides`); none of them is plain text-to-image. `strength` below 1 starts
     from the source image, noised, and takes that share of the steps (image-to-image); 1 starts from noise.
     """
 
@@ -77,11 +73,6 @@ class Request:
     def from_data(cls, data: Mapping[str, Any]) -> Request:
         """Return the request of which `data` is the `dataclasses.asdict`."""
         return cls(**{**data, "guides": tuple(data["guides"]), "source": data["source"] and Source(**data["source"])})
-
-    @property
-    def sees_source(self) -> bool:
-        """Whether the generated image starts from its source image or is guided by it."""
-        return self.strength < 1.0 or "image" in self.guides or "whole-image" in self.guides
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -61,20 +62,23 @@ class Step:
         return replace(self, next_text=text)
 
 
-class Guide(Protocol):
-    """A force on the trajectory, bound to the images of one batch."""
+class BoundGuide(ABC):
+    """A guide bound to the images of one batch (`guides/guide.py`); what it does not say itself holds for most."""
+
+    mask: Tensor | None = None
+    """Where it pulls, [B, 1, h, w]; None if it pulls everywhere, or has not pulled yet."""
 
     def reads_attention(self, index: int) -> bool:
-        """Whether step `index` must record attention maps."""
-        ...
+        """Whether step `index` must record attention maps: never."""
+        return False
 
     def gradient_branches(self, index: int) -> int:
-        """How many halves of the text `x0` of step `index` must carry a graph back to: 0, 1 (the prompts') or 2."""
-        ...
+        """How many branches of the text `x0` of step `index` must carry a graph back to, 0, 1 (the prompts') or 2: none."""
+        return 0
 
+    @abstractmethod
     def apply(self, step: Step) -> Step:
         """Return the step with other latents or text."""
-        ...
 
 
 @options("classifier_free_guidance")
@@ -99,7 +103,7 @@ def denoise(
     batch: Batch,
     *,
     classifier_free_guidance: ClassifierFreeGuidance,
-    guides: Sequence[Guide] = (),
+    guides: Sequence[BoundGuide] = (),
     attention_resolution: int | None = None,
 ) -> Iterator[Step]:
     """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `next_latents` is the result.

@@ -15,6 +15,7 @@ from ..data.mixture import Mixture
 from ..generation.best_of_n import BestOfN
 from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
+from ..generation.sampling_context import SamplingContext
 from ..generation.strategies.base import BEFORE
 from ..training.loop import steps_per_epoch, train_epoch
 from ..training.state import Training
@@ -103,7 +104,9 @@ def _sampling_seconds(training: Training) -> float:
 
     def generate(requests: list[Request]) -> list[Sample]:
         with frozen(classifier):
-            return list(sampler.generate(requests[:most], guide_image=round_.guide_image, classifier=classifier))
+            return list(
+                sampler.generate(requests[:most], SamplingContext(guide_image=round_.guide_image, classifier=classifier))
+            )
 
     for sample in generate(next(iter(kinds.values()))):  # warms up, and gives the contrastive loss something to repel from
         for label in range(len(training.real.class_names)):

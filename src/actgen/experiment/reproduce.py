@@ -29,14 +29,16 @@ from ..data.store.columns import current
 from ..data.store.manifest import Manifest
 from ..data.store.rejections import in_order, read_rejections
 from ..data.store.store import MANIFEST, Store, refuse_no_store, refuse_other_folder
+from ..diffusion.guides import needs_of
 from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.guides.guide import BANK, CLASSIFIER
 from ..diffusion.guides.image import OWN
 from ..diffusion.loading import Loading
 from ..diffusion.pipeline import PipelineAdapter
 from ..generation.batching import Kind, Opener
 from ..generation.presets import SamplingConfig
-from ..generation.round import needs_classifier
 from ..generation.sampler import ImageSampler
+from ..generation.sampling_context import SamplingContext
 from ..generation.strategies.retry import attempt_of
 from .build import open_generator
 from .revisit import Revisit
@@ -218,14 +220,14 @@ def _open_generator(given: str | None, rows: Sequence[Row]) -> PipelineAdapter:
 def _generate(adapter: PipelineAdapter, batch: Sequence[Row], run: Revisit) -> Iterator[Sample]:
     requests, sampling = [request_of(row) for row in batch], sampling_of(batch[0])
     number = requests[0].round
-    remembers = any("contrastive" in request.guides for request in requests)
-    sampler = ImageSampler(adapter, sampling, run.bank(number) if remembers else None, run.masks_for(sampling))
-    if not any(needs_classifier(request.guides, sampling) for request in requests):
-        yield from sampler.generate(requests, guide_image=run.guide_image)
+    needs = frozenset[str]().union(*(needs_of(request, sampling) for request in requests))
+    sampler = ImageSampler(adapter, sampling, run.bank(number) if BANK in needs else None, run.masks_for(sampling))
+    if CLASSIFIER not in needs:
+        yield from sampler.generate(requests, SamplingContext(guide_image=run.guide_image))
         return
     classifier = run.classifier(number)
     with frozen(classifier):
-        yield from sampler.generate(requests, guide_image=run.guide_image, classifier=classifier)
+        yield from sampler.generate(requests, SamplingContext(guide_image=run.guide_image, classifier=classifier))
 
 
 def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Regenerated:

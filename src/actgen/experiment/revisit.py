@@ -18,11 +18,12 @@ from ..data.datasets.imageset import ImageSet
 from ..data.datasets.masks import Masks, open_masks
 from ..data.datasets.sources import RealData
 from ..data.store.rounds import RoundFiles
+from ..diffusion.guides import needs_of
 from ..diffusion.guides.bank import MemoryBank
+from ..diffusion.guides.guide import BANK, CLASSIFIER, SOURCE
 from ..diffusion.guides.image import GIVEN
 from ..generation.given_masks import Held
 from ..generation.presets import SamplingConfig
-from ..generation.round import needs_classifier
 from .build import open_classifier, open_data
 from .config import Recipe, read_recipe_of
 
@@ -43,16 +44,17 @@ class Revisit:
 
     def check(self, request: Request, sampling: SamplingConfig) -> None:
         """Raise `UserError` if something is missing that the request's guides look at."""
-        if (request.guides or request.sees_source) and not (self.folder / "recipe.toml").is_file():
+        needs = needs_of(request, sampling)
+        if (request.guides or needs) and not (self.folder / "recipe.toml").is_file():
             raise UserError(
                 f"{request.key} was generated with guides, which look at what its run kept, but {self.folder} holds no "
                 "recipe.toml. Give the store inside the folder of the run."
             )
-        if request.sees_source:
+        if SOURCE in needs:
             self._index(request)
-        if needs_classifier(request.guides, sampling):
+        if CLASSIFIER in needs:
             _refuse_missing(self.files.classifier_path(request.round), request)
-        if "contrastive" in request.guides:
+        if BANK in needs:
             for number in self._rounds_before(request.round):
                 _refuse_missing(self.files.latents_path(number), request)
 

@@ -17,7 +17,6 @@ import safetensors.torch
 
 from ..classifiers.correctness import pack_right
 from ..classifiers.mining import CROSS_FIT
-from ..classifiers.zero_shot import ZeroShot
 from ..core import files
 from ..core.errors import UserError
 from ..core.lock import locked, refuse_in_use
@@ -29,10 +28,7 @@ from ..core.text import read_text
 from ..data.datasets.imageset import names_digest
 from ..data.datasets.sources import RealData
 from ..diffusion.weights import hash_networks
-from ..generation.best_of_n import BestOfN
-from ..generation.filters.clip import ClipConsistency
 from ..generation.filters.tally import keep_rates
-from ..generation.wrapping import Wrapped
 from ..report.html import write_report
 from ..training.crossfit import cross_fit
 from ..training.distil import teach
@@ -187,12 +183,6 @@ def _judge_hashes(training: Training) -> dict[str, str]:
     """Return the digests of the CLIP models that a run has asked about its pictures, by the setting that names them."""
     if training.round is None:
         return {}
-    sampler, chain, judges = training.round.sampler, training.round.filters, dict[str, ZeroShot]()
-    while isinstance(sampler, Wrapped):
-        if isinstance(sampler, BestOfN) and sampler.clip is not None:
-            judges["selection.clip"] = sampler.clip
-        sampler = sampler.sampler
-    for one in chain.filters if chain is not None else ():
-        if isinstance(one, ClipConsistency):
-            judges["filters.clip"] = one.clip
+    chain = training.round.filters
+    judges = training.round.sampler.judges | ({} if chain is None else chain.judges)
     return {name: hash_networks([judge.network]) for name, judge in judges.items()}

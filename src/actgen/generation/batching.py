@@ -1,37 +1,33 @@
-"""THE DOOR "open": requests -> what the denoising loop needs: noise, text, and the guides bound to these images."""
+"""Requests -> what the denoising loop needs: noise, text, and the guides bound to these images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..classifiers.classifier import Classifier
-from ..core.class_words import class_words
 from ..core.types import Request
 from ..data.datasets.imageset import fit_square, stack_pixels
 from ..data.datasets.masks import Masks
 from ..diffusion.attention import choose_resolution
-from ..diffusion.denoising import Batch, Guide
+from ..diffusion.denoising import Batch, BoundGuide
+from ..diffusion.guides import find_guides
 from ..diffusion.guides.bank import MemoryBank
-from ..diffusion.guides.entropy import BoundEntropy
-from ..diffusion.guides.image import GIVEN, BoundImage
-from ..diffusion.guides.text import BoundText
+from ..diffusion.guides.guide import ATTENTION, BANK, MASKS, SOURCE, GuideContext
 from ..diffusion.noise import Noises, open_noises
 from ..diffusion.pipeline import PipelineAdapter
 from ..diffusion.solver import Solver
 from ..diffusion.solvers import make_solver, scheduler_name
 from .given_masks import Held
 from .presets import SamplingConfig
+from .sampling_context import SamplingContext
 
 PIXELS_TOGETHER = 2**19  # through the VAE at once: two pictures of 512 pixels, 512 of 32
-
-GuideImage = Callable[[Request], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -40,53 +36,43 @@ class Opened:
 
     solver: Solver
     batch: Batch
-    guides: list[Guide]
-    image: BoundImage | None
+    guides: list[BoundGuide]
     attention_resolution: int | None
     held: Sequence[Held] = ()
 
 
 class Kind(NamedTuple):
-    """What the images of one batch share: the guides that act on them, and how much of the walk they take."""
+    """What the images of one batch share: the guides that act on them, and how much of the schedule they take."""
 
     guides: tuple[str, ...]
     strength: float
 
-    @property
-    def pulls(self) -> bool:
-        """Whether a real image guides the generated image."""
-        return "image" in self.guides or "whole-image" in self.guides
-
-    @property
-    def sees_source(self) -> bool:
-        """Whether the generated image starts from a real image or is guided by one."""
-        return self.pulls or self.strength < 1.0
-
 
 @dataclass
 class Opener:
-    """Opens batches of one generated image session: a backbone, its settings, what the guides look at.
+    """Opens batches of one call of a sampler: a generator, its settings, and what the guides look at.
 
-    `guide_image` resolves a request's source, `masks` knows the object in it; `classifier` is the opponent of the adversarial
-    guide and sees the features of the contrastive one. The bank is moved to the device once a label.
+    `context` finds the real image of a request and has the classifier; `masks` knows the object in the image. The bank is moved
+    to the device once a label.
     """
 
     adapter: PipelineAdapter
     sampling: SamplingConfig
     bank: MemoryBank
-    guide_image: GuideImage | None = None
-    classifier: Classifier | None = None
+    context: SamplingContext = field(default_factory=SamplingContext)
     masks: Masks | None = None
-    _points: dict[int, Tensor] = field(default_factory=dict)
+    _earlier: dict[int, Tensor] = field(default_factory=dict)
+    _earlier_features: dict[int, Tensor] = field(default_factory=dict)
 
     def guides(self, request: Request) -> tuple[str, ...]:
-        """Return the guides of a request that can act: a loss needs gradient steps, repulsion something to repel from."""
-        idle = set() if self.sampling.text.until > 0 else {"contrastive", "adversarial"}
-        if not (self.sampling.entropy.scale and self.sampling.entropy.until):
-            idle.add("entropy")
-        if not self.bank.count(request.label):
-            idle.add("contrastive")
-        return tuple(guide for guide in request.guides if guide not in idle)
+        """Return the guides of a request that act; those that need the bank do not while it is empty for the class."""
+        remembers = self.bank.count(request.label) > 0
+        acting = {
+            guide.name
+            for guide in find_guides(request.guides)
+            if guide.acts(self.sampling) and (remembers or BANK not in guide.needed(self.sampling))
+        }
+        return tuple(name for name in request.guides if name in acting)
 
     @property
     def together(self) -> int:
@@ -101,18 +87,33 @@ class Opener:
         """Open requests of one kind."""
         noises = open_noises([request.seed for request in requests], self.adapter.latent_shape)
         solver = make_own_solver(self.adapter, self.sampling)
-        source = self._sources(requests, noises) if kind.sees_source else None
+        guides = find_guides(kind.guides)
+        needs = frozenset[str]().union(*(guide.needed(self.sampling) for guide in guides))
+        source = self._sources(requests, noises) if SOURCE in needs or kind.strength < 1.0 else None
         first = solver.first(kind.strength)
-        held = self._held(requests, kind)
-        image = self._bind_image(requests, solver, noises, source, kind, held) if source is not None and kind.pulls else None
-        guides = (self._bind_text(requests, kind.guides, len(solver)), self._bind_entropy(solver, kind), image)
-        masked = image is not None and image.options.attends
+        held = self._held(requests) if MASKS in needs else []
+        context = GuideContext(
+            settings=self.sampling,
+            requests=requests,
+            guides=kind.guides,
+            adapter=self.adapter,
+            solver=solver,
+            noises=noises,
+            first=first,
+            together=self.together,
+            source=source,
+            held=self._held_on_latents(held),
+            logits=self._logits,
+            features=self._features,
+            earlier=self._latents_of,
+            earlier_features=self._features_of,
+        )
+        bound = [guide.bind(context) for guide in guides]
         return Opened(
             solver,
             self._batch(requests, noises, solver, source if first else None, first),
-            [guide for guide in guides if guide is not None],
-            image,
-            map_resolution(self.adapter, self.sampling) if masked else None,
+            [guide for guide in bound if guide is not None],
+            map_resolution(self.adapter, self.sampling) if ATTENTION in needs else None,
             held,
         )
 
@@ -129,64 +130,43 @@ class Opener:
 
     def _sources(self, requests: Sequence[Request], noises: Noises) -> Tensor:
         """Return the clean latents of the requests' real images."""
-        assert self.guide_image is not None, "a request that starts from a real image needs a resolver for its source"
-        pictures = [fit_square(self.guide_image(request), self.adapter.image_size) for request in requests]
+        assert self.context.guide_image is not None, "a request that starts from a real image needs a resolver for its source"
+        pictures = [fit_square(self.context.guide_image(request), self.adapter.image_size) for request in requests]
         pixels = stack_pixels(pictures).float() / 127.5 - 1.0
         pairs = zip(pixels.split(self.together), noises.vae.split(self.together), strict=True)
         return torch.cat([self.adapter.encode_image(some, noise) for some, noise in pairs])
 
-    def _bind_image(
-        self, requests: Sequence[Request], solver: Solver, noises: Noises, clean: Tensor, kind: Kind, held: Sequence[Held]
-    ) -> BoundImage:
-        options = self.sampling.image if "image" in kind.guides else replace(self.sampling.image, mask="none")
-        given = torch.stack([one.on_latents(*clean.shape[-2:]) for one in held]).to(clean) if held else None
-        tokens = (
-            [[]] * len(requests)
-            if held
-            else [self.adapter.token_positions(request.prompt, class_words(request.class_name)) for request in requests]
-        )
-        noise = noises.sample if options.shares_noise(solver) else noises.guide
-        return BoundImage(options, solver, clean, noise.to(clean), tokens, solver.first(kind.strength), given)
-
-    def _held(self, requests: Sequence[Request], kind: Kind) -> list[Held]:
-        """Return what is held of each request's real image; nothing unless the masks are given."""
-        if "image" not in kind.guides or self.sampling.image.mask != GIVEN:
-            return []
+    def _held(self, requests: Sequence[Request]) -> list[Held]:
+        """Return what is held of each request's real image."""
         assert self.masks is not None, "given masks must be opened before"
-        assert self.guide_image is not None, "a given mask needs a resolver for its source"
+        assert self.context.guide_image is not None, "a given mask needs a resolver for its source"
         held = []
         for request in requests:
             assert request.source is not None
-            image = self.guide_image(request)
+            image = self.context.guide_image(request)
             mask = self.masks.of(request.source.key, image)
             held.append(Held.of(image, mask, self.adapter.image_size, self.sampling.image.keep))
         return held
 
-    def _bind_entropy(self, solver: Solver, kind: Kind) -> BoundEntropy | None:
-        if "entropy" not in kind.guides:
+    def _held_on_latents(self, held: Sequence[Held]) -> Tensor | None:
+        """Return [B, 1, h, w] on the device; None where nothing is held."""
+        if not held:
             return None
-        return BoundEntropy(self.sampling.entropy, solver, self._logits, self.together)
+        return torch.stack([one.on_latents(*self.adapter.latent_shape[1:]) for one in held]).to(self.adapter.device)
 
-    def _bind_text(self, requests: Sequence[Request], guides: tuple[str, ...], steps: int) -> BoundText | None:
-        if not {"contrastive", "adversarial"} & set(guides):
-            return None
-        labels = torch.tensor([request.label for request in requests], device=self.adapter.device)
-        banks = {label: self._bank_points(label) for label in set(labels.tolist())} if "contrastive" in guides else {}
-        point = self._features if self.sampling.text.contrast_in == "features" else None
-        view = self._logits if "adversarial" in guides else None
-        real = torch.stack([self.adapter.real_tokens(request.prompt) for request in requests]).to(self.adapter.device)
-        return BoundText(self.sampling.text, steps, labels, banks, view, point, self.together, real)
+    def _latents_of(self, label: int) -> Tensor:
+        """Return the bank of a label on the device, [M, C, h, w]."""
+        if label not in self._earlier:
+            self._earlier[label] = self.bank.latents_of(label).to(self.adapter.device)
+        return self._earlier[label]
 
-    def _bank_points(self, label: int) -> Tensor:
-        """Return the bank of a label on the device as points [M, D]."""
-        if label not in self._points:
+    def _features_of(self, label: int) -> Tensor:
+        """Return the features of the bank of a label, [M, D]."""
+        if label not in self._earlier_features:
             latents = self.bank.latents_of(label).to(self.adapter.device)
-            if self.sampling.text.contrast_in == "features":
-                with torch.no_grad():
-                    self._points[label] = torch.cat([self._features(some) for some in latents.split(self.together)])
-            else:
-                self._points[label] = latents.flatten(1)
-        return self._points[label]
+            with torch.no_grad():
+                self._earlier_features[label] = torch.cat([self._features(some) for some in latents.split(self.together)])
+        return self._earlier_features[label]
 
     def _logits(self, x0: Tensor) -> Tensor:
         classifier = self._opponent()
@@ -205,12 +185,12 @@ class Opener:
         return F.normalize(self._opponent().features(self.adapter.decode(x0, self.sampling.text.decoder)))
 
     def _opponent(self) -> Classifier:
-        assert self.classifier is not None, "the adversarial guide and contrast in features need a classifier"
-        return self.classifier
+        assert self.context.classifier is not None, "a guide that needs the classifier is given one"
+        return self.context.classifier
 
 
 def make_own_solver(adapter: PipelineAdapter, sampling: SamplingConfig) -> Solver:
-    """Return the walk that the settings ask for on this generator; `UserError` if it cannot take it."""
+    """Return the solver that the settings ask for on this generator; `UserError` if it cannot take it."""
     stock = adapter.pipeline.scheduler
     return make_solver(
         stock.config,

@@ -9,10 +9,10 @@ those of the class that the classifier takes it for (`diffusion/class_margin.py`
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -30,9 +30,8 @@ from ..core.rng import derive
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square, stack_pixels
 from ..diffusion.class_margin import measure_class_margin
-from .batching import GuideImage
-from .sampler import FailedRequest, ImageSampler, OutOfMemory
-from .wrapping import Wrapped
+from .sampler import FailedRequest, ImageSampler, OutOfMemory, Sampler
+from .sampling_context import NOTHING, SamplingContext
 
 BATCHES = 4  # of requests are open at a time: the last few that are not content fill small batches only once in so many
 
@@ -102,7 +101,7 @@ class _Open:
     reason: str = ""
 
 
-class BestOfN(Wrapped[ImageSampler]):
+class BestOfN(Sampler):
     """A sampler that generates up to `samples_per_request` images for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line generates it again; its seconds are those of all its
@@ -121,7 +120,8 @@ class BestOfN(Wrapped[ImageSampler]):
         """`prompts`: the usual ones of all classes, in the order of the labels, and `names` what these are called; `clip`: the
         model that `options` name, if they do.
         """
-        super().__init__(sampler)
+        self.sampler, self.sampling, self.bank = sampler, sampler.sampling, sampler.bank
+        self.failed: list[FailedRequest] = []
         self.options, self.prompts, self.clip, self.names = options, prompts, clip, names
 
     def rival_prompt(self, request: Request, rival: int) -> str:
@@ -134,6 +134,25 @@ class BestOfN(Wrapped[ImageSampler]):
         return request.prompt.replace(own, class_words(self.names[rival]))
 
     @property
+    def batch_size(self) -> int:
+        """How many are generated at a time."""
+        return self.sampler.batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.sampler.batch_size = value
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.sampler.facts
+
+    @property
+    def judges(self) -> dict[str, ZeroShot]:
+        """The CLIP model that chooses, if one does."""
+        return {} if self.clip is None else {"selection.clip": self.clip}
+
+    @property
     def together(self) -> int:
         """How many requests come with one yield, at most."""
         return BATCHES * self.sampling.batch_size
@@ -142,26 +161,17 @@ class BestOfN(Wrapped[ImageSampler]):
         """Return all requests as one group."""
         return [list(requests)]
 
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
-        """Yield the chosen samples of some batches' requests at a time; `done`: see `Artist.draw_batches`."""
-        assert classifier is not None, "a choice needs a classifier"
-        waiting = [request for request in requests if request.key not in done]
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
+        """Yield the chosen samples of some batches' requests at a time."""
+        assert context.classifier is not None, "a choice needs a classifier"
+        waiting = [request for request in requests if request.key not in context.done]
         for start in range(0, len(waiting), self.together):
             batch = waiting[start : start + self.together]
-            generated = self._candidates(batch, guide_image, classifier)
+            generated = self._candidates(batch, replace(context, done=()), context.classifier)
             self.failed += [FailedRequest(key, one.reason) for key, one in generated.items() if one.best is None]
             yield [_chosen(request, one, one.best) for request in batch if (one := generated[request.key]).best is not None]
 
-    def _candidates(
-        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier
-    ) -> dict[str, _Open]:
+    def _candidates(self, requests: Sequence[Request], context: SamplingContext, classifier: Classifier) -> dict[str, _Open]:
         """Generate a candidate for every request, another for those whose last one was not taken, and so on.
 
         A signal is answered between these; what is under way is then generated again when the run goes on.
@@ -170,15 +180,10 @@ class BestOfN(Wrapped[ImageSampler]):
         waiting = list(requests)
         for number in range(self.options.samples_per_request):
             signals.check()
-            asked, known = (
-                {candidate(request, number).key: generated[request.key] for request in waiting},
-                len(self.sampler.failed),
-            )
-            samples = list(
-                self.sampler.generate(
-                    [candidate(request, number) for request in waiting], guide_image=guide_image, classifier=classifier
-                )
-            )
+            requested = [candidate(request, number) for request in waiting]
+            asked = {one.key: generated[request.key] for one, request in zip(requested, waiting, strict=True)}
+            known = len(self.sampler.failed)
+            samples = list(self.sampler.generate(requested, context))
             for one in self._judged(samples, classifier):
                 of = asked[one.sample.request.key]
                 of.best = one if of.best is None else choose([of.best, one], self.options)

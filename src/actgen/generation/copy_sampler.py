@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from ..classifiers.classifier import Classifier
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square
 from ..diffusion.guides.bank import MemoryBank
-from .batching import GuideImage
 from .presets import SamplingConfig
 from .sampler import FailedRequest, Sampler
+from .sampling_context import NOTHING, GuideImage, SamplingContext
 
 
 class CopySampler(Sampler):
@@ -30,19 +29,12 @@ class CopySampler(Sampler):
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
 
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
-        """Yield the copies a batch at a time, but for those whose keys are `done`."""
-        assert guide_image is not None, "a copy needs a resolver for its source"
-        waiting = [request for request in requests if request.key not in done]
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
+        """Yield the copies a batch at a time, but for those whose keys are done."""
+        assert context.guide_image is not None, "a copy needs a resolver for its source"
+        waiting = [request for request in requests if request.key not in context.done]
         for start in range(0, len(waiting), self.batch_size):
-            yield [self._copy(request, guide_image) for request in waiting[start : start + self.batch_size]]
+            yield [self._copy(request, context.guide_image) for request in waiting[start : start + self.batch_size]]
 
     def _copy(self, request: Request, guide_image: GuideImage) -> Sample:
         began = time.perf_counter()

@@ -6,7 +6,7 @@ What the paper, its released code and we do differently in generating is a value
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from ..diffusion.guides.text import TextGuidance
 from ..diffusion.solvers import AUTO, NAMES
 
 PREVIOUS = ("grid", "stride")
+Options = TypeVar("Options")
 
 
 @options("sampling")
@@ -44,6 +45,13 @@ class SamplingConfig:
     image: ImageGuidance = field(default_factory=ImageGuidance)
     text: TextGuidance = field(default_factory=TextGuidance)
     entropy: EntropyGuidance = field(default_factory=EntropyGuidance)
+
+    def of(self, kind: type[Options]) -> Options:
+        """Return the options of a guide by their type (`diffusion/guides/guide.py`)."""
+        for value in vars(self).values():
+            if isinstance(value, kind):
+                return value
+        raise AssertionError(f"no settings of the type {kind.__name__}")
 
     @property
     def classifier_free_guidance(self) -> ClassifierFreeGuidance:

@@ -20,9 +20,11 @@ from ..data.store.journal import Journal, JournalBatch, JournalState
 from ..data.store.rejections import RejectionLog
 from ..data.store.rounds import Remembered, RoundFiles
 from ..data.store.store import Previews, Store
+from ..diffusion.guides import needs_of
+from ..diffusion.guides.guide import CLASSIFIER
 from .filters.chain import Chain
-from .presets import SamplingConfig
 from .sampler import FailedRequest, Sampler
+from .sampling_context import SamplingContext
 from .strategies.base import Strategy
 from .strategies.class_budgets import SPARE, apply_budgets
 from .strategies.retry import again
@@ -90,7 +92,7 @@ class Round:
 
     def generate(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
         """Generate what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
-        if self.files is not None and any(needs_classifier(request.guides, self.sampler.sampling) for request in plan.requests):
+        if self.files is not None and any(CLASSIFIER in needs_of(one, self.sampler.sampling) for one in plan.requests):
             self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
         generated = self._resume(plan)
         done = sum(key in self.store for key in generated.done)
@@ -129,7 +131,7 @@ class Round:
         rejected = set() if self.rejections is None else {row["key"] for row in self.rejections.rows} & set(done)
         for attempt in range(1 + (0 if self.filters is None else self.filters.options.retries)):
             for samples in self.sampler.sample_batches(
-                waiting, guide_image=self.guide_image, classifier=classifier, done=frozenset(done)
+                waiting, SamplingContext(guide_image=self.guide_image, classifier=classifier, done=frozenset(done))
             ):
                 judged = [(sample, self._passes(sample)) for sample in samples]
                 lost = [sample.request.key for sample, passed in judged if not passed]
@@ -222,10 +224,3 @@ class Round:
             **({} if self.staleness is None else {"staleness": self.staleness}),
             "seconds": round(sample.seconds, 4),
         }
-
-
-def needs_classifier(guides: Sequence[str], sampling: SamplingConfig) -> bool:
-    """Whether a request's guides need the classifier: as the opponent, or for its features."""
-    in_features = sampling.text.contrast_in == "features"
-    by_text = sampling.text.until > 0 and ("adversarial" in guides or ("contrastive" in guides and in_features))
-    return by_text or "entropy" in guides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..classifiers.classifier import Classifier
+from ..classifiers.zero_shot import ZeroShot
 from ..core.class_words import class_prompt, class_words
 from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
@@ -21,12 +21,14 @@ from ..core.prompts import Wording
 from ..core.types import Request, Sample
 from ..data.datasets.masks import Masks
 from ..diffusion.denoising import denoise
+from ..diffusion.guides import GUIDES
 from ..diffusion.guides.bank import MemoryBank
 from ..diffusion.guides.image import unit_range
 from ..diffusion.loading import Loading
 from ..diffusion.pipeline import PipelineAdapter
-from .batching import GuideImage, Kind, Opened, Opener, make_own_solver, map_resolution
+from .batching import Kind, Opened, Opener, make_own_solver
 from .presets import PRESETS, SamplingConfig
+from .sampling_context import NOTHING, SamplingContext
 
 BLACK = 2  # grey levels of 255: at most this everywhere is no picture
 _HIGHER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
@@ -48,8 +50,8 @@ class Sampler(Protocol):
     """What a round asks of whoever generates: `ImageSampler`, `CopySampler` for the control that generates nothing new, or one
     around these.
 
-    `sampling` are the settings of its generated images, `bank` what it remembers of earlier ones; `batch_size` are generated
-    at a time.
+    `sampling` are the settings of its images, `bank` what it remembers of earlier ones; `batch_size` are generated at a time.
+    `failed`: the requests that gave no picture.
     """
 
     sampling: SamplingConfig
@@ -65,39 +67,32 @@ class Sampler(Protocol):
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What a picture depends on beside its request and the generated image: the generator's columns of the manifest."""
+        """What a picture depends on beside its request and the settings: the generator's columns of the manifest."""
+
+    @property
+    def judges(self) -> dict[str, ZeroShot]:
+        """The CLIP models that it asks about its pictures, by the setting that names them."""
+        return {}
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests in the order of generating; those of one group may share a batch."""
         return [list(requests)]
 
-    def generate(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:
-        """Yield a sample for every request but the refused ones.
-
-        `guide_image` resolves a request's source; `classifier` is the opponent of the adversarial guide.
-        """
-        for batch in self.sample_batches(requests, guide_image=guide_image, classifier=classifier):
+    def generate(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[Sample]:
+        """Yield a sample for every request but the failed ones."""
+        for batch in self.sample_batches(requests, context):
             yield from batch
 
     @abstractmethod
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
-        """Yield the samples of one batch after the other; `done` are the keys of batches that were generated already."""
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
+        """Yield the samples of one batch after the other, but for those that are `done`."""
 
 
 class ImageSampler(Sampler):
-    """Generates requests with a backbone. Holds the memory bank; the caller adds to it (`round.py`).
+    """Generates requests with a generator. Holds the memory bank; the caller adds to it (`round.py`).
 
     `masks` knows the objects in the real images, for `sampling.image.mask` "given".
-    `batch_size` starts as the generated image's and is halved when memory does not suffice; `failed` are requests that gave no
+    `batch_size` starts as the settings have it and is halved when memory does not suffice; `failed` are requests that gave no
     picture in any precision.
     """
 
@@ -119,7 +114,7 @@ class ImageSampler(Sampler):
     def from_pretrained(
         cls, path_or_id: str, *, preset: str = "default", device: str = "cpu", loading: Loading | None = None
     ) -> ImageSampler:
-        """Load a diffusers pipeline folder or hub id as a generator that generates by a named preset."""
+        """Load a diffusers pipeline folder or hub id as a sampler with the settings of a named preset."""
         return cls(PipelineAdapter.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
     @property
@@ -132,45 +127,29 @@ class ImageSampler(Sampler):
 
         `prompts`: those of classes with another than the usual, by name.
         """
-        image, length = self.sampling.image, self.adapter.pipeline.tokenizer.model_max_length
-        if image.attends:
-            if image.token >= length:
-                raise UserError(
-                    f"sampling.image.token = {image.token}: this generator reads {length} tokens, so allowed is "
-                    f"0 to {length - 1}, or -1 to find the class words."
-                )
-            map_resolution(self.adapter, self.sampling)
-            for name in class_names:
-                told = (prompts or {}).get(name, class_prompt(name))
-                for prompt in (told,) if isinstance(told, str) else told:
-                    self.adapter.token_positions(prompt, class_words(name))
+        pairs = []
+        for name in class_names:
+            wording = (prompts or {}).get(name, class_prompt(name))
+            pairs += [(prompt, class_words(name)) for prompt in ((wording,) if isinstance(wording, str) else wording)]
+        for guide in GUIDES.values():
+            guide.check(self.sampling, self.adapter, pairs)
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Return the requests by the guides that act on them."""
         return list(_by_kind(Opener(self.adapter, self.sampling, self.bank), requests).values())
 
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
-        """Yield what `generate` yields, a batch at a time; refused ones are in `failed` when their batch comes.
-
-        `done` are the keys of the first batches, generated before a stop: the others are the same batches as without it.
-        """
-        opener = Opener(self.adapter, self.sampling, self.bank, guide_image, classifier, self.masks)
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
+        """Yield what `generate` yields, a batch at a time; failed ones are in `failed` when their batch comes."""
+        opener = Opener(self.adapter, self.sampling, self.bank, context, self.masks)
         for kind, members in _by_kind(opener, requests).items():
-            waiting = [request for request in members if request.key not in done]
+            waiting = [request for request in members if request.key not in context.done]
             while waiting:
                 generated = self._sample_batch(opener, waiting[: self.batch_size], kind)
                 waiting = waiting[len(generated) :]
                 yield list(self._whole(opener, generated, kind))
 
     def _whole(self, opener: Opener, generated: list[Sample], kind: Kind) -> Iterator[Sample]:
-        """Yield the pictures; broken ones are generated again once in higher precision, and refused if that does not help."""
+        """Yield the pictures; broken ones are generated once more in higher precision, and fail if that does not help."""
         for sample in generated:
             reason, higher = flaw(sample), _HIGHER.get(self.adapter.dtype)
             if reason and higher is not None:
@@ -248,10 +227,11 @@ class ImageSampler(Sampler):
 
 
 def _shown_masks(opened: Opened, count: int) -> Sequence[Tensor | None]:
-    """Return [h, w] in [0, 1] for each image: where the image guide pulled; None without it."""
-    if opened.image is None or (mask := opened.image.mask) is None:
-        return [None] * count
-    return list((mask if opened.held else unit_range(mask))[:, 0].float().cpu())
+    """Return [h, w] in [0, 1] for each image: where the first guide with a mask pulled; None without one."""
+    for guide in opened.guides:
+        if (mask := guide.mask) is not None:
+            return list((mask if opened.held else unit_range(mask))[:, 0].float().cpu())
+    return [None] * count
 
 
 def _by_kind(opener: Opener, requests: Sequence[Request]) -> dict[Kind, list[Request]]:

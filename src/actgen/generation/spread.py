@@ -6,7 +6,7 @@ is generated whole by one rank, so every picture is what it would have been with
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -16,38 +16,62 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..classifiers.classifier import Classifier
+from ..classifiers.zero_shot import ZeroShot
 from ..core import signals
 from ..core.errors import UserError
 from ..core.parallel import agreeing, ranks
 from ..core.types import Request, Sample
-from .batching import GuideImage
 from .sampler import FailedRequest, Sampler
-from .wrapping import Wrapped
+from .sampling_context import NOTHING, SamplingContext
 
 
-class Spread(Wrapped[Sampler]):
+class Spread(Sampler):
     """The samplers of all ranks as one; `sampler` is this rank's.
 
     `batch_size` is what fits into the memory of every rank; `leading` and `follow` keep the memories (`bank`) of all equal.
     """
 
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler, self.sampling, self.bank = sampler, sampler.sampling, sampler.bank
+        self.failed: list[FailedRequest] = []
+
+    @property
+    def batch_size(self) -> int:
+        """How many are generated at a time."""
+        return self.sampler.batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        self.sampler.batch_size = value
+
+    @property
+    def together(self) -> int:
+        """How many requests come with one yield, at most."""
+        return self.sampler.together
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The generator's columns of the manifest."""
+        return self.sampler.facts
+
+    @property
+    def judges(self) -> dict[str, ZeroShot]:
+        """The CLIP models that choose."""
+        return self.sampler.judges
+
+    def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Return the requests that may share a batch."""
+        return self.sampler.groups(requests)
+
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
         """Yield the samples of one batch after the other, generated a batch a rank at a time; for rank 0, within `leading`."""
-        waiting = [[one for one in group if one.key not in done] for group in self.groups(requests)]
+        waiting = [[one for one in group if one.key not in context.done] for group in self.groups(requests)]
         size, many = self.together, ranks.size()
         batches = [group[start : start + size] for group in waiting for start in range(0, len(group), size)]
         for start in range(0, len(batches), many):
             wave = batches[start : start + many]
             ranks.broadcast({"wave": [[asdict(one) for one in batch] for batch in wave], "batch_size": self.batch_size})
-            results = ranks.collect(self._generated(wave[0], guide_image, classifier))
+            results = ranks.collect(self._generated(wave[0], context))
             self._heed(results)
             for batch, result in zip(wave, results, strict=False):
                 self.failed += [FailedRequest(**one) for one in result["failed"]]
@@ -73,12 +97,12 @@ class Spread(Wrapped[Sampler]):
             self.bank.news = None
         ranks.broadcast({"added": news})
 
-    def follow(self, guide_image: GuideImage, classifier: Classifier) -> None:
+    def follow(self, context: SamplingContext) -> None:
         """Generate what rank 0 says until its block ends, then have the same bank, or end as it did."""
         while "wave" in (said := ranks.broadcast(dict[str, Any]())):
             self.batch_size = said["batch_size"]
             own = said["wave"][ranks.rank() : ranks.rank() + 1]
-            ranks.collect(self._generated([Request.from_data(one) for batch in own for one in batch], guide_image, classifier))
+            ranks.collect(self._generated([Request.from_data(one) for batch in own for one in batch], context))
         if "error" in said:
             raise ranks.Shared(said["error"])
         if "signal" in said:
@@ -86,13 +110,11 @@ class Spread(Wrapped[Sampler]):
         for label, latents in said["added"]:
             self.bank.add(label, latents)
 
-    def _generated(
-        self, requests: Sequence[Request], guide_image: GuideImage | None, classifier: Classifier | None
-    ) -> dict[str, Any]:
+    def _generated(self, requests: Sequence[Request], context: SamplingContext) -> dict[str, Any]:
         """Return what came of a batch on this rank, as plain data."""
         known, samples, told = len(self.sampler.failed), list[Sample](), dict[str, Any]()
         try:
-            samples = list(self.sampler.generate(requests, guide_image=guide_image, classifier=classifier))
+            samples = list(self.sampler.generate(requests, replace(context, done=())))
         except signals.Stopped as stop:
             told = {"left": stop.number}
         except (UserError, OSError) as error:

@@ -21,6 +21,7 @@ from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.diffusion.solvers import NAMES
 from actgen.generation.batching import Kind, Opener, make_own_solver
 from actgen.generation.presets import PRESETS, SamplingConfig
+from actgen.generation.sampling_context import SamplingContext
 
 STOCHASTIC = ("ddpm", "euler-ancestral", "lcm")
 DETERMINISTIC = tuple(name for name in NAMES if name not in STOCHASTIC)
@@ -59,7 +60,7 @@ def real() -> Real:
 def spreads(adapter: PipelineAdapter, sampling: SamplingConfig, real: Real, guides: tuple[str, ...]) -> list[float]:
     """Return the standard deviation of the latents that enter each step."""
     requests, guide_image = real
-    opened = Opener(adapter, sampling, MemoryBank(), guide_image=guide_image).open(requests, Kind(guides, 1.0))
+    opened = Opener(adapter, sampling, MemoryBank(), SamplingContext(guide_image=guide_image)).open(requests, Kind(guides, 1.0))
     with torch.no_grad(), adapter.borrowed():
         return [
             float(step.latents.std())

@@ -8,14 +8,16 @@ import pytest
 
 from actgen.core.class_words import class_prompt
 from actgen.core.errors import UserError
-from actgen.core.types import KNOWN_GUIDES, HardExample, Progress, Request, Source
+from actgen.core.types import HardExample, Progress, Request, Source
+from actgen.diffusion.guides import GUIDES, needs_of
+from actgen.diffusion.guides.guide import SOURCE
+from actgen.generation.presets import SamplingConfig
 from actgen.generation.strategies import STRATEGIES, create_strategy
 from actgen.generation.strategies.base import TIMES
 from actgen.training.schedule import generating_epochs
 
 CLASSES = ("coat", "ankle_boot", "bag")
 EPOCHS = 20
-GUIDES = set(KNOWN_GUIDES)
 UNMINED = {"none", "text-only", "class-conditional"}
 UNGUIDED = {
     "none",
@@ -81,10 +83,10 @@ def test_every_request_is_whole(name: str) -> None:
         assert (request.strategy, request.round) == (name, 4)
         assert request.class_name == CLASSES[request.label]
         assert request.prompt == class_prompt(request.class_name)
-        assert set(request.guides) <= GUIDES
+        assert set(request.guides) <= set(GUIDES)
         assert 0 <= request.seed < 2**63
         assert 0 <= request.strength <= 1
-        if request.sees_source:
+        if SOURCE in needs_of(request, SamplingConfig()):
             assert request.source is not None
         if request.source is not None:
             assert request.label == sources[request.source].label

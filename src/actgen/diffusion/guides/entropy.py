@@ -17,8 +17,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ...core.options import options
-from ..denoising import Step
+from ..denoising import BoundGuide, Step
 from ..solver import Solver
+from .guide import CLASSIFIER, Guide, GuideContext, GuideSettings
 
 
 @options("sampling.entropy")
@@ -29,20 +30,11 @@ class EntropyGuidance:
     until: Annotated[float, Field(ge=0, le=1, description="Act in this first fraction of the schedule.")] = 1.0
 
 
-class BoundEntropy:
+class BoundEntropy(BoundGuide):
     """`EntropyGuidance` for the images of one batch; `view`: clean latents -> logits [B, K], `together` images in one graph."""
 
     def __init__(self, options: EntropyGuidance, solver: Solver, view: Callable[[Tensor], Tensor], together: int = 64) -> None:
         self.options, self.solver, self.view, self.together = options, solver, view, together
-        self.entropy: Tensor | None = None
-
-    def reads_attention(self, index: int) -> bool:
-        """Never."""
-        return False
-
-    def gradient_branches(self, index: int) -> int:
-        """None: the gradient stops at x0."""
-        return 0
 
     def apply(self, step: Step) -> Step:
         """Move x0 by (1), and with it what enters the next step."""
@@ -62,3 +54,19 @@ class BoundEntropy:
         gradient = torch.nan_to_num(gradient, posinf=0.0, neginf=0.0)
         size = gradient.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
         return gradient / size.clamp(min=1e-12)
+
+
+class EntropyGuide(Guide):
+    """`EntropyGuidance` as a guide."""
+
+    name = "entropy"
+    needs = frozenset({CLASSIFIER})
+
+    def acts(self, settings: GuideSettings) -> bool:
+        """Unless it is switched off."""
+        options = settings.of(EntropyGuidance)
+        return options.scale > 0 and options.until > 0
+
+    def bind(self, context: GuideContext) -> BoundEntropy:
+        """Return (1) for the images of one batch."""
+        return BoundEntropy(context.settings.of(EntropyGuidance), context.solver, context.logits, context.together)

@@ -8,6 +8,7 @@ The guide's trajectory x^(g) walks with the sample's step noise towards its know
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -15,12 +16,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...core.class_words import class_words
+from ...core.errors import UserError
 from ...core.options import Choices, options
-from ..denoising import Step
+from ..attention import choose_resolution
+from ..denoising import BoundGuide, Step
+from ..pipeline import PipelineAdapter
 from ..solver import Solver
+from .guide import ATTENTION, MASKS, SOURCE, Guide, GuideContext, GuideSettings
 from .position import reference_position
 
-MASKS = ("unit", "cumulative", "none", "given")
+SHAPES = ("unit", "cumulative", "none", "given")
 GIVEN = "given"
 KEEP = ("object", "scene")
 ATTENDED = ("unit", "cumulative")  # masks that are read from attention
@@ -55,7 +61,7 @@ class ImageGuidance:
     reference_steps: Annotated[
         int, Field(ge=0, le=10**6, description="Steps of the schedule that `offset` counts in; 0: the real steps.")
     ] = 40
-    mask: Annotated[str, Choices(MASKS), Field(description="Where in the image the guide pulls.")] = "unit"
+    mask: Annotated[str, Choices(SHAPES), Field(description="Where in the image the guide pulls.")] = "unit"
     keep: Annotated[
         str, Choices(KEEP), Field(description="Of mask = given: what is under it, the object or the scene around it.")
     ] = "object"
@@ -102,7 +108,7 @@ class ImageGuidance:
         return index * self.reference_steps / len(solver) if self.reference_steps else float(index)
 
 
-class BoundImage:
+class BoundImage(BoundGuide):
     """`ImageGuidance` for the images of one batch: the mask, and the guide's trajectory, from `noise_BCHW` at step `first`."""
 
     def __init__(
@@ -128,10 +134,6 @@ class BoundImage:
         """While the pull matters and is masked."""
         moves = self.mask is None or index < self.options.mask_stop * len(self.solver)
         return self.options.attends and moves and self._gamma(index) > self.options.negligible
-
-    def gradient_branches(self, index: int) -> int:
-        """None."""
-        return 0
 
     def apply(self, step: Step) -> Step:
         """Advance the guide by its own step and pull the proposed latents towards it by (1)."""
@@ -168,3 +170,58 @@ def unit_range(maps_B1HW: Tensor) -> Tensor:
     low, high = maps_B1HW.amin(dim=(2, 3), keepdim=True), maps_B1HW.amax(dim=(2, 3), keepdim=True)
     span = high - low
     return torch.where(span > 1e-8, (maps_B1HW - low) / span.clamp(min=1e-8), torch.ones_like(maps_B1HW))
+
+
+class ImageGuide(Guide):
+    """`ImageGuidance` as a guide: towards the source image where its mask says."""
+
+    name = "image"
+    needs = frozenset({SOURCE, ATTENTION, MASKS})
+
+    def needed(self, settings: GuideSettings) -> frozenset[str]:
+        """The source image, and what its mask is read from."""
+        options = settings.of(ImageGuidance)
+        return frozenset({SOURCE, *((ATTENTION,) if options.attends else ()), *((MASKS,) if options.mask == GIVEN else ())})
+
+    def check(self, settings: GuideSettings, adapter: PipelineAdapter, prompts: Sequence[tuple[str, str]]) -> None:
+        """Raise `UserError` if the mask's maps or the tokens of the class words are not to be found."""
+        options, length = settings.of(ImageGuidance), adapter.pipeline.tokenizer.model_max_length
+        if not options.attends:
+            return
+        if options.token >= length:
+            raise UserError(
+                f"sampling.image.token = {options.token}: this generator reads {length} tokens, so allowed is "
+                f"0 to {length - 1}, or -1 to find the class words."
+            )
+        choose_resolution(adapter.unet, adapter.latent_shape[1], settings.attention_resolution or None)
+        for prompt, words in prompts:
+            adapter.token_positions(prompt, words)
+
+    def bind(self, context: GuideContext) -> BoundImage | None:
+        """Return (1) for the images of one batch."""
+        return _bound(context, context.settings.of(ImageGuidance))
+
+
+class WholeImageGuide(Guide):
+    """Towards the whole source image: `ImageGuidance` without a mask."""
+
+    name = "whole-image"
+    needs = frozenset({SOURCE})
+
+    def bind(self, context: GuideContext) -> BoundImage | None:
+        """Return (1) with M = 1; None where the guide "image" acts, too."""
+        if ImageGuide.name in context.guides:
+            return None
+        return _bound(context, replace(context.settings.of(ImageGuidance), mask="none"))
+
+
+def _bound(context: GuideContext, options: ImageGuidance) -> BoundImage:
+    assert context.source is not None, "a guide that needs the source image is bound with it"
+    clean, noises, held = context.source, context.noises, context.held
+    tokens = (
+        [[]] * len(context.requests)
+        if held is not None
+        else [context.adapter.token_positions(one.prompt, class_words(one.class_name)) for one in context.requests]
+    )
+    noise = noises.sample if options.shares_noise(context.solver) else noises.guide
+    return BoundImage(options, context.solver, clean, noise.to(clean), tokens, context.first, held)

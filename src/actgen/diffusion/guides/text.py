@@ -18,12 +18,15 @@ from torch.nn import functional as F
 
 from ...core.errors import UserError
 from ...core.options import Choices, Text, options
-from ..denoising import Step
+from ..denoising import BoundGuide, Step
 from . import losses
+from .guide import BANK, CLASSIFIER, Guide, GuideContext, GuideSettings
 
 IMAGE, COLUMNS, RELATIVE = "image", "token-columns", "relative"
 NORMS = (IMAGE, COLUMNS, RELATIVE)
-SPACES = ("latents", "features")
+FEATURES = "features"
+SPACES = ("latents", FEATURES)
+CONTRASTIVE, ADVERSARIAL = "contrastive", "adversarial"
 LOSS_SCALE = 2.0**12
 
 
@@ -74,7 +77,7 @@ class TextGuidance:
             )
 
 
-class BoundText:
+class BoundText(BoundGuide):
     """`TextGuidance` for the images of one batch.
 
     `banks`: earlier points by label, [M, D] on the device (no entry: nothing to repel from). `point` turns clean latents
@@ -100,10 +103,6 @@ class BoundText:
         self.point, self.together, self.real = point, together, real_BL
         self.last = max(1, round(options.until * steps)) if options.until > 0 else 0
         self.loss: Tensor | None = None
-
-    def reads_attention(self, index: int) -> bool:
-        """Never."""
-        return False
 
     def gradient_branches(self, index: int) -> int:
         """The halves that move, in the first part of the schedule, when there is a loss to differentiate."""
@@ -183,3 +182,48 @@ def normalise(gradient_2BLD: Tensor, norm: str, both_branches: bool) -> Tensor:
         return F.normalize(gradient, dim=2, eps=1e-12)
     length = gradient.square().sum(dim=(0, 2, 3), keepdim=True).sqrt()
     return gradient / length.clamp(min=1e-12)
+
+
+class TextGuide(Guide):
+    """A loss of `TextGuidance` as a guide. Both losses of a batch share one gradient step, which the first of them binds."""
+
+    def acts(self, settings: GuideSettings) -> bool:
+        """If there are gradient steps."""
+        return settings.of(TextGuidance).until > 0
+
+    def bind(self, context: GuideContext) -> BoundText | None:
+        """Return the gradient step for all losses that act on the batch; None if it is bound for `contrastive` already."""
+        if self.name == ADVERSARIAL and CONTRASTIVE in context.guides:
+            return None
+        options, device = context.settings.of(TextGuidance), context.adapter.device
+        labels = torch.tensor([request.label for request in context.requests], device=device)
+        earlier, point = _points(context, options)
+        banks = {label: earlier(label) for label in set(labels.tolist())} if CONTRASTIVE in context.guides else {}
+        view = context.logits if ADVERSARIAL in context.guides else None
+        real = torch.stack([context.adapter.real_tokens(request.prompt) for request in context.requests]).to(device)
+        return BoundText(options, len(context.solver), labels, banks, view, point, context.together, real)
+
+
+class ContrastiveGuide(TextGuide):
+    """Away from what was generated before."""
+
+    name = CONTRASTIVE
+    needs = frozenset({BANK, CLASSIFIER})
+
+    def needed(self, settings: GuideSettings) -> frozenset[str]:
+        """The bank, and the classifier for distances between its features."""
+        return self.needs if settings.of(TextGuidance).contrast_in == FEATURES else frozenset({BANK})
+
+
+class AdversarialGuide(TextGuide):
+    """Towards what the classifier gets wrong."""
+
+    name = ADVERSARIAL
+    needs = frozenset({CLASSIFIER})
+
+
+def _points(context: GuideContext, options: TextGuidance) -> tuple[Callable[[int], Tensor], Callable[[Tensor], Tensor] | None]:
+    """Return the bank of a label as points [M, D], and what turns clean latents into such points (None: flattening)."""
+    if options.contrast_in == FEATURES:
+        return context.earlier_features, context.features
+    return lambda label: context.earlier(label).flatten(1), None

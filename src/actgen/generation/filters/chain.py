@@ -8,9 +8,11 @@ from PIL import Image
 from torch import Tensor
 
 from ...classifiers.classifier import Classifier
+from ...classifiers.zero_shot import ZeroShot
 from ...core.types import Sample, Snapshot
 from ...data.store.stored import read_stored
 from .base import KEPT, Filter, Verdict, View
+from .clip import ClipConsistency
 from .consistency import Consistency, loaded, moved
 from .duplicates import Duplicates
 from .options import Filters
@@ -38,6 +40,12 @@ class Chain:
     def names(self) -> list[str]:
         """The filters' names in their order."""
         return [one.name for one in self.filters]
+
+    @property
+    def judges(self) -> dict[str, ZeroShot]:
+        """The CLIP models that filters ask, by the setting that names them."""
+        clips = [one.clip for one in self.filters if isinstance(one, ClipConsistency)]
+        return {"filters.clip": clips[-1]} if clips else {}
 
     def begin(self, classifier: Classifier, snapshot: Snapshot) -> None:
         """A round begins or goes on, with this classifier and this store."""

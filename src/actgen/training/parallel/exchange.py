@@ -17,6 +17,7 @@ from ...core.files import make_folder
 from ...core.frozen import frozen
 from ...core.parallel import agreeing, ranks
 from ...core.types import Snapshot
+from ...generation.sampling_context import SamplingContext
 from ...generation.spread import Spread
 from ..stages import Begun
 from ..state import Training
@@ -54,7 +55,7 @@ def generate_together(training: Training, on_sample: Callable[[int, int], None] 
             snapshot = round_.generate(training.begun.plan, training.round_classifier, on_sample)
         return _handed_on(training.snapshot, snapshot)
     with frozen(training.round_classifier):
-        sampler.follow(round_.guide_image, training.round_classifier)
+        sampler.follow(SamplingContext(guide_image=round_.guide_image, classifier=training.round_classifier))
     return _handed_on(training.snapshot, training.snapshot)
 
 

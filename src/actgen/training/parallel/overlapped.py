@@ -3,21 +3,21 @@ next."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
-from ...classifiers.classifier import Classifier
+from ...classifiers.zero_shot import ZeroShot
 from ...core.memory import give_back_memory
 from ...core.types import Request, Sample
 from ...data.store.rejections import RejectionLog
 from ...data.store.store import Store
 from ...diffusion.guides.bank import MemoryBank
-from ...generation.batching import GuideImage
 from ...generation.presets import SamplingConfig
 from ...generation.sampler import FailedRequest, Sampler
+from ...generation.sampling_context import NOTHING, SamplingContext
 from ..resume import save
 from ..stages import Begun, PendingRound
 from ..state import Training
@@ -41,6 +41,7 @@ class Elsewhere:
     together: int
     batch_size: int
     failed: list[FailedRequest] = field(default_factory=list)
+    judges: dict[str, ZeroShot] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sampler: Sampler) -> Elsewhere:
@@ -51,20 +52,11 @@ class Elsewhere:
         """Nobody asks for it: rounds go to the other process whole."""
         raise AssertionError("the sampler is in another process")
 
-    def generate(
-        self, requests: Sequence[Request], *, guide_image: GuideImage | None = None, classifier: Classifier | None = None
-    ) -> Iterator[Sample]:
+    def generate(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[Sample]:
         """Nobody asks for it: rounds go to the other process whole."""
         raise AssertionError("the sampler is in another process")
 
-    def sample_batches(
-        self,
-        requests: Sequence[Request],
-        *,
-        guide_image: GuideImage | None = None,
-        classifier: Classifier | None = None,
-        done: Collection[str] = (),
-    ) -> Iterator[list[Sample]]:
+    def sample_batches(self, requests: Sequence[Request], context: SamplingContext = NOTHING) -> Iterator[list[Sample]]:
         """Nobody asks for it: rounds go to the other process whole."""
         raise AssertionError("the sampler is in another process")
 
