@@ -36,6 +36,11 @@ class Chain:
         self._view: View | None = None
         self.kept = 0
 
+    @classmethod
+    def empty(cls) -> Chain:
+        """Return a chain that lets everything through."""
+        return cls(Filters(retries=0), ())
+
     @property
     def names(self) -> list[str]:
         """The filters' names in their order."""
