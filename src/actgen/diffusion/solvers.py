@@ -52,7 +52,7 @@ def scheduler_name(name: str, pipeline_scheduler: Any) -> str:
 def make_solver(
     config: Mapping[str, Any], steps: int, *, scheduler: str = "ddpm", eta: float = 0.0, previous: str = "grid"
 ) -> Solver:
-    """Return the walk of `steps` steps of a named scheduler over the noise schedule of a pipeline's scheduler `config`.
+    """Return the solver of `steps` steps of a named scheduler over the noise schedule of a pipeline's scheduler `config`.
 
     `eta` is DDIM's. `previous` (ddim and ddpm): "grid" goes to the next timestep of the grid, right for every spacing;
     "stride" always to t - T // steps, as diffusers and the released code of ActGen have it; the same for leading spacing.

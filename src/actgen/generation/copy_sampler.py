@@ -1,4 +1,4 @@
-"""The sampler of the controls without a generator: every generated image is its source image, as it is."""
+"""The sampler of the controls without a generator: every image is a copy of its source image."""
 
 from __future__ import annotations
 

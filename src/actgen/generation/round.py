@@ -1,4 +1,4 @@
-"""THE ROUND: look, mine, plan, generate, keep. The only place where the rooms meet, and it only passes values on."""
+"""A round: predict, mine, plan, generate, filter, store. The parts meet here, and it only passes values on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Round:
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
     class, by name, where that is not the usual; of several the request's seed decides. `files` keeps what the guides looked at,
     for generating an image again; `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where
-    rounds are generated in a second process (`parallel/overlapped.py`). What `filters` refuse goes to the `rejections` instead
+    rounds are generated in a second process (`parallel/overlapped.py`). What `filters` reject goes to the `rejections` instead
     of the store, and is generated again from another seed as often as they allow.
     """
 
@@ -120,7 +120,7 @@ class Round:
         return generated
 
     def _generated(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[JournalBatch]:
-        """Generate what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
+        """Generate what is not done, a batch at a time, judged; what the filters reject is replaced by another attempt."""
         self.filters.begin(classifier, self.store.snapshot())
         waiting, known = list(plan.requests), len(self.sampler.failed)
         rejected = {row["key"] for row in self.rejections.rows} & set(done)
@@ -137,7 +137,7 @@ class Round:
             waiting = [again(request, attempt + 1) for request in waiting if request.key in rejected]
 
     def _passes(self, sample: Sample) -> bool:
-        """Whether the filters let a sample through; a refusal goes to the rejection log."""
+        """Whether the filters let a sample through; a rejected one goes to the rejection log."""
         if (verdict := self.filters.judge(sample)).kept:
             self.filters.keep(sample)
             return True
