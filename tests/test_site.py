@@ -40,11 +40,11 @@ def pages(site: Path) -> dict[str, str]:
 
 def test_every_page_is_there(site: Path) -> None:
     wanted = {path.relative_to(ROOT / "docs").with_suffix(".html").as_posix() for path in (ROOT / "docs").rglob("*.md")}
-    assert wanted | {page.replace(".md", ".html") for page in PAGES.values()} | {"reference.html"} <= pages(site).keys()
+    assert wanted | {page.replace(".md", ".html") for page in PAGES.values()} | {"reference/python.html"} <= pages(site).keys()
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    text = pages(site)["reference.html"]
+    text = pages(site)["reference/python.html"]
     for name, home in actgen._HOMES.items():
         assert f'id="actgen.{home}.{name}"' in text, name
 
@@ -60,7 +60,7 @@ def test_nothing_is_fetched(site: Path) -> None:
     ("page", "text", "wanted"),
     [
         ("index.md", "[a](docs/data.md#x) ![b](docs/demo.png)", "[a](data.md#x) ![b](demo.png)"),
-        ("index.md", "[log](LOG.md), [all](benchmarks/generation.py)", "[log](log.md), all"),
+        ("index.md", "[log](CHANGELOG.md), [all](benchmarks/generation.py)", "[log](changelog.md), all"),
         ("tutorials/paper.md", "[a](../data.md) [b](../../SECURITY.md)", "[a](../data.md) [b](../security.md)"),
         ("data.md", "[a](https://x.org/b) [c](#d) [e](missing.md)", "[a](https://x.org/b) [c](#d) [e](missing.md)"),
         ("data.md", "[gone](../gone.md)", "[gone](../gone.md)"),

@@ -20,18 +20,15 @@ PAGES = {
     "SECURITY.md": "security.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "LOG.md": "log.md",
 }
-REFERENCE = "reference.md"
+REFERENCE = "reference/python.md"
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
-_TREE = re.compile(r"## Where things are\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 
 
 def on_files(files: Files, *, config: Any) -> Files:
     """Add the pages that are not in docs/."""
     for name, page in PAGES.items():
-        text = _TREE.sub("", (ROOT / name).read_text(encoding="utf-8"))
-        files.append(File.generated(config, page, content=text))
+        files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     files.append(File.generated(config, REFERENCE, content=reference()))
     return files
 
@@ -47,7 +44,7 @@ def reference() -> str:
     import actgen
 
     names = sorted(actgen._HOMES.items(), key=lambda item: item[0].lower())
-    return "# Reference\n\nThe public names: `from actgen import NAME`.\n\n" + "\n".join(
+    return "# Python\n\nThe public names: `from actgen import NAME`.\n\n" + "\n".join(
         f"::: actgen.{home}.{name}\n" for name, home in names
     )
 

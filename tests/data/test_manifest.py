@@ -103,7 +103,7 @@ def test_a_file_outside_of_the_store_is_refused(tmp_path: Path, name: str) -> No
 _FILL = """
 import resource, signal, sys
 from pathlib import Path
-from actgen.data.manifest import Manifest
+from actgen.data.store.manifest import Manifest
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 manifest = Manifest(Path(sys.argv[1]))

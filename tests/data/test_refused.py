@@ -79,7 +79,7 @@ def test_the_same_refusal_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_lines_that_were_lost_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds 3 refusals, but 4 were written"):
+    with pytest.raises(UserError, match="holds 3 rejections, but 4 were written"):
         filled(tmp_path).keep(4)
 
 

@@ -77,5 +77,5 @@ def test_loading_leaves_the_libraries_as_talkative_as_they_were(generator: Path)
 def test_the_source_has_none_of_the_doors() -> None:
     doors = ("pickle", "weights_only=False", "trust_remote_code=True", " eval(", " exec(", "=eval(", "(eval(", "(exec(")
     for path in sorted((Path(__file__).parents[2] / "src").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace("allow_pickle=False", "")
         assert [door for door in doors if door in text] == [], path

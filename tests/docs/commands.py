@@ -143,11 +143,11 @@ def _srun(arguments: list[str]) -> None:
 
 
 def _pip(arguments: list[str]) -> None:
-    extra = re.fullmatch(r"actgen\[(\w+)\]", arguments[1])
+    extra = re.fullmatch(r"(?:actgen|\.)(?:\[([\w,]+)\])?", arguments[1])
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert arguments[0] == "install"
     assert extra is not None, arguments
-    assert extra[1] in extras, arguments
+    assert not extra[1] or extras.keys() >= set(extra[1].split(",")), arguments
 
 
 def _find(arguments: list[str]) -> tuple[Any, list[str]]:

@@ -102,6 +102,7 @@ SMALL_PYTHON = {
     "budget=20": "budget=3",
     "fraction=0.1": "fraction=0.9",
     "training.epochs=30": "training.epochs=2",
+    "images=500": "images=80",
     "num_workers=4": "num_workers=1",
     "None, 4\n": "None, 2\n",
 }

@@ -24,6 +24,8 @@ PAGES = pages()
 SLOW = {
     "README",
     "docs/background",
+    "docs/controls",
+    "docs/explanation/which-strategy",
     "docs/finetune",
     "docs/probe",
     "docs/processes",

@@ -178,7 +178,7 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(finished: Path,
 
     with pytest.raises(Stopped):
         run(recipe, out, on_sample=stop)
-    assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 12  # the second batch was committed whole
+    assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 13  # the second batch was committed whole
     run(recipe, out)
     assert_same_run(finished, out)
 
@@ -239,7 +239,7 @@ def test_an_estimate_counts_grown_epochs_and_draws_with_every_force(
         generated.append((requests[0].guides, len(sampler.bank)))
         return generate(sampler, requests, **more)
 
-    monkeypatch.setattr(ImageSampler, "draw", predictions)
+    monkeypatch.setattr(ImageSampler, "generate", predictions)
     grow = replace(recipe, training=replace(recipe.training, epoch_length="grow"))
     found = estimate(grow, tmp_path / "run")
     assert found.optimizer_steps == 4 + 4 + 5 + 5  # 108, 108 + 18, 120 + 36 and 120 + 36 images in batches of 32

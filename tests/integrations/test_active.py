@@ -215,8 +215,8 @@ def test_a_process_without_a_group_is_told(trained: Trained, tmp_path: Path, mon
 TWO = """
 import sys, torch
 from torch import distributed
-from actgen.active import ActiveGeneration
-from actgen.assembling import open_classifier, open_data
+from actgen.integrations.active import ActiveGeneration
+from actgen.experiment.build import open_classifier, open_data
 from actgen.experiment.config import build_recipe
 from pathlib import Path
 rank, port, recipe, out, weights = int(sys.argv[1]), *sys.argv[2:]

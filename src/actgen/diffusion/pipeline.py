@@ -114,7 +114,7 @@ class PipelineAdapter:
             hook.prev_module_hook = before  # type: ignore[union-attr]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
         return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}

@@ -77,7 +77,7 @@ def _planned_steps(training: Training) -> int:
 
 
 def _seconds_a_step(trial: Training) -> float:
-    few = Subset(trial.real, tuple(range(trial.total_real)))
+    few = Subset(trial.real, trial.real_rows(0)[: trial.total_real])
     mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
     train_epoch(trial, 0, mixture, None)
     began = time.perf_counter()

@@ -47,7 +47,7 @@ _NAMES = {
     "holdout_accuracy": "holdout/accuracy",
     "real_images": "images/real",
     "synthetic_images": "images/synthetic",
-    "generated_so_far": "images/drawn_so_far",
+    "generated_so_far": "images/generated_so_far",
     "generation_seconds": "round/seconds",
     "waited_seconds": "round/waited_seconds",
     "staleness": "round/staleness",
@@ -81,6 +81,11 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--track {name} needs the package {name}: pip install {name}.")
         found[name] = project or PROJECT
     return found
+
+
+def _plain(value: object) -> object:
+    """Return a value of a recipe as every tracker takes it: lists as text."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_installed(name: str) -> bool:
@@ -151,7 +156,7 @@ class _Follower:
             if self.name == "mlflow":
                 self._write(run=self._tracker.tracker.info.run_id)
             if not self.note.configured:
-                self._tracker.store_init_configuration({_clean(key): value for key, value in recipe.items()})
+                self._tracker.store_init_configuration({_clean(key): _plain(value) for key, value in recipe.items()})
                 self._write(configured=True)
         except Exception as error:  # no account, no network, no disk: each package has its own
             raise UserError(
@@ -193,7 +198,7 @@ class _Follower:
         generated = self._pictures(row)
         if len(generated):
             layout = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
-            self._tracker.log_images({"round/drawn": generated}, step=row["epoch"], **layout)
+            self._tracker.log_images({"round/generated": generated}, step=row["epoch"], **layout)
 
     def _pictures(self, row: Row) -> Any:
         """Return uint8 [N, S, S, 3] of at most `PICTURES` images that a round drew, evenly over it."""
@@ -224,8 +229,8 @@ def epoch_values(row: Row) -> dict[str, float]:
     filters = row.get("filters") or {}  # of earlier versions there may be none
     if generated := filters.get("generated"):
         kept = filters["kept"]
-        values |= {"round/drawn": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
-        values |= {f"round/refused/{_clean(name)}": count for name, count in filters["rejected"].items()}
+        values |= {"round/generated": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
+        values |= {f"round/rejected/{_clean(name)}": count for name, count in filters["rejected"].items()}
     return values
 
 

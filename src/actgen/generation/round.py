@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from PIL import Image
 
@@ -195,7 +194,7 @@ class Round:
             if sample.request.source is not None:
                 self.previews.add(sample, fit_square(self.guide_image(sample.request), sample.image.size[0]))
 
-    def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, Any]:
+    def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, object]:
         """Return what a manifest line says beside the request."""
         request = sample.request
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])

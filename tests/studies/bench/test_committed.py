@@ -1,4 +1,4 @@
-"""The tables in benchmarks/ say what the results beside them say, and the README's table is one of them."""
+"""The tables in benchmarks/ say what the results beside them say (README and docs: tests/docs/test_generated_pages.py)."""
 
 from __future__ import annotations
 
@@ -69,10 +69,3 @@ def test_five_seeds_of_every_arm() -> None:
     for row in read_rows(BENCHMARKS / "fashion-mnist-2000" / RESULTS):
         seeds.setdefault((row["arm"], row["budget"]), set()).add(row["seed"])
     assert all(set(range(5)) <= found for found in seeds.values())
-
-
-def test_the_readme_quotes_the_table() -> None:
-    evidence = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8").partition("## Evidence")[2].partition("\n## ")[0]
-    quoted = [line for line in evidence.splitlines() if line.startswith("|")]
-    table = (BENCHMARKS / "fashion-mnist-2000" / "table.md").read_text(encoding="utf-8").splitlines()
-    assert quoted == [line for line in table if line.startswith("|")]

@@ -152,7 +152,7 @@ def test_a_finished_arm_need_not_fit(benched: Path, bench_recipe: Path, monkeypa
     def fail(*_: object) -> None:
         raise UserError("no")
 
-    monkeypatch.setattr("actgen.studies.bench.run.refuse_unfit", fail)
+    monkeypatch.setattr("actgen.studies.bench.run.check_compatible", fail)
     assert call(command(bench_recipe, benched))[0] == 0
 
 

@@ -17,7 +17,7 @@ from ...core.text import brief, visible
 from ...experiment.config import Recipe, build_recipe, parse_value
 from .parts import REAL
 
-OF_SAMPLING = ("drawing.", "loading.", "prompts", "generation.preset")
+OF_SAMPLING = ("sampling.", "loading.", "prompts", "generation.preset")
 OF_CLASSIFIER = ("model.", "training.")
 _CHANGE = r"[a-z_]+(?:\.[^\s=,]+)*="
 _OWN = re.compile(rf"(.+?):((?:{_CHANGE}).*)", re.DOTALL)

@@ -34,7 +34,7 @@ Generated for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is
 class Elsewhere:
     """What a training has to know of a sampler in another process: all but how to generate."""
 
-    facts: dict[str, Any]
+    facts: dict[str, object]
     sampling: SamplingConfig
     bank: MemoryBank
     together: int
