@@ -25,3 +25,14 @@ def test_no_word_of_our_own(path: Path) -> None:
 def test_the_words_of_the_field_are_there() -> None:
     text = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     assert {"generated", "synthetic"} <= set(re.findall(r"\w+", text.lower()))
+
+
+def test_every_source_file_that_a_page_names_is_there() -> None:
+    there = [
+        path.as_posix()
+        for name in ("src", "tests", "tools", "benchmarks", "examples")
+        for path in ROOT.joinpath(name).rglob("*.py")
+    ]
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"):
+        for named in re.findall(r"`([\w./]+\.py)`", page.read_text(encoding="utf-8")):
+            assert any(path.endswith(f"/{named}") for path in there), f"{page.name}: {named}"
