@@ -34,9 +34,9 @@ class AttentionRecorder:
             self.maps.append(probabilities.detach().float().unflatten(0, (-1, heads)).mean(dim=1))
 
     def take(self, images: int) -> Tensor:
-        """Return the mean over the layers as [halves, B, R, R, L], every layer with equal weight.
+        """Return the mean over the layers as [branches, B, R, R, L], every layer with equal weight.
 
-        The halves of classifier-free guidance may have come in one call of the UNet or in one each.
+        The branches of classifier-free guidance may have come in one call of the UNet or in one each.
         """
         self.listening = False
         calls = torch.stack(self.maps).unflatten(0, (-1, self.layers)).mean(dim=1)

@@ -1,4 +1,4 @@
-"""What the generator itself believes about a picture: with which of two prompts it denoises it better.
+"""The class margin of a diffusion classifier: with which of two prompts the generator denoises a picture better.
 
 A conditional diffusion model is a classifier: of two prompts the one with the smaller denoising error has the larger likelihood
 (Li et al. 2023, "Your Diffusion Model is Secretly a Zero-Shot Classifier", eq. 6 and 7). Deviations: the errors are compared as

@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, Any]:
     raise _wrong(path, reason)
 
 
-def _refuse_endless(path: Path, tree: Any, name: str = "") -> None:
+def _refuse_endless(path: Path, tree: object, name: str = "") -> None:
     """Raise `UserError` for numbers with which a network would be built for ever."""
     if isinstance(tree, dict):
         for key, value in tree.items():
@@ -71,13 +71,14 @@ def _wrong(path: Path, reason: str) -> UserError:
     return UserError(f"cannot load the generator: {visible(str(path))} {reason}. Put back the file, or give another folder.")
 
 
-def _is_known(value: list[Any]) -> bool:
+def _is_known(value: list[object]) -> bool:
     """Whether an entry is [library, class] of a library that actgen stands on, or [null, null]."""
     if value in ([None, None], []):
         return True
-    if len(value) != 2 or not all(isinstance(text, str) for text in value):
-        return False
-    return value[0] in LIBRARIES and value[1].isidentifier()
+    match value:
+        case [str(library), str(name)]:
+            return library in LIBRARIES and name.isidentifier()
+    return False
 
 
 def _refuse_unsafe(folder: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The one loop in which a picture comes into being, and the protocol of what may bend it."""
+"""The denoising loop, and the protocol of the guides that act in it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """One denoising step while it is being bent.
+    """One denoising step while guides act on it.
 
     `latents` entered the step; `x0` is the clean latent predicted from them (with a graph back to `text` if a guide asked
     for one); `next_latents` enters the next step, as does `next_text`. `attention` [2, B, R, R, L] (or [1, ...] without
@@ -106,7 +106,7 @@ def denoise(
     guides: Sequence[BoundGuide] = (),
     attention_resolution: int | None = None,
 ) -> Iterator[Step]:
-    """Walk from noise to image, yielding each `Step` after the guides have bent it; the last `next_latents` is the result.
+    """Walk from noise to image, yielding each `Step` after the guides have acted; the last `next_latents` is the result.
 
     With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
     found, also when the caller stops in the middle or a guide raises.

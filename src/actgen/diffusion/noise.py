@@ -1,4 +1,4 @@
-"""All the random draws of an image, from its own seed alone: the same picture in any batch and on any rank."""
+"""All random numbers of an image, from its own seed alone: the same picture in any batch and on any rank."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core.rng import generator
 
 @dataclass(frozen=True)
 class Noises:
-    """All the random draws of B images, each [B, C, h, w], float32 on the CPU; `streams` gives those of the steps."""
+    """All random numbers of B images, each [B, C, h, w], float32 on the CPU; `streams` gives those of the steps."""
 
     vae: Tensor
     sample: Tensor

@@ -114,8 +114,8 @@ class PipelineAdapter:
             hook.prev_module_hook = before  # type: ignore[union-attr]
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What a picture depends on beside its request and the generated image: the manifest's generator columns."""
+    def facts(self) -> dict[str, object]:
+        """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
         return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
 
@@ -153,7 +153,7 @@ class PipelineAdapter:
 
     @property
     def embeds_guidance_scale(self) -> bool:
-        """Whether the UNet reads the guidance scale (LCM), so that no second half is needed."""
+        """Whether the UNet reads the guidance scale (LCM), so that no second branch is needed."""
         return self.unet.config.time_cond_proj_dim is not None
 
     def branches(self, guidance_scale: float) -> int:
@@ -229,7 +229,7 @@ class PipelineAdapter:
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor, noise: Tensor) -> Tensor:
-        """[-1, 1] images and unit noise -> scaled latents [B, C, h, w], a draw from the posterior."""
+        """[-1, 1] images and unit noise -> scaled latents [B, C, h, w], sampled from the posterior."""
         posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
         mean = posterior.mean.float()
         raw = mean + posterior.std.float() * noise.to(mean)
@@ -297,7 +297,7 @@ class PipelineAdapter:
     ) -> Tensor:
         """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `branches` says so.
 
-        `graph`: how many halves carry a graph back to the text: 0, 1 (the prompts', the other half is computed without) or 2.
+        `graph`: how many branches carry a graph back to the text: 0, 1 (the prompts', the other is computed without) or 2.
         `plain` allows the compiled network, which takes the calls that build no graph.
         """
         if self.branches(guidance_scale) == 1:

@@ -4,7 +4,7 @@
 
 in variance-preserving coordinates, x_t = sqrt(abar) x0 + sqrt(1 - abar) e, whatever coordinates a scheduler was written in.
 x0_last is the x0 of the step before (m = 0 but in multistep solvers). Schedulers are tables of coefficients
-(`solvers.py`). A guide is a trajectory whose x0 is known: it walks by (1) with the same n, so no scheduler is forked.
+(`solvers.py`). A guide is a trajectory whose x0 is known: it advances by (1) with the same n, so no scheduler is forked.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ _OF_CLASS = {
     "LCMScheduler": "lcm",
 }
 
+SchedulerConfig = Mapping[str, Any]  # of diffusers: JSON, whose values their schedulers check
+
 
 def scheduler_name(name: str, pipeline_scheduler: Any) -> str:
     """Return `name`, with "auto" resolved to the pipeline's own scheduler; `UserError` if that is none of `NAMES`."""
@@ -50,9 +52,9 @@ def scheduler_name(name: str, pipeline_scheduler: Any) -> str:
 
 
 def make_solver(
-    config: Mapping[str, Any], steps: int, *, scheduler: str = "ddpm", eta: float = 0.0, previous: str = "grid"
+    config: SchedulerConfig, steps: int, *, scheduler: str = "ddpm", eta: float = 0.0, previous: str = "grid"
 ) -> Solver:
-    """Return the walk of `steps` steps of a named scheduler over the noise schedule of a pipeline's scheduler `config`.
+    """Return the solver of `steps` steps of a named scheduler over the noise schedule of a pipeline's scheduler `config`.
 
     `eta` is DDIM's. `previous` (ddim and ddpm): "grid" goes to the next timestep of the grid, right for every spacing;
     "stride" always to t - T // steps, as diffusers and the released code of ActGen have it; the same for leading spacing.
@@ -72,7 +74,7 @@ def make_solver(
     return _lcm(config, steps) if scheduler == "lcm" else _by_sigmas(config, steps, scheduler)
 
 
-def alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
+def alphas_cumprod(config: SchedulerConfig) -> Tensor:
     """Return abar [T], float64, of a diffusers scheduler configuration."""
     from diffusers import DDPMScheduler
 
@@ -81,12 +83,12 @@ def alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
     return torch.as_tensor(scheduler.alphas_cumprod).double()
 
 
-def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+def _common(config: SchedulerConfig) -> dict[str, Any]:
     clip = float(config.get("clip_sample_range") or 1.0) if config.get("clip_sample") else None
     return {"prediction_type": str(config.get("prediction_type") or "epsilon"), "clip": clip}
 
 
-def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float, previous: str) -> Solver:
+def _implicit(config: SchedulerConfig, steps: int, scheduler: str, eta: float, previous: str) -> Solver:
     abar = alphas_cumprod(config)
     total = len(abar)
     defaulted = config.get("_use_default_values") or ()  # of another class of schedulers
@@ -111,7 +113,7 @@ def _implicit(config: Mapping[str, Any], steps: int, scheduler: str, eta: float,
     )
 
 
-def _by_sigmas(config: Mapping[str, Any], steps: int, scheduler: str) -> Solver:
+def _by_sigmas(config: SchedulerConfig, steps: int, scheduler: str) -> Solver:
     grid = _grid(config, steps, scheduler)
     sigmas = torch.as_tensor(grid.sigmas).double().cpu()
     now, then = sigmas[:-1], sigmas[1:]
@@ -150,7 +152,7 @@ def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Solve
     )
 
 
-def _lcm(config: Mapping[str, Any], steps: int) -> Solver:
+def _lcm(config: SchedulerConfig, steps: int) -> Solver:
     abar = alphas_cumprod(config)
     timesteps = _grid(config, steps, "lcm").timesteps.cpu()
     then = torch.cat([abar[timesteps[1:]], torch.ones(1, dtype=torch.float64)])
@@ -167,7 +169,7 @@ def _lcm(config: Mapping[str, Any], steps: int) -> Solver:
     )
 
 
-def _grid(config: Mapping[str, Any], steps: int, scheduler: str) -> Any:
+def _grid(config: SchedulerConfig, steps: int, scheduler: str) -> Any:
     """Return diffusers' scheduler of that name with its timesteps (and sigmas) set."""
     import diffusers
 

@@ -60,13 +60,12 @@ def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell:
     began, known = time.perf_counter(), len(round_.sampler.failed)
     with deferred():
         round_.generate(plan, classifier, lambda done, of: tell("sample", done=done, of=of))
-        if round_.journal is not None:
-            round_.journal.write()  # the training may be stopped before the round joins
+        round_.journal.write()  # the training may be stopped before the round joins
     return {
         "seconds": earlier + time.perf_counter() - began,
         "failed": [vars(one) for one in round_.sampler.failed[known:]],
         "bank": round_.sampler.bank.state_dict(),
-        "filters": {} if round_.filters is None else round_.filters.state_dict(),
+        "filters": round_.filters.state_dict(),
     }
 
 
@@ -91,8 +90,7 @@ def _open(out: Path) -> tuple[Classifier, Round, dict[str, str]]:
 
 def _remember(round_: Round, order: dict[str, Any]) -> None:
     round_.sampler.bank.load_state_dict(order["bank"])
-    if round_.filters is not None:
-        round_.filters.load_state_dict(order["filters"])
+    round_.filters.load_state_dict(order["filters"])
 
 
 def _refuse_other_inputs(out: Path, predictions: dict[str, str], wanted: dict[str, str]) -> None:

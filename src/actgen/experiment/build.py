@@ -31,14 +31,15 @@ from ..data.datasets.masks import Masks, open_masks
 from ..data.datasets.sources import RealData, load_data
 from ..data.datasets.splits import balanced, hold_out, labelled
 from ..data.store.journal import Journal
-from ..data.store.rejections import RejectionLog
-from ..data.store.rounds import RoundFiles
+from ..data.store.rejections import NoRejectionLog, RejectionLog
+from ..data.store.rounds import NoRoundFiles, RoundFiles
 from ..data.store.store import Previews, Store
 from ..diffusion.loading import Loading
 from ..diffusion.pipeline import PipelineAdapter
 from ..generation.best_of_n import BestOfN
 from ..generation.copy_sampler import CopySampler
 from ..generation.filters import open_chain
+from ..generation.filters.chain import Chain
 from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
 from ..generation.spread import Spread
@@ -204,9 +205,9 @@ def open_round(recipe: Recipe, out: Path, data: RealData, classifier: Classifier
         seed=recipe.seed,
         prompts=data.variants or data.prompts,
         previews=Previews(out / "previews", generation.previews),
-        files=RoundFiles(out / "rounds") if generation.replay else None,
-        filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else None,
-        rejections=RejectionLog(out, pictures=recipe.filters.keep_rejected) if judges else None,
+        files=RoundFiles(out / "rounds") if generation.replay else NoRoundFiles(),
+        filters=open_chain(recipe.filters, data.train, data.test, device, data.prompts) if judges else Chain.empty(),
+        rejections=RejectionLog(out, pictures=recipe.filters.keep_rejected) if judges else NoRejectionLog(),
         journal=Journal(out / "checkpoints" / "round", generation.checkpoint_images),
     )
 

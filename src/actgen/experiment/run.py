@@ -183,6 +183,5 @@ def _judge_hashes(training: Training) -> dict[str, str]:
     """Return the digests of the CLIP models that a run has asked about its pictures, by the setting that names them."""
     if training.round is None:
         return {}
-    chain = training.round.filters
-    judges = training.round.sampler.judges | ({} if chain is None else chain.judges)
+    judges = training.round.sampler.judges | training.round.filters.judges
     return {name: hash_networks([judge.network]) for name, judge in judges.items()}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -105,7 +105,7 @@ class BestOfN(Sampler):
     """A sampler that generates up to `samples_per_request` images for a request, until one is taken, and yields the best.
 
     It has the request's key and its own seed, so that the manifest's line generates it again; its seconds are those of all its
-    candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request is refused if none of
+    candidates. What is chosen does not depend on the batch, but for rounding at the thresholds. A request fails if none of
     its candidates is whole.
     """
 
@@ -143,7 +143,7 @@ class BestOfN(Sampler):
         self.sampler.batch_size = value
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The generator's columns of the manifest."""
         return self.sampler.facts
 
@@ -216,7 +216,7 @@ class BestOfN(Sampler):
         ]
 
     def _margins(self, samples: Sequence[Sample], rivals: Sequence[int]) -> list[float | None]:
-        """Return what is believed; None where numbers end (float16). What does not fit is asked in halves."""
+        """Return the class margins, or what CLIP gives; None where float16 ends. What does not fit is asked half by half."""
         try:
             return [float(one) if isfinite(one) else None for one in self._asked(samples, rivals)]
         except (RuntimeError, MemoryError) as error:
@@ -237,9 +237,9 @@ class BestOfN(Sampler):
             likely = self.clip.probabilities([sample.image for sample in samples])
             return likely[torch.arange(len(requests)), torch.tensor([request.label for request in requests])]
         latents = torch.stack([sample.latents for sample in samples])
-        told, seeds = [request.prompt for request in requests], [request.seed for request in requests]
+        prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
         others = [self.rival_prompt(*pair) for pair in zip(requests, rivals, strict=True)]
-        return measure_class_margin(self.sampler.adapter, latents, told, others, seeds, self.options.levels)
+        return measure_class_margin(self.sampler.adapter, latents, prompts, others, seeds, self.options.levels)
 
 
 def _chosen(request: Request, generated: _Open, best: Candidate) -> Sample:

@@ -1,10 +1,9 @@
-"""The sampler of the controls without a generator: every generated image is its source image, as it is."""
+"""The sampler of the controls without a generator: every image is a copy of its source image."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 
@@ -25,7 +24,7 @@ class CopySampler(Sampler):
         self.failed: list[FailedRequest] = []
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
 

@@ -1,10 +1,9 @@
-"""THE ROUND: look, mine, plan, generate, keep. The only place where the rooms meet, and it only passes values on."""
+"""A round: predict, mine, plan, generate, filter, store. The parts meet here, and it only passes values on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from PIL import Image
 
@@ -16,10 +15,10 @@ from ..core.frozen import frozen
 from ..core.prompts import Wording, worded
 from ..core.types import HardExample, Plan, Progress, Request, Sample, Snapshot
 from ..data.datasets.imageset import ImageSet, fit_square, stack_pixels
-from ..data.store.journal import Journal, JournalBatch, JournalState
-from ..data.store.rejections import RejectionLog
-from ..data.store.rounds import Remembered, RoundFiles
-from ..data.store.store import Previews, Store
+from ..data.store.journal import Journal, JournalBatch, JournalState, NoJournal
+from ..data.store.rejections import NoRejectionLog, RejectionLog
+from ..data.store.rounds import NoRoundFiles, Remembered, RoundFiles
+from ..data.store.store import NoPreviews, Previews, Store
 from ..diffusion.guides import needs_of
 from ..diffusion.guides.guide import CLASSIFIER
 from .filters.chain import Chain
@@ -38,7 +37,7 @@ class Round:
     at, of which requests may name some as sources; `mining` chooses among them. `prompts`: what the generator is told of a
     class, by name, where that is not the usual; of several the request's seed decides. `files` keeps what the guides looked at,
     for generating an image again; `journal` what a stopped round needs to go on. `staleness` is a column of the manifest where
-    rounds are generated in a second process (`parallel/overlapped.py`). What `filters` refuse goes to the `rejections` instead
+    rounds are generated in a second process (`parallel/overlapped.py`). What `filters` reject goes to the `rejections` instead
     of the store, and is generated again from another seed as often as they allow.
     """
 
@@ -49,11 +48,11 @@ class Round:
     mining: Mining = field(default_factory=Mining)
     seed: int = 0
     prompts: Wording = field(default_factory=dict)
-    previews: Previews | None = None
-    files: RoundFiles | None = None
-    filters: Chain | None = None
-    rejections: RejectionLog | None = None
-    journal: Journal | None = None
+    previews: Previews = field(default_factory=NoPreviews)
+    files: RoundFiles = field(default_factory=NoRoundFiles)
+    filters: Chain = field(default_factory=Chain.empty)
+    rejections: RejectionLog = field(default_factory=NoRejectionLog)
+    journal: Journal = field(default_factory=NoJournal)
     staleness: int | None = None
 
     def __call__(
@@ -86,13 +85,13 @@ class Round:
             requests=tuple(requests),
             accuracy=progress.accuracy,
             images=len(self.store),
-            rejected=0 if self.rejections is None else len(self.rejections),
+            rejected=len(self.rejections),
             confidences={hard_example.source.key: hard_example.probability for hard_example in hard_examples},
         )
 
     def generate(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
         """Generate what was planned and commit it, or the rest of it if the journal holds a part; a batch at a time."""
-        if self.files is not None and any(CLASSIFIER in needs_of(one, self.sampler.sampling) for one in plan.requests):
+        if any(CLASSIFIER in needs_of(one, self.sampler.sampling) for one in plan.requests):
             self.files.keep_classifier(plan.number, classifier)  # first: no image is there without its opponent
         generated = self._resume(plan)
         done = sum(key in self.store for key in generated.done)
@@ -111,25 +110,20 @@ class Round:
     def _resume(self, plan: Plan) -> JournalState:
         """Return what has been generated of a plan; images that the journal does not know are set aside, to be generated
         again."""
-        if self.journal is None:
-            return JournalState()
         generated = self.journal.open(plan.digest)
         self.store.keep(generated.images if generated.done else plan.images, generated.chain)
-        if self.rejections is not None:
-            self.rejections.keep(generated.facts.get("rejected", plan.rejected))
+        self.rejections.keep(generated.facts.get("rejected", plan.rejected))
         self.sampler.failed += [FailedRequest(**one) for one in generated.failed]
         self.sampler.batch_size = generated.facts.get("batch_size", self.sampler.batch_size)
-        if self.previews is not None:
-            self.previews.resume(plan.number, generated.done)
+        self.previews.resume(plan.number, generated.done)
         return generated
 
     def _generated(self, plan: Plan, classifier: Classifier, done: Sequence[str]) -> Iterator[JournalBatch]:
-        """Generate what is not done, a batch at a time, judged; what the filters refuse is replaced by another attempt."""
-        if self.filters is not None:
-            self.filters.begin(classifier, self.store.snapshot())
+        """Generate what is not done, a batch at a time, judged; what the filters reject is replaced by another attempt."""
+        self.filters.begin(classifier, self.store.snapshot())
         waiting, known = list(plan.requests), len(self.sampler.failed)
-        rejected = set() if self.rejections is None else {row["key"] for row in self.rejections.rows} & set(done)
-        for attempt in range(1 + (0 if self.filters is None else self.filters.options.retries)):
+        rejected = {row["key"] for row in self.rejections.rows} & set(done)
+        for attempt in range(1 + self.filters.options.retries):
             for samples in self.sampler.sample_batches(
                 waiting, SamplingContext(guide_image=self.guide_image, classifier=classifier, done=frozenset(done))
             ):
@@ -142,32 +136,26 @@ class Round:
             waiting = [again(request, attempt + 1) for request in waiting if request.key in rejected]
 
     def _passes(self, sample: Sample) -> bool:
-        """Whether the filters let a sample through; a refusal goes to the rejection log."""
-        if self.filters is None:
-            return True
+        """Whether the filters let a sample through; a rejected one goes to the rejection log."""
         if (verdict := self.filters.judge(sample)).kept:
             self.filters.keep(sample)
             return True
-        if self.rejections is not None:
-            self.rejections.add(
-                sample, {**asdict(verdict), "guidance": asdict(self.sampler.sampling), "after": self.filters.kept}
-            )
+        self.rejections.add(sample, {**asdict(verdict), "guidance": asdict(self.sampler.sampling), "after": self.filters.kept})
         return False
 
     def _note(self, batch: JournalBatch) -> None:
         """Write a batch down, so that a stop loses little; answer a signal, now that nothing is under way."""
-        if self.journal is not None:
-            manifest = self.store.manifest
-            self.journal.add(
-                batch,
-                images=len(manifest),
-                chain=manifest.chain,
-                batch_size=self.sampler.batch_size,
-                together=self.sampler.together,
-                rejected=0 if self.rejections is None else len(self.rejections),
-            )
-            if signals.asked():
-                self.journal.write()
+        manifest = self.store.manifest
+        self.journal.add(
+            batch,
+            images=len(manifest),
+            chain=manifest.chain,
+            batch_size=self.sampler.batch_size,
+            together=self.sampler.together,
+            rejected=len(self.rejections),
+        )
+        if signals.asked():
+            self.journal.write()
         signals.check()
 
     def predict_pool(self, classifier: Classifier) -> Predictions | None:
@@ -194,7 +182,7 @@ class Round:
 
     def _remember(self, remembered: Sequence[Remembered], number: int) -> None:
         """Let the bank grow: at the end of a round, so that an image does not depend on its batch."""
-        if self.files is not None and remembered:
+        if remembered:
             self.files.keep_latents(number, remembered)
         for one in remembered:
             self.sampler.bank.add(one.label, one.latents)
@@ -203,10 +191,10 @@ class Round:
         """Commit a batch: images first, then their lines, then what people look at."""
         self.store.add_all([(sample, self._facts(sample, classifier, plan)) for sample in batch])
         for sample in batch:
-            if self.previews is not None and sample.request.source is not None:
+            if sample.request.source is not None:
                 self.previews.add(sample, fit_square(self.guide_image(sample.request), sample.image.size[0]))
 
-    def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, Any]:
+    def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, object]:
         """Return what a manifest line says beside the request."""
         request = sample.request
         pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])

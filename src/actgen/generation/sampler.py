@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class Sampler(Protocol):
 
     @property
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """What a picture depends on beside its request and the settings: the generator's columns of the manifest."""
 
     @property
@@ -118,7 +118,7 @@ class ImageSampler(Sampler):
         return cls(PipelineAdapter.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The generator's columns of the manifest."""
         return self.adapter.facts
 

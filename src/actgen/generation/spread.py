@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -23,6 +23,32 @@ from ..core.parallel import agreeing, ranks
 from ..core.types import Request, Sample
 from .sampler import FailedRequest, Sampler
 from .sampling_context import NOTHING, SamplingContext
+
+
+class PlainSample(TypedDict):
+    """A sample as the ranks send it; `image` uint8 [H, W, 3]."""
+
+    key: str
+    seed: int
+    image: Tensor
+    latents: Tensor
+    mask: Tensor | None
+    seconds: float
+    regenerated: str
+    candidates: int
+    class_margin: float | None
+    held: str | None
+
+
+class BatchResult(TypedDict):
+    """What came of a batch on one rank; `left`: the signal that stopped it, 0 if none did; `signal`: one that waits."""
+
+    samples: list[PlainSample]
+    failed: list[dict[str, str]]
+    batch_size: int
+    signal: int
+    error: str
+    left: int
 
 
 class Spread(Sampler):
@@ -50,7 +76,7 @@ class Spread(Sampler):
         return self.sampler.together
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """The generator's columns of the manifest."""
         return self.sampler.facts
 
@@ -110,27 +136,26 @@ class Spread(Sampler):
         for label, latents in said["added"]:
             self.bank.add(label, latents)
 
-    def _generated(self, requests: Sequence[Request], context: SamplingContext) -> dict[str, Any]:
+    def _generated(self, requests: Sequence[Request], context: SamplingContext) -> BatchResult:
         """Return what came of a batch on this rank, as plain data."""
-        known, samples, told = len(self.sampler.failed), list[Sample](), dict[str, Any]()
+        known, samples, left, error = len(self.sampler.failed), list[Sample](), 0, ""
         try:
             samples = list(self.sampler.generate(requests, replace(context, done=())))
         except signals.Stopped as stop:
-            told = {"left": stop.number}
-        except (UserError, OSError) as error:
-            told = {"error": agreeing.described(error)}
-        failed = [vars(one) for one in self.sampler.failed[known:]]
+            left = stop.number
+        except (UserError, OSError) as problem:
+            error = agreeing.described(problem)
+        failed: list[dict[str, str]] = [vars(one) for one in self.sampler.failed[known:]]
         return {
             "samples": [_plain(sample) for sample in samples],
             "failed": failed,
             "batch_size": self.batch_size,
             "signal": signals.signal_asked(),
-            "error": "",
-            "left": 0,
-            **told,
+            "error": error,
+            "left": left,
         }
 
-    def _heed(self, results: Sequence[dict[str, Any]]) -> None:
+    def _heed(self, results: Sequence[BatchResult]) -> None:
         """End as a rank did that could not go on; generate no more at a time than fits everywhere."""
         self.batch_size = min(result["batch_size"] for result in results)
         for number, result in enumerate(results):
@@ -141,7 +166,7 @@ class Spread(Sampler):
             signals.check()  # else when the batches are stored
 
 
-def _plain(sample: Sample) -> dict[str, Any]:
+def _plain(sample: Sample) -> PlainSample:
     return {
         "key": sample.request.key,
         "seed": sample.request.seed,
@@ -156,8 +181,16 @@ def _plain(sample: Sample) -> dict[str, Any]:
     }
 
 
-def _sample(plain: dict[str, Any], request: Request) -> Sample:
+def _sample(plain: PlainSample, request: Request) -> Sample:
     """Return the sample that `_plain` wrote; a choice has given its request another seed."""
-    facts = {name: value for name, value in plain.items() if name not in ("key", "seed")}
-    facts["image"] = Image.fromarray(plain["image"].numpy())
-    return Sample(**facts, request=replace(request, seed=plain["seed"]))
+    return Sample(
+        request=replace(request, seed=plain["seed"]),
+        image=Image.fromarray(plain["image"].numpy()),
+        latents=plain["latents"],
+        mask=plain["mask"],
+        seconds=plain["seconds"],
+        regenerated=plain["regenerated"],
+        candidates=plain["candidates"],
+        class_margin=plain["class_margin"],
+        held=plain["held"],
+    )

@@ -299,8 +299,7 @@ def _start_again(training: Training, begun: Begun) -> None:
     anew."""
     assert training.round is not None
     training.round.store.keep(begun.plan.images)
-    if training.round.rejections is not None:
-        training.round.rejections.keep(begun.plan.rejected)
+    training.round.rejections.keep(begun.plan.rejected)
     if training.class_budgets is not None:
         training.class_budgets.take_back()  # or the losses of the weights that are gone would be those after the last round
     training.trained = training.begun = None

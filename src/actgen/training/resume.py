@@ -65,14 +65,11 @@ def _restore(training: Training) -> None:
     if (round_ := training.round) is None:
         return
     round_.store.manifest.refresh()  # another process may have held the folder since it was opened
-    if round_.filters is not None:
-        refuse_leaks(round_.filters, round_.store.snapshot(), images)
+    refuse_leaks(round_.filters, round_.store.snapshot(), images)
     if training.begun is None and training.pending is None:  # else the round itself goes on with what is there
         round_.store.keep(images, chain)
-        if round_.rejections is not None:
-            round_.rejections.keep(rejected)
-    if round_.files is not None:
-        round_.files.forget_from(training.start + (training.begun is not None))
+        round_.rejections.keep(rejected)
+    round_.files.forget_from(training.start + (training.begun is not None))
     training.snapshot = round_.store.snapshot(images)
 
 
@@ -84,7 +81,7 @@ def _prune(training: Training) -> None:
     for path in spent + rest[: -training.options.keep_checkpoints]:
         path.unlink()
     under_way = training.begun is not None or training.pending is not None
-    if not under_way and training.round is not None and training.round.journal is not None:
+    if not under_way and training.round is not None:
         training.round.journal.clear()
 
 

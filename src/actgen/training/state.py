@@ -183,7 +183,7 @@ class Training:
             **({} if self.class_budgets is None else {"class_budgets": self.class_budgets}),
             **({} if self.running is None else {"running": self.running}),
             **({} if self.round is None else {"bank": self.round.sampler.bank}),
-            **({} if self.round is None or self.round.filters is None else {"filters": self.round.filters}),
+            **({} if self.round is None else {"filters": self.round.filters}),
         }
 
     def real_rows(self, epoch: int) -> tuple[int, ...]:
@@ -262,11 +262,11 @@ class Training:
     @property
     def rejections(self) -> int:
         """How many generated images the filters have refused."""
-        return 0 if self.round is None or self.round.rejections is None else len(self.round.rejections)
+        return 0 if self.round is None else len(self.round.rejections)
 
     def tallied(self) -> dict[str, Any]:
         """Return what was generated, kept and refused since the last statistics."""
-        if self.round is None or self.round.rejections is None:
+        if self.round is None or not self.round.rejections.is_written:
             return {}
         before = [row["filters"] for row in self.stats]
         kept, generated = sum(row["kept"] for row in before), sum(row["generated"] for row in before)

@@ -95,7 +95,7 @@ class Rounds:
             store=store,
             pool=Subset(self.real.train, ()),
             seed=3,
-            filters=None if filters is None else Chain(Filters(**options), filters),
+            filters=Chain.empty() if filters is None else Chain(Filters(**options), filters),
             rejections=rejections,
         )
         for epoch in range(rounds):

@@ -102,6 +102,23 @@ class Journal:
         return self.folder / f"{number:06d}.pt"
 
 
+class NoJournal(Journal):
+    """For rounds that are not to go on after a stop: writes nothing, knows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("", every=0)
+
+    def open(self, plan: str) -> JournalState:
+        """Return that nothing has been generated."""
+        return JournalState()
+
+    def add(self, batch: JournalBatch, *, images: int, chain: str, batch_size: int, together: int, **facts: object) -> None:
+        """Let it pass."""
+
+    def clear(self) -> None:
+        """There is nothing."""
+
+
 def _read(path: Path, plan: str) -> JournalState | None:
     """Return what is in a file; None if it is damaged or of another plan."""
     try:

@@ -29,6 +29,8 @@ Row = Mapping[str, Any]
 class RejectionLog:
     """The rejections of the run in `folder`; the only writer of their file. `pictures`: keep the rejected images too."""
 
+    is_written = True
+
     def __init__(self, folder: str | Path, *, pictures: bool = False) -> None:
         self.folder, self.pictures = Path(folder), pictures
         self.path = self.folder / REJECTIONS
@@ -38,6 +40,10 @@ class RejectionLog:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def reopened(self) -> RejectionLog:
+        """Return the log as it is in its file now, after another process has written to it."""
+        return RejectionLog(self.folder, pictures=self.pictures)
 
     def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
         """Write a rejection, its image first if it is kept; one that is there is left as it is."""
@@ -86,6 +92,25 @@ class RejectionLog:
         else:
             self.path.unlink(missing_ok=True)
         self._torn = False
+
+
+class NoRejectionLog(RejectionLog):
+    """Writes no refusals down: for processes that do not judge, and for rounds whose refusals nobody reads."""
+
+    is_written = False
+
+    def __init__(self) -> None:
+        self.folder, self.pictures, self.rows = Path(), False, []
+
+    def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
+        """Let it pass."""
+
+    def keep(self, count: int) -> None:
+        """There are none."""
+
+    def reopened(self) -> RejectionLog:
+        """Return this one."""
+        return self
 
 
 def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:

@@ -90,6 +90,22 @@ class RoundFiles:
             raise _unreadable(path, error) from error
 
 
+class NoRoundFiles(RoundFiles):
+    """Keeps nothing: the guided images of such a run cannot be generated again."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def keep_classifier(self, number: int, classifier: nn.Module) -> None:
+        """Let it pass."""
+
+    def keep_latents(self, number: int, remembered: Sequence[Remembered]) -> None:
+        """Let them pass."""
+
+    def forget_from(self, number: int) -> None:
+        """There is nothing."""
+
+
 def _plain(tensor: Tensor) -> Tensor:
     """Return a copy of its own, in the order in which safetensors writes."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -151,6 +151,16 @@ class Previews:
         write_bytes(self.folder / f"{request.key}-mask.png", _png(mask.resize(sample.image.size, Image.Resampling.BILINEAR)))
 
 
+class NoPreviews(Previews):
+    """Writes none."""
+
+    def __init__(self) -> None:
+        super().__init__("", per_round=0)
+
+    def resume(self, number: int, done: Collection[str]) -> None:
+        """There are none."""
+
+
 def set_aside(folder: Path) -> Path:
     """Return where what is taken out of the store `folder` goes: beside it, since it must hold training images only."""
     return folder.with_name(f"{folder.name}_set_aside")

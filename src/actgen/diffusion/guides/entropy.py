@@ -4,7 +4,7 @@
 
 H is the entropy of the classifier's prediction on the decoded image. They go through the denoiser too and weigh by its score;
 here the gradient stops at x0 and has unit size, so the cost is one decoder graph and w means the same for every classifier.
-x_{t-1} follows from x0' by the walk, which is linear in x0.
+x_{t-1} follows from x0' by the solver, which is linear in x0.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     x~_{t-1} = x_{t-1} + m_t gamma_t (x^(g)_{t-1} - x_{t-1})                                                    (1)
 
-The guide's trajectory x^(g) walks with the sample's step noise towards its known clean latent g (`diffusion/solver.py`).
+The guide's trajectory x^(g) advances with the sample's step noise towards its known clean latent g (`diffusion/solver.py`).
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class BoundImage(BoundGuide):
         return self.mask
 
     def _class_attention(self, attention: Tensor) -> Tensor:
-        """[halves, B, R, R, L] -> [B, R, R]: mean over the halves that count, sum over the tokens of the class words."""
+        """[branches, B, R, R, L] -> [B, R, R]: mean over the branches that count, sum over the tokens of the class words."""
         branches = attention.mean(dim=0) if self.options.both_branches else attention[-1]
         return torch.stack([image[..., tokens].sum(dim=-1) for image, tokens in zip(branches, self.tokens, strict=True)])
 

@@ -1,4 +1,4 @@
-"""The two losses whose gradient bends the text; pure functions, one value an image (ActGen, section on gradient guidance)."""
+"""The two losses whose gradient moves the text embedding; pure functions, one value an image (ActGen, gradient guidance)."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class BoundText(BoundGuide):
         self.loss: Tensor | None = None
 
     def gradient_branches(self, index: int) -> int:
-        """The halves that move, in the first part of the schedule, when there is a loss to differentiate."""
+        """The branches that move, in the first part of the schedule, when there is a loss to differentiate."""
         if index >= self.last or (self.view is None and not self.banks):
             return 0
         return 2 if self.options.both_branches else 1
@@ -162,7 +162,7 @@ class BoundText(BoundGuide):
 
 
 def relative(gradient_2BLD: Tensor, text_2BLD: Tensor, real_BL: Tensor | None = None) -> Tensor:
-    """Return the gradient by the prompts' real tokens, as long as their embedding (2); 0 for padding and the other half.
+    """Return the gradient by the prompts' real tokens, as long as their embedding (2); 0 for padding and the other branch.
 
     Entries that are not finite become 0, and so does an image without a gradient.
     """

@@ -1,4 +1,4 @@
-"""Room 3c: sample -> kept, or refused with the reason. `open_chain` makes the chain that the options ask for."""
+"""Sample -> kept, or rejected with the reason. `open_chain` makes the chain that the options ask for."""
 
 from __future__ import annotations
 

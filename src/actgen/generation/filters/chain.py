@@ -20,7 +20,7 @@ from .thumbnails import Album, describe, thumbnails
 
 
 class Chain:
-    """Judges samples: the first refusal wins. Call `begin` at the start of a round, `keep` for every sample that was stored.
+    """Judges samples: the first rejection wins. Call `begin` at the start of a round, `keep` for every sample that was stored.
 
     It remembers the averaged classifier and the descriptions of what is stored, each only if a filter asks for it. `kept` is
     the number of images in the store once all that was let through is there.
@@ -35,6 +35,11 @@ class Chain:
         self._predictions = 0  # images of the store that are described in `_stored`
         self._view: View | None = None
         self.kept = 0
+
+    @classmethod
+    def empty(cls) -> Chain:
+        """Return a chain that lets everything through."""
+        return cls(Filters(retries=0), ())
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +62,7 @@ class Chain:
         self._view = View(loaded(classifier, self._average) if self._averages else classifier, self._stored)
 
     def judge(self, sample: Sample) -> Verdict:
-        """Return the first refusal, or `KEPT`."""
+        """Return the first rejection, or `KEPT`."""
         assert self._view is not None, "begin comes first"
         for one in self.filters:
             if not (verdict := one.judge(sample, self._view)).kept:

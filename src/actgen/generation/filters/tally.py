@@ -1,4 +1,4 @@
-"""What was generated, kept and refused, counted from the lines of manifest and ledger."""
+"""What was generated, kept and rejected, counted from the lines of manifest and rejection log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Row = Mapping[str, Any]
 
 
 def tally(kept: Sequence[Row], rejected: Sequence[Row]) -> dict[str, Any]:
-    """Return {"generated", "kept", "refused": {filter: count}, "classes": {class: {"drawn", "kept"}}} of some lines."""
+    """Return {"generated", "kept", "rejected": {filter: count}, "classes": {class: {"generated", "kept"}}} of some lines."""
     names = sorted({row["class_name"] for row in (*kept, *rejected)})
     passed = Counter(row["class_name"] for row in kept)
     failed = Counter(row["class_name"] for row in rejected)

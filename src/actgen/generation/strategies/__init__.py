@@ -1,4 +1,4 @@
-"""Room 2: hard example -> request. A strategy is looked up by name in `STRATEGIES`."""
+"""Hard example -> request. A strategy is looked up by name in `STRATEGIES`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hard example -> request: the face of every strategy. Plans only: no GPU, no disk."""
+"""hard example -> request: the protocol of every strategy. Plans only: no GPU, no disk."""
 
 from __future__ import annotations
 

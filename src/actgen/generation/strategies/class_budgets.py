@@ -1,4 +1,4 @@
-"""Weak classes: the budget moves away from classes whose images are mostly refused, or do not lower the held-out loss.
+"""Weak classes: the budget moves away from classes whose images are mostly rejected, or do not lower the held-out loss.
 
 Pure functions of what earlier rounds came to. The paper names the limit (some classes are generated badly) and no remedy; this
 is ours: every class is weighted by keep rate x usefulness over the last `REMEMBERED` rounds, and never falls below a floor, so
@@ -20,7 +20,7 @@ from ...core.types import Request
 REMEMBERED = 5  # rounds
 FLOOR = 1 / 4  # of the equal share
 LAST_TRY = 1 / 16  # of the equal share, for a class of which nothing was kept
-FEW = 8  # generated images that say nothing yet
+FEW = 8  # so few generated images say nothing yet
 SPARE = 4  # times the budget is planned for, to choose by class from
 
 
@@ -35,7 +35,10 @@ class Outcome:
 
 
 class ClassBudgets:
-    """What the rounds so far came to; told at every look, before the next round is planned. `before`: without the last look."""
+    """What the rounds so far came to; updated with every prediction of the pool, before the next round is planned.
+
+    `before`: without the last update.
+    """
 
     def __init__(self, classes: int) -> None:
         self.history: list[Outcome] = []

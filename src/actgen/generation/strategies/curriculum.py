@@ -1,4 +1,5 @@
-"""`curriculum`: from near-real to free generated images of the hard images, or the other way round (DisCL, arXiv 2410.13674).
+"""`curriculum`: from nearly real to freely generated images of the hard examples, or the other way round (DisCL, arXiv
+2410.13674).
 
 The strength of image-to-image moves linearly from `first` to `last` over the rounds. Deviations: they fix a set of image
 guidance levels and choose the level of each stage by validation; here every round has one level. Their hard samples are

@@ -1,4 +1,4 @@
-"""`deliberate-practice`: generated images of which the learner is unsure, when it stops improving (arXiv 2502.15588).
+"""`deliberate-practice`: images of which the learner is unsure, when it stops improving (arXiv 2502.15588).
 
 The entropy of the classifier on the predicted clean image guides the latents (`guides/entropy.py`), and rounds start when the
 accuracy on the held-out images stops improving. Deviations: they train on synthetic images alone and set older ones aside;

@@ -1,8 +1,8 @@
-"""The ablation steps of the paper's ladder: what the classifier gets wrong, generated anew with more and more forces (ActGen,
-table of the ablation).
+"""The steps of the paper's ablation: what the classifier gets wrong, generated anew with more and more guides (ActGen, table of
+the ablation).
 
 The curriculum is that of the released code (METHOD: section 2.2 of its description): with e of E the epoch,
-r = 0.5 max(1 - e/(0.5 E - 1), 0) is the share of plain text-to-image generated images, and the adversarial loss is on with
+r = 0.5 max(1 - e/(0.5 E - 1), 0) is the share of plain text-to-image images, and the adversarial loss is on with
 probability max(0, 0.5 - r) of the rest; both are decided per image. The paper names no curriculum: without one every image has
 every guide.
 """
@@ -47,7 +47,7 @@ class Guided:
         return requests
 
     def _switched(self, switches: Sequence[float], unguided: float) -> tuple[str, ...]:
-        """Return the guides of an image by its two generates."""
+        """Return the guides of an image by its two random numbers."""
         if switches[0] < unguided:
             return ()
         return tuple(guide for guide in self.guides if guide != "adversarial" or switches[1] > unguided + 0.5)

@@ -1,6 +1,6 @@
 """`oversample`: the misclassified held-out images themselves, repeated; a control without a generator.
 
-What it gains is what mining alone gains; what `actgen` gains beyond it comes from the generated image.
+What it gains is what mining alone gains; what `actgen` gains beyond it comes from the generator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request once more: the same image asked for from another seed, after a filter refused what was generated."""
+"""A request once more: the same image asked for from another seed, after a filter rejected what was generated."""
 
 from __future__ import annotations
 

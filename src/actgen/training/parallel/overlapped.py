@@ -12,7 +12,6 @@ from typing import Any
 from ...classifiers.zero_shot import ZeroShot
 from ...core.memory import give_back_memory
 from ...core.types import Request, Sample
-from ...data.store.rejections import RejectionLog
 from ...data.store.store import Store
 from ...diffusion.guides.bank import MemoryBank
 from ...generation.presets import SamplingConfig
@@ -35,7 +34,7 @@ Generated for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is
 class Elsewhere:
     """What a training has to know of a sampler in another process: all but how to generate."""
 
-    facts: dict[str, Any]
+    facts: dict[str, object]
     sampling: SamplingConfig
     bank: MemoryBank
     together: int
@@ -109,7 +108,7 @@ def start_pending(training: Training) -> None:
             "plan": asdict(training.pending.begun.plan),
             "weights": training.pending.weights,
             "bank": round_.sampler.bank.state_dict(),
-            "filters": {} if round_.filters is None else round_.filters.state_dict(),
+            "filters": round_.filters.state_dict(),
         }
     )
 
@@ -139,14 +138,13 @@ def join_pending(training: Training, on_sample: OnProgress | None) -> dict[str, 
 def _take_in(training: Training, answer: dict[str, Any]) -> None:
     """Read again what the second process has written, and remember what it remembers."""
     assert training.round is not None
-    round_, rejections = training.round, training.round.rejections
+    round_ = training.round
     round_.sampler.bank.load_state_dict(answer["bank"])
-    if round_.filters is not None:
-        round_.filters.load_state_dict(answer["filters"])
+    round_.filters.load_state_dict(answer["filters"])
     training.round = replace(
         round_,
         store=Store(round_.store.folder),
-        rejections=None if rejections is None else RejectionLog(rejections.folder, pictures=rejections.pictures),
+        rejections=round_.rejections.reopened(),
     )
     training.snapshot = training.round.store.snapshot()
     training.pending = None
