@@ -34,7 +34,7 @@ def test_no_code_and_no_table_is_wider_than_a_page() -> None:
     tables = [line for line in README.splitlines() if line.startswith("|")]
     assert code
     assert tables
-    assert [line for line in (*code, *tables) if len(line) > WIDTH] == []
+    assert [line for line in (*code, *tables) if len(line) > WIDTH - 4] == []  # a block's indent
 
 
 def test_the_two_commands_that_do_all_the_set_up_are_there() -> None:
