@@ -1,10 +1,10 @@
 """`selective`: text-to-image for the classes that are confused, each image chosen from many (`best_of_n.py`), before the
 training.
 
-Ours, made because the published ways gain little on small data: hard examples are few and already known, and images
-generated of them mostly show another class (research log). A proxy model is trained on the real images first. Which classes
-are generated follows its running losses, so that no label is given to a hold-out. Images that it finds hard when it is done,
-and that the generator itself assigns to their class, are found by best of n, not by gradients.
+Ours, made because the published ways gain little on small data: hard examples are few and already known, and images generated
+of them mostly show another class (research log). A proxy model is trained on the real images first. Which classes are
+generated follows its running losses, so that no label is given to a hold-out. Images that it finds hard when it is done, and
+that the generator itself assigns to their class, are found by best of n, not by gradients.
 """
 
 from __future__ import annotations
