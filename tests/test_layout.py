@@ -25,3 +25,13 @@ def test_no_module_imports_from_a_module_of_tests() -> None:
     for path in files:
         for name in imported(path):
             assert not modules & set(name.split(".")), f"{path.relative_to(TESTS)} imports {name}: move it to tests/support"
+
+
+def test_no_two_classes_of_the_package_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted((TESTS.parent / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(TESTS.parent)))
+    assert len(homes) > 50
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
