@@ -44,5 +44,5 @@ class Filter(Protocol):
         ...
 
     def judge(self, sample: Sample, view: View) -> Verdict:
-        """Return `KEPT`, or the refusal with its reason."""
+        """Return `KEPT`, or the rejection with its reason."""
         ...
