@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -131,7 +132,7 @@ def _load_idx(folder: Path) -> tuple[ArrayImages, ArrayImages]:
 
 @dataclass(frozen=True)
 class Reader:
-    """A format: what reads a folder of it, and what to say where there is none."""
+    """A format: what reads a folder of it (training images, test images or None), and what to say where there is none."""
 
     read: Callable[[Path], tuple[ImageSet, ImageSet | None]]
     layout: str
@@ -143,6 +144,19 @@ READERS: dict[str, Reader] = {
     "eurosat": Reader(eurosat.read_eurosat, eurosat.LAYOUT),
     "imagenet": Reader(imagenet.read_imagenet, imagenet.LAYOUT),
 }
+
+
+def register_reader(prefix: str, reader: Reader) -> None:
+    """Let `--data PREFIX:DIR` be read by `reader.read(DIR)`, which returns the training images and the test images or None.
+
+    Call it before the recipe is run: `register_reader("mine", Reader(read_mine, "mine:DIR is a folder with ..."))`.
+    `UserError` if the prefix is taken or is not lower-case letters, digits and hyphens.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]+", prefix):
+        raise UserError(f"{brief(prefix)!r} cannot be a prefix. Give two or more lower-case letters, digits or hyphens.")
+    if prefix in (taken := (*READERS, "hf")):
+        raise UserError(f"there is a reader called {prefix} already. Give yours another name; taken are {', '.join(taken)}.")
+    READERS[prefix] = reader
 
 
 def _load_folder(root: Path, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:

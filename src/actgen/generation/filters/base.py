@@ -1,4 +1,4 @@
-"""The protocol of every filter: a judge of one sample that looks, and changes nothing."""
+"""The face of every filter: a judge of one sample that looks, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .thumbnails import Album
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Kept, or rejected by the filter of that name. `score` is what it measured, `reason` says it in words."""
+    """Kept, or refused by the filter of that name. `score` is what it measured, `reason` says it in words."""
 
     filter: str = ""
     reason: str = ""
@@ -44,5 +44,5 @@ class Filter(Protocol):
         ...
 
     def judge(self, sample: Sample, view: View) -> Verdict:
-        """Return `KEPT`, or a rejection with its reason."""
+        """Return `KEPT`, or the rejection with its reason."""
         ...

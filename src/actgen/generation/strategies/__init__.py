@@ -1,8 +1,8 @@
-"""Hard example -> request. A strategy is looked up by name in `STRATEGIES`."""
+"""Hard example -> request. A strategy is looked up by name in `STRATEGIES`; `register_strategy` adds one."""
 
 from __future__ import annotations
 
-from ...core.errors import refuse_unknown
+from ...core.errors import UserError, refuse_unknown
 from .actgen import ActGen
 from .attentive import Attentive, AttentiveContrastive
 from .base import Strategy
@@ -33,6 +33,20 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "curriculum": Curriculum,
     "selective": Selective,
 }
+
+
+def register_strategy(strategy: type[Strategy]) -> None:
+    """Let recipes name `strategy`, a class that is called without arguments (a `Guided` one with `curriculum`).
+
+    Call it before the recipe is run: `register_strategy(Mine)`, then `Recipe(strategy=Mine.name, ...)`. A class of a built-in
+    strategy's kind may inherit from it. `UserError` if the name is taken.
+    """
+    name = str(strategy.name)
+    if name in STRATEGIES:
+        raise UserError(
+            f"there is a strategy called {name} already. Give yours another name; taken are {', '.join(STRATEGIES)}."
+        )
+    STRATEGIES[name] = strategy
 
 
 def create_strategy(name: str, *, curriculum: bool = True) -> Strategy:

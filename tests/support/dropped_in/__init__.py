@@ -1,0 +1,1 @@
+"""What somebody else would write: a guide, a strategy, a filter and a reader, one file each."""
