@@ -83,6 +83,11 @@ def parse_trackers(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _plain(value: object) -> object:
+    """Return a value of a recipe as every tracker takes it: lists as text."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
@@ -151,7 +156,7 @@ class _Follower:
             if self.name == "mlflow":
                 self._write(run=self._tracker.tracker.info.run_id)
             if not self.note.configured:
-                self._tracker.store_init_configuration({_clean(key): value for key, value in recipe.items()})
+                self._tracker.store_init_configuration({_clean(key): _plain(value) for key, value in recipe.items()})
                 self._write(configured=True)
         except Exception as error:  # no account, no network, no disk: each package has its own
             raise UserError(
