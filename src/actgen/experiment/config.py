@@ -217,7 +217,7 @@ def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) 
         _put(tree, name, _renamed_value(key, parse_value(text)))
     for key, value in flags.items():
         if value is not None:
-            _put(tree, key, value)
+            _put(tree, current_name(key), _renamed_value(key, value))
     return tree
 
 

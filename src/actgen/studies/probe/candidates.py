@@ -15,6 +15,7 @@ import tomli_w
 from ...core.errors import UserError
 from ...core.text import brief, visible
 from ...experiment.config import Recipe, build_recipe, parse_value
+from ...experiment.renamed_keys import current_name
 from .parts import REAL
 
 OF_SAMPLING = ("sampling.", "loading.", "prompts", "generation.preset")
@@ -72,7 +73,7 @@ def refuse_other_keys(settings: Sequence[str], what: str, allowed: Sequence[str]
     """Raise `UserError` for a setting that has no place here."""
     for setting in settings:
         key = setting.partition("=")[0].strip()
-        if "=" not in setting or not key.startswith(tuple(allowed)):
+        if "=" not in setting or not current_name(key).startswith(tuple(allowed)):
             raise UserError(
                 f"{what}: {brief(setting)} is no setting of a probe; allowed: KEY=value with KEY of "
                 f"{', '.join(f'{one}...' if one[-1] == '.' else one for one in allowed)}."
@@ -100,5 +101,5 @@ def _candidate(
     recipe = build_recipe(None, shared, {"generator": generator, "seed": seed, **changes})
     short = PurePath(generator).name
     name = short if short not in ("", REAL) and last[short] == 1 else generator
-    on_progress = ",".join(re.sub(r"^(generating|loading|generation)\.", "", one) for one in own)
+    on_progress = ",".join(re.sub(r"^(sampling|loading|generation)\.", "", one) for one in own)
     return ProbeCandidate(name=f"{name}:{on_progress}" if on_progress else name, recipe=recipe)
