@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -24,6 +23,7 @@ from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
 from actgen.experiment.run import run
 from actgen.generation.sampler import ImageSampler
+from actgen.generation.sampling_context import SamplingContext
 from actgen.training.loop import fit
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree
 from tests.support.stopped_runs import Stopped, after_epoch
@@ -235,11 +235,11 @@ def test_an_estimate_counts_grown_epochs_and_draws_with_every_force(
     generated: list[tuple[tuple[str, ...], int]] = []
     generate = ImageSampler.generate
 
-    def predictions(sampler: ImageSampler, requests: Sequence[Request], **more: Any) -> Iterator[Sample]:
+    def watched(sampler: ImageSampler, requests: Sequence[Request], context: SamplingContext) -> Iterator[Sample]:
         generated.append((requests[0].guides, len(sampler.bank)))
-        return generate(sampler, requests, **more)
+        return generate(sampler, requests, context)
 
-    monkeypatch.setattr(ImageSampler, "generate", predictions)
+    monkeypatch.setattr(ImageSampler, "generate", watched)
     grow = replace(recipe, training=replace(recipe.training, epoch_length="grow"))
     found = estimate(grow, tmp_path / "run")
     assert found.optimizer_steps == 4 + 4 + 5 + 5  # 108, 108 + 18, 120 + 36 and 120 + 36 images in batches of 32

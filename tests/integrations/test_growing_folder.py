@@ -36,7 +36,7 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
         train = tmp_path / "folder" / "train"
         for epoch, (real, generated) in enumerate([(REAL - AWAY, 0), (REAL - AWAY, IMAGES // 2), (REAL, IMAGES)]):
             folder.begin(epoch)
-            assert (len(files(train, "real-")), len(files(train, "drawn-"))) == (real, generated)
+            assert (len(files(train, "real-")), len(files(train, "generated-"))) == (real, generated)
             wanted = sorted(active.dataset.open()[0].labels)
             by_timm = create_dataset("", root=str(tmp_path / "folder"), split="train").reader.samples
             for samples in (by_timm, ImageFolder(train).samples):
@@ -51,7 +51,7 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
             assert (train / name).read_bytes() == (tmp_path / "run/store" / row["file_name"]).read_bytes()
             assert (train / name).is_symlink() == (links == "symlink")
         folder.begin(1)  # a loop that went back
-        assert (len(files(train, "real-")), len(files(train, "drawn-"))) == (REAL - AWAY, IMAGES // 2)
+        assert (len(files(train, "real-")), len(files(train, "generated-"))) == (REAL - AWAY, IMAGES // 2)
     assert json.loads((tmp_path / "folder" / "growing.json").read_text())["epoch"] == 1
 
 

@@ -148,7 +148,7 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         (["--generate-on", "gpu"], "generation.on = 'gpu': allowed are cpu, cuda:0, cuda:1"),
         (["--generate-on", "cuda:-1"], "allowed are cpu"),
@@ -159,10 +159,10 @@ def test_it_sees_one_gpu_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(
-    changes: list[str], on_progress: str, digits: Path, tiny_generator: Path, refuse: Refuse
+    changes: list[str], expected: str, digits: Path, tiny_generator: Path, refuse: Refuse
 ) -> None:
     command = ["train", "--data", str(digits), "--generator", str(tiny_generator), "--out", "run", "--epochs", "4"]
-    assert on_progress in refuse(*command, *changes)
+    assert expected in refuse(*command, *changes)
 
 
 def test_several_processes_are_refused(wanted: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

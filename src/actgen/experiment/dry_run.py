@@ -55,15 +55,9 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
         real = training.own_real
         sampling += training.mining.proxy_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
     rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
-    round_classifier = (
-        {request.prompt for request in _planned_requests(training, training.round)} if images and training.round else set()
-    )
-    there = (
-        sum(len(on_progress) for on_progress in recipe.prompts.variants(training.real.class_names).values())
-        if round_classifier
-        else 0
-    )
-    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(round_classifier), there)
+    asked = {request.prompt for request in _planned_requests(training, training.round)} if images and training.round else set()
+    there = sum(map(len, recipe.prompts.variants(training.real.class_names).values())) if asked else 0
+    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(asked), there)
 
 
 def _planned_steps(training: Training) -> int:

@@ -31,7 +31,7 @@ from .waiting import from_first, generates_here
 
 MARK = "growing.json"
 LINKS = ("symlink", "hardlink", "copy")
-_OURS = ("real-", "drawn-")
+_OURS = ("real-", "generated-", "drawn-")  # the last as an earlier version named them
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_a_relative_step_ignores_the_length_of_the_gradient_and_follows_that_of_
 
 
 def test_a_relative_step_of_both_halves_is_refused() -> None:
-    with pytest.raises(UserError, match="prompts' half alone"):
+    with pytest.raises(UserError, match="moves the conditional branch alone"):
         TextGuidance(both_branches=True)
 
 

@@ -79,7 +79,7 @@ def test_settings_that_differ_between_calls_are_not_compared(benched: Path, benc
     shutil.copytree(benched, out)
     shutil.rmtree(out / "runs/digits/text-only")
     said = message(command(bench_recipe, out, "--set", "training.augment.flip=true", arms=["text-only"], seeds="0"))
-    assert "training.augment.flip (digits text-only 0.1 seed 0: True; digits none seed 0: False)" in said
+    assert "digits text-only 0.1 seed 0 with other settings (training.augment.flip is False, now True)" in said
 
 
 def test_a_recipe_that_was_changed_in_between(benched: Path, bench_recipe: Path, refuse: Refuse, tmp_path: Path) -> None:

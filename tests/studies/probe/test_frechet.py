@@ -28,10 +28,10 @@ def test_it_is_the_textbook_formula() -> None:
 def test_it_is_what_torch_fidelity_says(count: int) -> None:
     fid = pytest.importorskip("torch_fidelity.metric_fid")
     real, generated = cloud(400, 0, 32).double(), cloud(count, 1, 32).double()
-    on_progress = fid.fid_statistics_to_metric(
+    expected = fid.fid_statistics_to_metric(
         fid.fid_features_to_statistics(generated), fid.fid_features_to_statistics(real), verbose=False
     )
-    assert frechet(normal(real), generated) == pytest.approx(on_progress["frechet_inception_distance"], rel=1e-5)
+    assert frechet(normal(real), generated) == pytest.approx(expected["frechet_inception_distance"], rel=1e-5)
 
 
 def test_the_same_images_are_at_no_distance_and_a_shift_is_its_square() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
 from ...core.provenance import source_commit
 from ...experiment.compatibility import check_compatible
-from ...experiment.config import Recipe, flat, read_recipe_of
+from ...experiment.config import flat, read_recipe_of
 from ...report.html import write_page
 from .fairness import refuse_unfair
 from .page import render, write_figures
@@ -71,18 +71,15 @@ def adopt_rows(out: Path, jobs: Sequence[Job]) -> None:
     if not (out / RESULTS).is_file():
         return
     rows = {_path(row): row for row in read_rows(out / RESULTS)}
-    for job in unfinished(jobs, out):
+    for job in jobs:
         row = rows.get((job.name, job.arm, job.budget, -1 if job.label_set is None else job.label_set, job.seed))
         if row is None or "settings" not in row:
             continue
         wanted, held = json.loads(json.dumps(flat(job.recipe))), row["settings"]  # as JSON writes it
-        if changed := [key for key in wanted.keys() & held.keys() if wanted[key] != held[key]]:
-            raise UserError(
-                f"{out / RESULTS} holds the run {job} with other settings ({', '.join(sorted(changed)[:5])}). Give another "
-                "--out, or the same settings to continue."
-            )
-        files.make_folder(job.folder(out))
-        files.write_text(job.folder(out) / RESULT, json.dumps(row, ensure_ascii=False) + "\n")
+        _refuse_changed(job, out, {key: held[key] for key in wanted if key in held}, wanted)
+        if not (job.folder(out) / RESULT).exists():
+            files.make_folder(job.folder(out))
+            files.write_text(job.folder(out) / RESULT, json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _run_missing(missing: Sequence[Job], out: Path, processes: int, on_event: Callable[[Event], None]) -> list[Event]:
@@ -165,11 +162,9 @@ def refuse_other_bench(out: Path, jobs: Sequence[Job]) -> None:
         raise UserError(f"--out {out} is not empty and holds no bench. Give a new or empty folder.")
     for job in jobs:
         folder = job.folder(out)
-        if (folder / "recipe.toml").exists() and (changed := list(_changed(read_recipe_of(folder), job.recipe))):
-            raise UserError(
-                f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another "
-                "--out, or the same settings to continue."
-            )
+        if (folder / "recipe.toml").exists():
+            wanted = flat(job.recipe)
+            _refuse_changed(job, out, dict.fromkeys(wanted) | flat(read_recipe_of(folder)), wanted)
 
 
 def refuse_other_protocol(out: Path, protocol: Protocol | None) -> None:
@@ -198,9 +193,14 @@ def check_compatible_arms(out: Path, jobs: Sequence[Job]) -> None:
         raise UserError("nothing was run: " + " ".join(f"{arm} cannot be: {reason}" for arm, reason in reasons.items()))
 
 
-def _changed(held: Recipe, wanted: Recipe) -> Iterator[str]:
-    one, other = flat(held), flat(wanted)
-    return (f"{key} is {one.get(key)!r}, now {other.get(key)!r}" for key in other if one.get(key) != other.get(key))
+def _refuse_changed(job: Job, out: Path, held: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    """Raise `UserError` if a setting that `held` has, by its full name, is not as the job wants it."""
+    changed = [f"{key} is {held[key]!r}, now {wanted[key]!r}" for key in wanted if key in held and held[key] != wanted[key]]
+    if changed:
+        raise UserError(
+            f"--out {out} holds the run {job} with other settings ({', '.join(changed[:5])}). Give another --out, or the same "
+            "settings to continue."
+        )
 
 
 def _leave_no_trace(out: Path) -> None:

@@ -101,5 +101,5 @@ def _candidate(
     recipe = build_recipe(None, shared, {"generator": generator, "seed": seed, **changes})
     short = PurePath(generator).name
     name = short if short not in ("", REAL) and last[short] == 1 else generator
-    on_progress = ",".join(re.sub(r"^(sampling|loading|generation)\.", "", one) for one in own)
-    return ProbeCandidate(name=f"{name}:{on_progress}" if on_progress else name, recipe=recipe)
+    changed = ",".join(re.sub(r"^(sampling|loading|generation)\.", "", one) for one in own)
+    return ProbeCandidate(name=f"{name}:{changed}" if changed else name, recipe=recipe)

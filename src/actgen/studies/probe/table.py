@@ -73,10 +73,10 @@ def _optional(found: Mapping[str, Measures], one: Measures) -> list[tuple[str, s
     if any(each.inception is not None for each in found.values()):
         columns.append(("FID, Inception", _number(one.inception, 1)))
     if any(each.trained is not None for each in found.values()):
-        on_progress = (
+        accuracy = (
             None if one.trained is None else f"{one.trained.accuracy:.1f}% ({one.trained.low:.1f} to {one.trained.high:.1f})"
         )
-        columns.append(("accuracy trained on it alone", on_progress or NOTHING))
+        columns.append(("accuracy trained on it alone", accuracy or NOTHING))
     return columns
 
 
