@@ -62,7 +62,7 @@ class ProbeSession:
         classes = len(self.images.class_names)
         if self.config.count < classes:
             raise UserError(
-                f"--count {self.config.count}: the data have {classes} classes. Give one generating of each or more, "
+                f"--count {self.config.count}: the data have {classes} classes. Give one image of each or more, "
                 f"best {20 * classes} and more."
             )
 
