@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from actgen.cli.app import app
 from actgen.core.errors import UserError
+from actgen.data.store.rounds import NoRoundFiles
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe
 from actgen.experiment.reproduce import sampling_of
@@ -172,7 +173,7 @@ def test_without_replay_a_run_keeps_no_files(recipe: Recipe, tmp_path: Path) -> 
     for one, kept in ((recipe, True), (off, False)):
         round_ = open_run(one, tmp_path).round
         assert round_ is not None
-        assert (round_.files is not None) == kept
+        assert isinstance(round_.files, NoRoundFiles) != kept
 
 
 def test_one_of_the_two_uses(refuse: Refuse, finished: Path, rows: Rows, tmp_path: Path) -> None:
