@@ -270,7 +270,7 @@ def test_what_the_system_refuses_is_a_message(
 def test_what_a_user_sets_wins_in_a_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def look(recipe: Recipe, out: Path, **_: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    def look(recipe: Recipe, out: Path, *_: object) -> Iterator[tuple[str, dict[str, Any]]]:
         seen.append(recipe.training.test_every)
         return iter(())
 

@@ -64,15 +64,15 @@ def test_a_hold_out_of_fewer_images_than_classes_is_enough(recipe: Recipe, tmp_p
     training = open_run(replace(recipe, mining=HELD_OUT), tmp_path / "out")
     assert training.round is not None
     assert training.held_out is not None
-    predictions = predict(training.classifier, training.held_out)
+    predictions = predict(training.learner.classifier, training.held_out)
     wrong = (predictions.predicted_N != predictions.labels_N).nonzero().flatten().tolist()
     few = replace(training.round, pool=Subset(training.held_out, (wrong[0],)))
-    snapshot = few(training.classifier, Progress(epoch=0, epochs=4), 3)
+    snapshot = few(training.learner.classifier, Progress(epoch=0, epochs=4), 3)
     assert {row["label"] for row in snapshot.rows} == {few.pool.labels[0]}
     assert len(snapshot) == 3
     none = replace(training.round, pool=Subset(training.held_out, ()))
     with pytest.raises(UserError, match="one held-out image or more"):
-        none(training.classifier, Progress(epoch=1, epochs=4), 3)
+        none(training.learner.classifier, Progress(epoch=1, epochs=4), 3)
 
 
 def test_a_generator_that_vanishes_is_missed_only_when_the_run_is_continued(

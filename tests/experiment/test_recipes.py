@@ -193,5 +193,5 @@ def test_the_arms_beside_a_recipe_can_be_opened(name: str, tmp_path: Path) -> No
     assert read_arms(path)
     for arm, settings in read_arms(path).items():
         training = open_run(build_recipe(path, flags={**settings}), tmp_path / arm)
-        assert training.budget > 0
+        assert training.budget.total > 0
         assert not (tmp_path / arm).exists()

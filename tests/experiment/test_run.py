@@ -24,6 +24,7 @@ from actgen.experiment.dry_run import estimate
 from actgen.experiment.run import run
 from actgen.generation.sampler import ImageSampler
 from actgen.generation.sampling_context import SamplingContext
+from actgen.training.callbacks import Callbacks
 from actgen.training.loop import fit
 from tests.conftest import CLASSES, TRAIN_IMAGES, command, read_lines, tree
 from tests.support.stopped_runs import Stopped, after_epoch
@@ -158,10 +159,10 @@ def test_the_same_seed_gives_the_same_run(finished: Path, recipe: Recipe, tmp_pa
 def test_a_run_stopped_after_an_epoch_continues_as_if_it_was_not(finished: Path, recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Stopped):
-        run(recipe, out, on_epoch=after_epoch(1))
+        run(recipe, out, callbacks=Callbacks(on_epoch=after_epoch(1)))
     assert not (out / "summary.json").exists()
     again: list[int] = []
-    run(recipe, out, on_epoch=lambda stats: again.append(stats.epoch))
+    run(recipe, out, callbacks=Callbacks(on_epoch=lambda stats: again.append(stats.epoch)))
     assert again == [2, 3]
     assert_same_run(finished, out)
 
@@ -177,7 +178,7 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(finished: Path,
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(recipe, out, on_sample=stop)
+        run(recipe, out, callbacks=Callbacks(on_sample=stop))
     assert len(read_lines(out / "store" / "metadata.jsonl")) == IMAGES // 2 + 13  # the second batch was committed whole
     run(recipe, out)
     assert_same_run(finished, out)
@@ -256,7 +257,7 @@ def test_a_budget_without_an_epoch_to_spend_it_is_refused(recipe: Recipe, tmp_pa
     )
     with pytest.raises(UserError, match=f"training.epochs = {epochs} with generation.until = {until}"):
         open_run(never, tmp_path / "run")
-    assert open_run(replace(never, generation=replace(never.generation, budget=0.0)), tmp_path / "run").generating == 0
+    assert open_run(replace(never, generation=replace(never.generation, budget=0.0)), tmp_path / "run").budget.generating == 0
     assert open_run(replace(never, strategy="none"), tmp_path / "run").round is None
 
 

@@ -18,6 +18,7 @@ from actgen.experiment.config import Recipe
 from actgen.experiment.run import run
 from actgen.generation.best_of_n import Selection
 from actgen.generation.strategies import STRATEGIES
+from actgen.training.callbacks import Callbacks
 from actgen.training.stages import EpochStats
 from tests.conftest import read_lines, without_times
 
@@ -94,7 +95,7 @@ def test_a_stopped_run_that_asks_clip_continues_as_if_never_stopped(recipe: Reci
 
 def _stop_and_continue(wanted: Recipe, out: Path, whole: Path, summary: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(wanted, out, on_epoch=_stop, page=False)
+        run(wanted, out, callbacks=Callbacks(on_epoch=_stop), page=False)
     assert without_times(run(wanted, out, page=False)) == without_times(summary)
     lines = [without_times(read_lines(folder / "store" / MANIFEST)) for folder in (whole, out)]
     assert lines[0] == lines[1]
@@ -113,9 +114,9 @@ def test_an_oversampled_image_is_its_source(recipe: Recipe, tmp_path: Path) -> N
     run(wanted, tmp_path, page=False)
     training = open_run(wanted, tmp_path)
     assert training.round is not None
-    training.snapshot = training.round.store.snapshot()
+    training.state.snapshot = training.round.store.snapshot()
     mixture, keys = training.mixture(4), list(training.real.keys)
-    for number, row in enumerate(training.snapshot.rows):
+    for number, row in enumerate(training.state.snapshot.rows):
         copy, source = mixture[120 + number][0], mixture[keys.index(row["source"]["key"])][0]
         assert row["generator"] == ""
         assert (copy == source).all()

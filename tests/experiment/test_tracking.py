@@ -21,6 +21,7 @@ from actgen.core.errors import UserError
 from actgen.experiment.config import Recipe, build_recipe, flat, read_tracking, to_toml
 from actgen.experiment.run import run
 from actgen.experiment.tracking import NOTES, epoch_values, parse_trackers, summary_values
+from actgen.training.callbacks import Callbacks
 from actgen.training.stages import EpochStats
 from tests.conftest import Refuse, read_lines, tree, without_times
 
@@ -68,7 +69,7 @@ def tracked(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run, stopped after its first epoch and continued."""
     out = tmp_path_factory.mktemp("tracked") / "run"
     with pytest.raises(Stop):
-        run(small, out, track=["tensorboard"], on_epoch=stop)
+        run(small, out, track=["tensorboard"], callbacks=Callbacks(on_epoch=stop))
     run(small, out, track=["tensorboard"])
     return out
 
@@ -269,7 +270,7 @@ def test_other_trackers_take_a_run_over_a_stop(
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     out = tmp_path / "run"
     with pytest.raises(Stop):
-        run(small, out, track=[name], on_epoch=stop)
+        run(small, out, track=[name], callbacks=Callbacks(on_epoch=stop))
     assert noted(out, name)["epochs"] == 1
     first = noted(out, name)["run"]
     run(small, out, track=[name])

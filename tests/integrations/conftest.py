@@ -15,6 +15,7 @@ from actgen.core import files
 from actgen.experiment.build import open_classifier, open_data
 from actgen.experiment.config import Recipe
 from actgen.experiment.run import run
+from actgen.training.callbacks import Callbacks
 from actgen.training.stages import EpochStats
 from tests.conftest import read_lines, tree, without_times
 
@@ -76,7 +77,7 @@ def trained(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         assert state is not None
         weights.append(state["parts"]["model"])
 
-    run(small, out, on_epoch=keep, page=False)
+    run(small, out, callbacks=Callbacks(on_epoch=keep), page=False)
     return Trained(out, small, weights)
 
 

@@ -18,6 +18,7 @@ from actgen.experiment.config import Recipe, to_toml
 from actgen.experiment.reproduce import regenerate
 from actgen.experiment.run import run
 from actgen.integrations.active import ActiveGeneration
+from actgen.training.callbacks import Callbacks
 from tests.conftest import read_lines, tree, without_times
 from tests.integrations.conftest import IMAGES, Trained, assert_same_images
 from tests.support.stopped_runs import Stopped, stop_within_the_second_round
@@ -142,7 +143,7 @@ def test_mining_by_cross_fitting_is_that_of_actgen_train(trained: Trained, tmp_p
         assert state is not None
         weights.append(state["parts"]["model"])
 
-    run(crossed, out, on_epoch=keep, page=False)
+    run(crossed, out, callbacks=Callbacks(on_epoch=keep), page=False)
     with opened(trained, tmp_path / "loop", crossed) as active:
         advance(active, replace(trained, weights=weights), 0, 4)
     assert_same_images(out, tmp_path / "loop")

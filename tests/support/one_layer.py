@@ -12,8 +12,9 @@ from actgen.classifiers.classifier import Classifier
 from actgen.core.types import Snapshot
 from actgen.data.datasets.imageset import ArrayImages
 from actgen.data.store.store import Store
+from actgen.training.learner import Learner
 from actgen.training.options import TrainingOptions
-from actgen.training.state import Training
+from actgen.training.training import Training
 from tests.conftest import make_sample
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=8, learning_rate=0.05)
@@ -31,11 +32,13 @@ def opened(folder: Path, options: TrainingOptions = OPTIONS, real: ArrayImages |
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * 8 * 8, 2))
     classifier = Classifier(model, 8, (0.5,) * 3, (0.5,) * 3)
-    return Training(classifier=classifier, options=options, real=real or pictures(), test=pictures(6), folder=folder)
+    return Training(
+        learner=Learner(classifier=classifier, options=options), real=real or pictures(), test=pictures(6), folder=folder
+    )
 
 
 def weights(training: Training) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in training.classifier.parameters()])
+    return torch.cat([parameter.detach().flatten() for parameter in training.learner.classifier.parameters()])
 
 
 def grown(folder: Path) -> Snapshot:

@@ -26,6 +26,7 @@ from actgen.experiment.reproduce import regenerate
 from actgen.experiment.run import run
 from actgen.generation.best_of_n import Selection
 from actgen.generation.filters.options import Filters
+from actgen.training.callbacks import SILENT, Callbacks
 from actgen.training.parallel.background import RESTARTS, Background, background_folder, environment
 from actgen.training.schedule import generating_epochs
 from tests.conftest import Refuse, read_lines, tree, without_times
@@ -194,7 +195,7 @@ def test_a_process_that_is_lost_again_and_again_is_a_message(wanted: Recipe, tmp
     try:
         background.generate({})
         with pytest.raises(UserError, match=r"the process that generates on cpu ended with signal 9, 3 times in one round"):
-            background.wait()
+            background.wait(SILENT.on_sample)
     finally:
         background.close()
     assert len(killed) == RESTARTS + 1
@@ -227,7 +228,7 @@ def test_what_the_second_process_cannot_do_is_told_by_the_first(pending: Path, w
         try:
             background.generate({})
             with pytest.raises(Exception, match=r".") as raised:
-                background.wait()
+                background.wait(SILENT.on_sample)
             return raised.value
         finally:
             background.close()
@@ -255,7 +256,7 @@ def test_a_run_stopped_while_a_round_is_away_continues_as_if_it_was_not(pending:
     out = tmp_path / "run"
     for _ in range(2):  # after each of the epochs after which a round leaves
         with pytest.raises(_Stop):
-            run(wanted, out, on_epoch=stop)
+            run(wanted, out, callbacks=Callbacks(on_epoch=stop))
         assert second_process(psutil.Process()) is None
     max((out / "checkpoints").glob("*.pt")).write_bytes(b"")  # damaged: it goes on from the one before, with the round before
     run(wanted, out)
@@ -271,7 +272,7 @@ def test_when_the_second_process_is_killed_another_goes_on(pending: Path, wanted
             killed.append(process.pid)
             process.kill()
 
-    run(wanted, out, on_sample=kill)
+    run(wanted, out, callbacks=Callbacks(on_sample=kill))
     assert len(set(killed)) == 2
     assert_same_run(pending, out)
 
@@ -333,7 +334,7 @@ def test_filters_and_choices_of_rounds_on_a_plateau_are_the_same_after_a_stop(wa
     whole = run(strict, tmp_path / "whole")
     for _ in range(4):
         with pytest.raises(_Stop):
-            run(strict, tmp_path / "stopped", on_epoch=stop)
+            run(strict, tmp_path / "stopped", callbacks=Callbacks(on_epoch=stop))
     assert without_times(run(strict, tmp_path / "stopped")) == without_times(whole)
     lines = [read_lines(tmp_path / name / "store" / "metadata.jsonl") for name in ("whole", "stopped")]
     assert without_times(lines[0]) == without_times(lines[1])

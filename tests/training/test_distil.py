@@ -47,8 +47,8 @@ def test_mixing_takes_labels_and_their_one_hot_rows_alike() -> None:
 def test_a_training_on_the_labels_as_soft_targets_is_that_on_the_labels(tmp_path: Path) -> None:
     plain, soft, other = (opened(tmp_path / name) for name in ("plain", "soft", "other"))
     labels = torch.tensor(list(soft.real.labels))
-    soft.taught = Taught(F.one_hot(labels, 2).float(), 0.0)
-    other.taught = Taught(F.one_hot(1 - labels, 2).float(), 0.0)  # a teacher that is always wrong
+    soft.state.taught = Taught(F.one_hot(labels, 2).float(), 0.0)
+    other.state.taught = Taught(F.one_hot(1 - labels, 2).float(), 0.0)  # a teacher that is always wrong
     for one in (plain, soft, other):
         list(fit(one))
     torch.testing.assert_close(weights(soft), weights(plain))

@@ -19,9 +19,11 @@ from actgen.classifiers.classifier import Classifier
 from actgen.classifiers.predictions import predict, predict_pixels
 from actgen.core.errors import UserError
 from actgen.data.datasets.imageset import Subset
+from actgen.training.callbacks import Callbacks
+from actgen.training.learner import Learner
 from actgen.training.loop import fit
 from actgen.training.options import TrainingOptions
-from actgen.training.state import Training
+from actgen.training.training import Training
 from tests.conftest import tree
 from tests.support.one_layer import grown, pictures, weights
 
@@ -34,7 +36,7 @@ def opened(folder: Path, *layers: nn.Module, options: TrainingOptions = OPTIONS,
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2), *layers)
     classifier = Classifier(model, 8, (0.5,) * 3, (0.5,) * 3)
-    return Training(classifier=classifier, options=options, real=pictures(images), folder=folder)
+    return Training(learner=Learner(classifier=classifier, options=options), real=pictures(images), folder=folder)
 
 
 class After(nn.Module):
@@ -101,7 +103,7 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts_with_the_same_step(tmp_path
     whole, parts = opened(tmp_path / "whole", Small(8)), opened(tmp_path / "parts", Small(3))
     stats = list(fit(whole))
     assert [row.train_loss for row in fit(parts)] == pytest.approx([row.train_loss for row in stats], abs=1e-6)
-    assert (whole.micro_batches.parts, parts.micro_batches.parts) == (1, 4)
+    assert (whole.learner.micro_batches.parts, parts.learner.micro_batches.parts) == (1, 4)
     torch.testing.assert_close(weights(parts), weights(whole), rtol=0, atol=1e-6)
 
 
@@ -117,15 +119,15 @@ def test_another_error_is_not_taken_for_too_little_memory(tmp_path: Path) -> Non
 
 def test_looking_at_images_takes_what_memory_allows(tmp_path: Path) -> None:
     pixels = torch.randint(0, 256, (21, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    predictions = [predict_pixels(opened(tmp_path, Small(1, most)).classifier, pixels) for most in (21, 4)]
+    predictions = [predict_pixels(opened(tmp_path, Small(1, most)).learner.classifier, pixels) for most in (21, 4)]
     torch.testing.assert_close(predictions[0], predictions[1], rtol=0, atol=1e-6)
     with pytest.raises(torch.OutOfMemoryError):
-        predict_pixels(opened(tmp_path, Small(1, 0)).classifier, pixels)
+        predict_pixels(opened(tmp_path, Small(1, 0)).learner.classifier, pixels)
 
 
 def test_no_image_to_look_at_is_a_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="one held-out image or more"):
-        predict(opened(tmp_path).classifier, Subset(pictures(4), ()))
+        predict(opened(tmp_path).learner.classifier, Subset(pictures(4), ()))
 
 
 # processes that load images
@@ -163,7 +165,7 @@ def test_a_killed_worker_is_replaced_and_nothing_changes(tmp_path: Path) -> None
             killed.extend(multiprocessing.active_children())
             kill(done, of)
 
-    list(fit(hit, on_batch=once_an_epoch))
+    list(fit(hit, Callbacks(on_batch=once_an_epoch)))
     assert len(killed) == 2
     assert torch.equal(weights(hit), weights(clean))
     assert signal.getsignal(signal.SIGCHLD) == handler
@@ -177,14 +179,14 @@ def test_workers_that_are_killed_again_and_again_end_the_run_with_a_message(
     next(iter(fit(opened(tmp_path, options=WORKERS, images=400))))
     before = tree(tmp_path)
     with pytest.raises(UserError, match=r"killed 1 times in one epoch.*\nThe same command continues"):
-        list(fit(opened(tmp_path, options=WORKERS, images=400), on_batch=kill))
+        list(fit(opened(tmp_path, options=WORKERS, images=400), Callbacks(on_batch=kill)))
     assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stored_image_that_is_gone_or_broken_is_named(tmp_path: Path, workers: int) -> None:
     training = opened(tmp_path / "run", options=replace(OPTIONS, workers=workers, epoch_length="grow"))
-    training.snapshot = grown(tmp_path / "store")
+    training.state.snapshot = grown(tmp_path / "store")
     (tmp_path / "store" / "images" / "k7.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(UserError, match=r"cannot read the image .*k7\.png") as caught:
         list(fit(training))

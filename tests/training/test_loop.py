@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from actgen.core.errors import UserError
+from actgen.training.budget import ImageBudget
 from actgen.training.loop import fit
 from tests.support.one_layer import OPTIONS, grown, opened, pictures, weights
 
@@ -31,7 +32,7 @@ def test_global_randomness_is_left_as_found(tmp_path: Path) -> None:
 
 def test_grown_epochs_do_not_use_up_the_schedule(tmp_path: Path) -> None:
     training = opened(tmp_path, replace(OPTIONS, epoch_length="grow", warmup=0.0))
-    training.snapshot = grown(tmp_path / "store")
+    training.state.snapshot = grown(tmp_path / "store")
     rows = list(fit(training))
     assert [row.optimizer_steps for row in rows] == [6, 12, 18]
     rates = [row.learning_rate for row in rows]
@@ -48,7 +49,7 @@ def test_other_images_are_refused_at_the_continuation(tmp_path: Path) -> None:
 
 def test_sets_that_are_too_large_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = list(fit(opened(tmp_path / "kept")))
-    monkeypatch.setattr("actgen.training.state.CACHE_BYTES", 6 * 3 * 8 * 8 - 1)
+    monkeypatch.setattr("actgen.training.training.CACHE_BYTES", 6 * 3 * 8 * 8 - 1)
     training = opened(tmp_path / "lazy")
     lazy = list(fit(training))
     assert training.cached("test", pictures(6)) is None
@@ -64,7 +65,8 @@ def test_the_cache_is_not_copied_when_no_image_is_away(tmp_path: Path) -> None:
 
 def test_a_round_never_owes_less_than_nothing(tmp_path: Path) -> None:
     training = opened(tmp_path)
-    training.budget, training.budgets = 40, [20, 20]
+    training.budget = ImageBudget(total=40, epochs=4)
+    assert training.budget.per_epoch == [20, 20]
     assert training.owed(1) == 40
-    training.snapshot = grown(tmp_path / "store")
+    training.state.snapshot = grown(tmp_path / "store")
     assert (training.owed(0), training.owed(1)) == (0, 8)

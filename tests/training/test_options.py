@@ -23,7 +23,7 @@ from actgen.training.loop import fit
 from actgen.training.optim.losses import Loss
 from actgen.training.optim.optimisers import OptimizerOptions
 from actgen.training.options import TrainingOptions
-from actgen.training.state import Training
+from actgen.training.training import Training
 from tests.support.one_layer import OPTIONS, opened, weights
 
 ADAMW = OptimizerOptions(name="adamw", eps=1e-3, decay_all=False)
@@ -51,7 +51,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def final(training: Training) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in training.tested.parameters()])
+    return torch.cat([parameter.detach().flatten() for parameter in training.learner.tested.parameters()])
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -82,9 +82,9 @@ def test_the_average_lags_behind_and_leaves_the_training_alone(tmp_path: Path) -
     list(fit(plain))
     list(fit(averaged))
     assert torch.equal(weights(plain), weights(averaged))
-    assert averaged.tested is not averaged.classifier
+    assert averaged.learner.tested is not averaged.learner.classifier
     assert not torch.equal(final(averaged), weights(averaged))
-    assert plain.tested is plain.classifier
+    assert plain.learner.tested is plain.learner.classifier
 
 
 def test_a_clipped_step_is_no_longer_than_its_norm(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_only_the_training_steps_are_in_mixed_precision(tmp_path: Path) -> None:
     options = replace(OPTIONS, precision="bf16", clip_norm=1.0)
     whole = opened(tmp_path / "whole", options)
     predictions: list[torch.dtype] = []
-    whole.classifier.model.register_forward_hook(lambda module, inputs, out: predictions.append(out.dtype))
+    whole.learner.classifier.model.register_forward_hook(lambda module, inputs, out: predictions.append(out.dtype))
     list(fit(whole))
     assert set(predictions) == {torch.bfloat16, torch.float32}  # training steps, and the look at the test images
-    assert {parameter.dtype for parameter in whole.classifier.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in whole.learner.classifier.parameters()} == {torch.float32}
     next(iter(fit(opened(tmp_path / "stopped", options))))
     continued = opened(tmp_path / "stopped", options)
     list(fit(continued))

@@ -15,6 +15,7 @@ from ..core.text import for_terminal
 from ..experiment.config import Recipe, to_toml
 from ..experiment.dry_run import Estimate
 from ..experiment.reproduce import Regenerated
+from ..training.callbacks import Callbacks
 from ..training.stages import EpochStats
 
 
@@ -91,6 +92,10 @@ class RunBars:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._progress.stop()
+
+    def callbacks(self, arm: str) -> Callbacks:
+        """Return what a run of `arm` is to tell these bars."""
+        return Callbacks(on_epoch=lambda stats: self.epoch(arm, stats), on_batch=self.batch, on_sample=self.sample)
 
     def epoch(self, arm: str, stats: EpochStats) -> None:
         """Show a finished epoch."""

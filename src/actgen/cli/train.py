@@ -32,7 +32,7 @@ def demo(
     recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
     arms: dict[str, dict[str, Any]] = {}
     with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
-        for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
+        for arm, summary in run_demo(recipe, out, bars.callbacks):
             arms[arm] = summary
     show_demo(console, arms, out)
 
@@ -91,9 +91,7 @@ def train(
         summary = run(
             full,
             out,
-            on_epoch=lambda stats: bars.epoch(full.strategy, stats),
-            on_batch=bars.batch,
-            on_sample=bars.sample,
+            callbacks=bars.callbacks(full.strategy),
             track=track,
         )
     show_summary(console, summary, out)

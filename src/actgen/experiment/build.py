@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 
 from ..classifiers.classifier import Classifier, create_classifier
-from ..classifiers.mining import HOLDOUT, Mining
+from ..classifiers.mining import HOLDOUT, TRAINING, Mining
 from ..classifiers.zero_shot import ZeroShot
 from ..core.assets import BUNDLED, bundled_generator
 from ..core.class_words import class_prompt
@@ -44,9 +44,12 @@ from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
 from ..generation.spread import Spread
 from ..generation.strategies import STRATEGIES, create_strategy
+from ..generation.strategies.class_budgets import ClassBudgets
 from ..generation.strategies.oversample import Oversample
+from ..training.budget import ImageBudget
+from ..training.learner import Learner
 from ..training.parallel.background import Background
-from ..training.state import Training
+from ..training.training import Training
 from .compatibility import check_compatible
 from .config import Recipe, flat, read_written, to_toml
 
@@ -158,26 +161,45 @@ def open_run(
         round_ = open_round(recipe, out, data, classifier, generators, device)
         background = Background(out, device, to_toml(recipe)) if generation.on else None
     return Training(
-        classifier=classifier,
-        options=recipe.training,
+        learner=Learner(
+            classifier=classifier,
+            options=recipe.training,
+            learns=learns,
+            watched=len(real.labels) if round_ is not None and _watches(round_.mines) else 0,
+        ),
+        budget=ImageBudget() if round_ is None else open_budget(recipe, data, round_, later=background is not None),
         real=real,
         folder=out,
         held_out=held_out,
         test=data.test,
         evaluated_on=recipe.evaluation.on,
         round=round_,
-        budget=round(generation.budget * (len(real.labels) - data.extra)) if round_ is not None else 0,
         extra=data.extra,
         teacher=open_teacher(recipe, data) if learns else None,
-        until=generation.until,
-        every=generation.every,
-        shift_budget=generation.shift_budget,
         seed=recipe.seed,
         data_note=data.note,
         left_out=data.left_out,
         background=background,
-        learns=learns,
     )
+
+
+def open_budget(recipe: Recipe, data: RealData, round_: Round, *, later: bool) -> ImageBudget:
+    """Return the image budget of a run on `data`, as `open_data` returned it; `later`: see `ImageBudget`."""
+    generation = recipe.generation
+    return ImageBudget(
+        total=round(generation.budget * (len(data.train.labels) - data.extra)),
+        epochs=recipe.training.epochs,
+        until=generation.until,
+        every=generation.every,
+        when=round_.strategy.when,
+        later=later,
+        class_budgets=ClassBudgets(len(data.train.class_names)) if generation.shift_budget else None,
+    )
+
+
+def _watches(mining: Mining | None) -> bool:
+    """Whether the rounds ask how the training images fare while they are trained on."""
+    return mining is not None and mining.pool == TRAINING
 
 
 def open_teacher(recipe: Recipe, data: RealData) -> ZeroShot | None:

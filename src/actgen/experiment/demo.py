@@ -11,10 +11,10 @@ from typing import Any
 from ..core import files
 from ..core.errors import UserError, refuse_file
 from ..report.html import write_report
-from ..training.stages import EpochStats
+from ..training.callbacks import Callbacks
 from .build import open_data, open_run
 from .config import Recipe
-from .run import SHOWN, OnProgress, run
+from .run import SHOWN, run
 
 ARMS = ("none", "text-only", "actgen")
 
@@ -22,12 +22,12 @@ ARMS = ("none", "text-only", "actgen")
 def run_demo(
     recipe: Recipe,
     out: Path,
-    *,
-    on_epoch: Callable[[str, EpochStats], None],
-    on_batch: OnProgress | None = None,
-    on_sample: OnProgress | None = None,
+    callbacks: Callable[[str], Callbacks],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html."""
+    """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html.
+
+    `callbacks` gives an arm's.
+    """
     refuse_file(out)
     if out.exists() and any(out.iterdir()) and not (out / "arms").is_dir():
         raise UserError(f"--out {out} is not empty and holds no demo. Give a new or empty folder.")
@@ -40,9 +40,7 @@ def run_demo(
             replace(recipe, strategy=arm),
             out / "arms" / arm,
             data=data,
-            on_batch=on_batch,
-            on_sample=on_sample,
-            on_epoch=lambda stats, arm=arm: on_epoch(arm, stats),  # type: ignore[misc]
+            callbacks=callbacks(arm),
         )
         arms[arm] = {key: summary[key] for key in SHOWN}
         yield arm, arms[arm]

@@ -17,8 +17,9 @@ from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
 from ..generation.sampling_context import SamplingContext
 from ..generation.strategies.base import BEFORE
+from ..training.callbacks import SILENT
 from ..training.loop import steps_per_epoch, train_epoch
-from ..training.state import Training
+from ..training.training import Training
 from .build import open_run
 from .config import Recipe
 
@@ -45,16 +46,13 @@ class Estimate:
 def estimate(recipe: Recipe, out: Path) -> Estimate:
     """Measure a few optimiser steps and one small batch of generated images, and scale them up; nothing is written."""
     training = open_run(recipe, out)
-    trial = copy.copy(training)
-    trial.options = replace(training.options, epochs=1, epoch_length="real")
-    trial.total_real, trial.extra = min(training.own_real, 4 * training.options.batch_size), 0
-    steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
-    images = sum(training.budgets)
+    steps, seconds_a_step = _planned_steps(training), _seconds_a_step(_trial(training))
+    images = sum(training.budget.per_epoch)
     sampling = _sampling_seconds(training) if images else 0.0
     if training.needs_proxy_model and training.mining is not None:
         real = training.own_real
-        sampling += training.mining.proxy_epochs * steps_per_epoch(training.options, real, real) * seconds_a_step
-    rounds = sum(training.has_round(epoch) for epoch in range(training.generating))
+        sampling += training.mining.proxy_epochs * steps_per_epoch(training.learner.options, real, real) * seconds_a_step
+    rounds = sum(training.budget.has_round(epoch) for epoch in range(training.budget.generating))
     asked = {request.prompt for request in _planned_requests(training, training.round)} if images and training.round else set()
     there = sum(map(len, recipe.prompts.variants(training.real.class_names).values())) if asked else 0
     return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(asked), there)
@@ -62,26 +60,36 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
 
 def _planned_steps(training: Training) -> int:
     """Return the optimiser steps of the whole run, if every round generates its share."""
-    options, real = training.options, training.own_real
+    options, real = training.learner.options, training.own_real
     early = training.round is not None and training.round.strategy.when == BEFORE
     late = training.background is not None  # its images join an epoch later
-    generated = [training.budget if early else sum(training.budgets[: max(0, epoch - late)]) for epoch in range(options.epochs)]
+    generated = [
+        training.budget.total if early else sum(training.budget.per_epoch[: max(0, epoch - late)])
+        for epoch in range(options.epochs)
+    ]
     sizes = [len(training.real_rows(epoch)) + generated[epoch] for epoch in range(options.epochs)]
     return sum(steps_per_epoch(options, real, images) for images in sizes)
 
 
+def _trial(training: Training) -> Training:
+    """Return a training of the same classifier for one epoch of a few steps."""
+    learner, few = copy.copy(training.learner), min(training.own_real, 4 * training.learner.options.batch_size)
+    learner.options = replace(learner.options, epochs=1, epoch_length="real")
+    real = Subset(training.real, training.real_rows(0)[:few])
+    return Training(learner=learner, real=real, folder=training.folder, seed=training.seed)
+
+
 def _seconds_a_step(trial: Training) -> float:
-    few = Subset(trial.real, trial.real_rows(0)[: trial.total_real])
-    mixture = Mixture(few, size=trial.classifier.image_size, crop=trial.crop(0))
-    train_epoch(trial, 0, mixture, None)
+    mixture = Mixture(trial.real, size=trial.learner.classifier.image_size, crop=trial.crop(0))
+    train_epoch(trial, 0, mixture, SILENT.on_batch)
     began = time.perf_counter()
-    steps = train_epoch(trial, 0, mixture, None)[2]
+    steps = train_epoch(trial, 0, mixture, SILENT.on_batch)[2]
     return (time.perf_counter() - began) / steps
 
 
 def _sampling_seconds(training: Training) -> float:
     """Time a small batch of every kind of generating that the rounds ask for, and scale it by how many they ask for."""
-    round_, classifier = training.round, training.classifier
+    round_, classifier = training.round, training.learner.classifier
     assert round_ is not None
     if training.background is not None:
         classifier = copy.deepcopy(classifier).to(training.background.device)
@@ -114,8 +122,8 @@ def _planned_requests(training: Training, round_: Round) -> list[Request]:
         HardExample(source=Source(split="pool", index=i, key=key), label=label, predicted=label, loss=0.0, probability=0.0)
         for i, (key, label) in enumerate(zip(round_.pool.keys, round_.pool.labels, strict=True))
     ]
-    names, epochs = training.real.class_names, training.options.epochs
-    budgets = {-1: training.budget} if round_.strategy.when == BEFORE else dict(enumerate(training.budgets))
+    names, epochs = training.real.class_names, training.learner.options.epochs
+    budgets = {-1: training.budget.total} if round_.strategy.when == BEFORE else dict(enumerate(training.budget.per_epoch))
     return [
         request
         for epoch, budget in budgets.items()

@@ -30,17 +30,16 @@ from ..data.datasets.sources import RealData
 from ..diffusion.weights import hash_networks
 from ..generation.filters.tally import keep_rates
 from ..report.html import write_report
+from ..training.callbacks import SILENT, Callbacks
 from ..training.crossfit import cross_fit
 from ..training.distil import teach
 from ..training.loop import fit, look_at_test
 from ..training.proxy_model import train_proxy_model
-from ..training.stages import EpochStats
-from ..training.state import Training
+from ..training.training import Training
 from .build import Generators, open_generator, open_run, refuse_other_run
 from .config import Recipe, flat, to_toml
 from .tracking import parse_trackers, tracking
 
-OnProgress = Callable[[int, int], None]
 Tell = Callable[[Mapping[str, Any] | None], None]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 """What is shown of every finished run."""
@@ -51,9 +50,7 @@ def run(
     out: Path,
     *,
     data: RealData | None = None,
-    on_epoch: Callable[[EpochStats], None] | None = None,
-    on_batch: OnProgress | None = None,
-    on_sample: OnProgress | None = None,
+    callbacks: Callbacks = SILENT,
     generators: Generators = open_generator,
     page: bool = True,
     track: Sequence[str] = (),
@@ -82,18 +79,17 @@ def run(
         if ranks.size() > 1:  # a signal is answered where all can answer it
             held.enter_context(deferred())
         if training.mining is not None and training.mining.pool == CROSS_FIT:
-            training.cross_fitted = cross_fit(training, training.mining)
+            training.state.cross_fitted = cross_fit(training, training.mining)
         if training.needs_proxy_model and training.mining is not None:
-            training.proxy = train_proxy_model(training, training.mining)
+            training.state.proxy = train_proxy_model(training, training.mining)
         if training.teacher is not None:
-            training.taught = teach(training.teacher, training.real, recipe.training.distil.weight)
-        with closing(fit(training, on_batch=on_batch, on_sample=on_sample)) as epochs:  # with all that it has started
+            training.state.taught = teach(training.teacher, training.real, recipe.training.distil.weight)
+        with closing(fit(training, callbacks)) as epochs:  # with all that it has started
             for stats in epochs:
                 tell(None)
-                if on_epoch is not None:
-                    on_epoch(stats)
-        if training.predictions is None:  # stopped between the last epoch and here
-            training.predictions = look_at_test(training)
+                callbacks.on_epoch(stats)
+        if training.state.predictions is None:  # stopped between the last epoch and here
+            training.state.predictions = look_at_test(training)
         return agreeing.of_first(lambda: _finish(recipe, training, page, tell))
 
 
@@ -114,7 +110,7 @@ def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]
 def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> dict[str, Any]:
     """Write what a run comes to; return the summary."""
     out, summary = training.folder, summarise(recipe, training)
-    weights = {name: value.contiguous() for name, value in training.tested.state_dict().items()}
+    weights = {name: value.contiguous() for name, value in training.learner.tested.state_dict().items()}
     files.write_bytes(out / "classifier.safetensors", safetensors.torch.save(weights))
     files.write_text(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     tell(summary)
@@ -136,7 +132,7 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
-    last = training.stats[-1]
+    last = training.state.stats[-1]
     facts = training.round.sampler.facts if training.round is not None else {}
     chain = training.round.filters if training.round is not None else None
     return {
@@ -156,26 +152,26 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "per_class": last["per_class"],
         "real_images": training.own_real,
         "extra_images": training.extra,
-        "synthetic_images": len(training.snapshot),
+        "synthetic_images": len(training.state.snapshot),
         "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
         "optimizer_steps": last["optimizer_steps"],
-        "filters": chain and keep_rates((row["filters"] for row in training.stats if row["filters"]), chain.names),
-        "train_seconds": round(sum(row["train_seconds"] for row in training.stats), 2),
-        "generation_seconds": round(sum(row["generation_seconds"] for row in training.stats), 2),
-        "teacher_seconds": 0.0 if training.taught is None else round(training.taught.seconds, 2),
-        "waited_seconds": round(sum(row["waited_seconds"] for row in training.stats), 2),
-        "evaluation_seconds": round(sum(row["evaluation_seconds"] for row in training.stats), 2),
-        "proxy_steps": sum(proxy.optimizer_steps for proxy in training.proxies.values()),
-        "proxy_seconds": round(sum(proxy.seconds for proxy in training.proxies.values()), 2),
-        "scout_seconds": round(training.proxies["scout"].seconds, 2) if "scout" in training.proxies else 0.0,
+        "filters": chain and keep_rates((row["filters"] for row in training.state.stats if row["filters"]), chain.names),
+        "train_seconds": round(sum(row["train_seconds"] for row in training.state.stats), 2),
+        "generation_seconds": round(sum(row["generation_seconds"] for row in training.state.stats), 2),
+        "teacher_seconds": 0.0 if training.state.taught is None else round(training.state.taught.seconds, 2),
+        "waited_seconds": round(sum(row["waited_seconds"] for row in training.state.stats), 2),
+        "evaluation_seconds": round(sum(row["evaluation_seconds"] for row in training.state.stats), 2),
+        "proxy_steps": sum(proxy.optimizer_steps for proxy in training.state.proxies.values()),
+        "proxy_seconds": round(sum(proxy.seconds for proxy in training.state.proxies.values()), 2),
+        "scout_seconds": round(training.state.proxies["scout"].seconds, 2) if "scout" in training.state.proxies else 0.0,
         "judge_hashes": _judge_hashes(training),
         "commit": source_commit(),
         "recipe_sha256": recipe_hash(flat(recipe)),
-        "right": None if training.predictions is None else pack_right(training.predictions.right_N),
-        "initial_weights": training.initial_weights,
+        "right": None if training.state.predictions is None else pack_right(training.state.predictions.right_N),
+        "initial_weights": training.learner.initial_weights,
         "real_images_digest": names_digest(training.own),
         "test_digest": None if training.test is None else names_digest(training.test),
-        "peak_memory_gib": round(peak_gib(training.accelerator.device), 3),
+        "peak_memory_gib": round(peak_gib(training.learner.accelerator.device), 3),
     }
 
 

@@ -15,9 +15,8 @@ With several processes every one of them makes the object and calls both hooks; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,17 +38,17 @@ from ..diffusion.weights import hash_networks
 from ..experiment.build import Generators, held_out_images, open_data, open_generator, open_run
 from ..experiment.config import Recipe, build_recipe, to_toml
 from ..generation.strategies.base import BEFORE
+from ..training.callbacks import SILENT, Callbacks
 from ..training.crossfit import cross_fit
 from ..training.growing import Growing, Transform
-from ..training.loop import NOTHING_GENERATED, generate_before, generate_round
+from ..training.loop import finish_epoch, generate_before, generate_if_due
 from ..training.proxy_model import train_proxy_model
 from ..training.resume import restore, save
 from ..training.schedule import generating_epochs
-from ..training.stages import Begun, EpochStats
-from ..training.state import Training
+from ..training.stages import Begun
+from ..training.training import Training
 from .waiting import are_several, from_first, generates_here
 
-OnProgress = Callable[[int, int], None]
 _FAILED = -1
 _ELSEWHERE = (
     "train_loss",
@@ -141,14 +140,14 @@ class ActiveGeneration:
     @property
     def epoch(self) -> int:
         """The first epoch whose round is not done: where a loop without a state of its own goes on."""
-        return self.dataset.epoch if self._training is None else self._training.start
+        return self.dataset.epoch if self._training is None else self._training.state.start
 
     @property
     def snapshot(self) -> Snapshot:
         """The generated images that the dataset's epoch trains on."""
         return Store(self.dataset.store).snapshot(self.dataset.now[1])
 
-    def begin(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> None:
+    def begin(self, epoch: int, model: nn.Module | None = None, callbacks: Callbacks = SILENT) -> None:
         """Have the dataset hold the images of `epoch` (0-based), and none that came later; to be called before it is trained.
 
         What is owed is done first: the round before the training, of strategies that have one, and the round of the last epoch
@@ -156,26 +155,26 @@ class ActiveGeneration:
         """
         with self._telling():
             if (training := self._training) is not None:
-                if epoch == training.start + 1:
-                    self._generate(training, epoch - 1, model, on_sample)
+                if epoch == training.state.start + 1:
+                    self._generate(training, epoch - 1, model, callbacks)
                 _refuse_gap(training, epoch)
                 if epoch == 0:
-                    self._prepare(training, -1, model, on_sample)
+                    self._prepare(training, -1, model, callbacks)
                 self._show(epoch)
         self._agree()
 
-    def after_epoch(self, epoch: int, model: nn.Module | None = None, on_sample: OnProgress | None = None) -> Snapshot:
+    def after_epoch(self, epoch: int, model: nn.Module | None = None, callbacks: Callbacks = SILENT) -> Snapshot:
         """Do the round that comes after `epoch` (0-based), if one does; return the generated images of the next epoch.
 
         `model`: the classifier as it is now, if it is another one than this was made for (a moving average of it, say): a
-        `Classifier`, or a model like the one in it, also within DistributedDataParallel or torch.compile. `on_sample(done, of)`
-        is told of each image. What is generated stays generated: if the loop went back to an earlier state, no round is done
-        twice.
+        `Classifier`, or a model like the one in it, also within DistributedDataParallel or torch.compile. Of the `callbacks`
+        that of generated images is called. What is generated stays generated: if the loop went back to an earlier state, no
+        round is done twice.
         """
         with self._telling():
             if (training := self._training) is not None:
-                if epoch >= training.start:
-                    self._generate(training, epoch, model, on_sample)
+                if epoch >= training.state.start:
+                    self._generate(training, epoch, model, callbacks)
                 self._show(epoch + 1)
         self._agree()
         return self.snapshot
@@ -207,44 +206,34 @@ class ActiveGeneration:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _generate(self, training: Training, epoch: int, model: nn.Module | None, on_sample: OnProgress | None) -> None:
+    def _generate(self, training: Training, epoch: int, model: nn.Module | None, callbacks: Callbacks) -> None:
         """Do the round of an epoch, or the rest of it, and write down that the epoch is over."""
         _refuse_gap(training, epoch)
         if epoch >= self.epochs:
             raise UserError(f"the recipe has {self.epochs} epochs, the loop more. Set training.epochs to those of the loop.")
-        if epoch == 0 and training.before is None and not self._prepared and _has_preliminaries(training):
+        if epoch == 0 and training.state.before is None and not self._prepared and _has_preliminaries(training):
             raise UserError("call begin(0) before the first epoch is trained: this strategy has something to do before it.")
-        self._prepare(training, epoch, model, on_sample)
+        self._prepare(training, epoch, model, callbacks)
         with deferred():
-            training.trained = {
+            training.state.trained = {
                 **dict.fromkeys(_ELSEWHERE),
                 "real_images": len(self.dataset.rows(epoch)),
-                "synthetic_images": len(training.snapshot),
+                "synthetic_images": len(training.state.snapshot),
             }
-            generated = generate_round(training, epoch, on_sample) if training.has_round(epoch) else NOTHING_GENERATED
-            stats = EpochStats(
-                epoch=epoch,
-                **training.trained,
-                **generated,
-                generated_so_far=len(training.snapshot),
-                filters=training.tallied(),
-            )
-            training.stats.append(asdict(stats))
-            training.trained = training.begun = None
-            save(training)
+            finish_epoch(training, epoch, training.state.trained, generate_if_due(training, epoch, callbacks.on_sample))
 
-    def _prepare(self, training: Training, number: int, model: nn.Module | None, on_sample: OnProgress | None) -> None:
+    def _prepare(self, training: Training, number: int, model: nn.Module | None, callbacks: Callbacks) -> None:
         """Take the classifier as it is now, for round `number`, and do what comes before the first epoch if it is not done."""
-        training.classifier = self._seated(self.classifier if model is None else model)
+        training.learner.classifier = self._seated(self.classifier if model is None else model)
         mining = training.mining
-        if mining is not None and mining.pool == CROSS_FIT and training.cross_fitted is None:
-            training.cross_fitted = cross_fit(training, mining)
-        if mining is not None and training.needs_proxy_model and training.proxy is None:
-            training.proxy = train_proxy_model(training, mining)
-        begun = training.begun
+        if mining is not None and mining.pool == CROSS_FIT and training.state.cross_fitted is None:
+            training.state.cross_fitted = cross_fit(training, mining)
+        if mining is not None and training.needs_proxy_model and training.state.proxy is None:
+            training.state.proxy = train_proxy_model(training, mining)
+        begun = training.state.begun
         if begun is not None and begun.plan.number == number and begun.weights != hash_networks([training.round_classifier]):
             _start_again(training, begun)
-        generate_before(training, on_sample)
+        generate_before(training, callbacks.on_sample)
         self._prepared = True
 
     def _seated(self, model: nn.Module) -> Classifier:
@@ -263,8 +252,9 @@ class ActiveGeneration:
         """Have the dataset at `epoch`."""
         training = self._training
         if training is not None:
-            known = epoch < training.start
-            self.dataset.at(epoch, int(training.stats[epoch]["synthetic_images"]) if known else len(training.snapshot))
+            known = epoch < training.state.start
+            count = int(training.state.stats[epoch]["synthetic_images"]) if known else len(training.state.snapshot)
+            self.dataset.at(epoch, count)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -300,9 +290,9 @@ def _start_again(training: Training, begun: Begun) -> None:
     assert training.round is not None
     training.round.store.keep(begun.plan.images)
     training.round.rejections.keep(begun.plan.rejected)
-    if training.class_budgets is not None:
-        training.class_budgets.take_back()  # or the losses of the weights that are gone would be those after the last round
-    training.trained = training.begun = None
+    if (budgets := training.budget.class_budgets) is not None:
+        budgets.take_back()  # or the losses of the weights that are gone would be those after the last round
+    training.state.trained = training.state.begun = None
     save(training)
 
 
@@ -312,9 +302,9 @@ def _has_preliminaries(training: Training) -> bool:
 
 
 def _refuse_gap(training: Training, epoch: int) -> None:
-    if epoch > training.start:
+    if epoch > training.state.start:
         raise UserError(
-            f"{training.folder} knows of {training.start} epochs, but epoch number {epoch} (from 0) was asked for: "
+            f"{training.folder} knows of {training.state.start} epochs, but epoch number {epoch} (from 0) was asked for: "
             "call after_epoch for every epoch, and continue from a state of the loop that fits."
         )
 

@@ -1,7 +1,7 @@
 """Out-of-fold predictions: what models think of real images that they have not trained on, without giving any up.
 
 The folds of the training images take turns as the hold-out of a model of their own (cross-fitting: Chernozhukov et al. 2018).
-It costs `folds` short trainings before the real one, which no seconds of the statistics count; `training.proxies` has them.
+It costs `folds` short trainings before the real one, which no seconds of the statistics count; `RunState.proxies` has them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from ..core import files
 from ..core.parallel import agreeing, ranks
 from ..core.rng import derive, permutation
 from ..data.datasets.imageset import ImageSet, Subset
+from .callbacks import SILENT
+from .learner import Learner
 from .loop import train_epoch
 from .stages import Proxy
-from .state import Training
+from .training import Training
 
 
 def cross_fit(training: Training, mining: Mining) -> Predictions:
@@ -38,19 +40,19 @@ def cross_fit(training: Training, mining: Mining) -> Predictions:
     labels = torch.tensor(list(training.real.labels))
     held = agreeing.of_first(partial(_held, path))
     if held is not None:
-        training.proxies["cross-fit"] = Proxy(held[1], held[2])
+        training.state.proxies["cross-fit"] = Proxy(held[1], held[2])
         return Predictions(held[0], labels)
     began, steps = time.perf_counter(), 0
     logits = torch.zeros(len(labels), len(training.real.class_names))
     for number, (kept, out) in enumerate(folds(training.real, mining.folds, training.seed)):
-        model, own = _trained(training, Subset(training.real, kept), mining.fold_epochs, number)
+        short, own = _trained(training, Subset(training.real, kept), mining.fold_epochs, number)
         steps += own
-        logits[list(out)] = predict(model.classifier, Subset(training.real, out)).logits_NK
+        logits[list(out)] = predict(short.learner.classifier, Subset(training.real, out)).logits_NK
     cost = Proxy(steps, time.perf_counter() - began)
     if ranks.is_first():
         facts = {"steps": str(steps), "seconds": str(cost.seconds)}
         files.write_bytes(path, save({"logits": logits}, metadata=facts))
-    training.proxies["cross-fit"] = cost
+    training.state.proxies["cross-fit"] = cost
     return Predictions(logits, labels)
 
 
@@ -79,11 +81,12 @@ def folds(images: ImageSet, count: int, seed: int) -> Iterator[tuple[tuple[int, 
 def _trained(training: Training, kept: ImageSet, epochs: int, number: int) -> tuple[Training, int]:
     """Return a short training on `kept`, done, and its steps; it starts from the weights of the real one."""
     short = Training(
-        classifier=copy.deepcopy(training.classifier),
-        options=replace(training.options, epochs=epochs),
+        learner=Learner(
+            classifier=copy.deepcopy(training.learner.classifier), options=replace(training.learner.options, epochs=epochs)
+        ),
         real=kept,
         folder=training.folder,
         seed=derive(training.seed, "cross-fit", number),
     )
-    steps = sum(train_epoch(short, epoch, short.mixture(epoch), None)[2] for epoch in range(epochs))
+    steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
     return short, steps

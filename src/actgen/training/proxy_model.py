@@ -1,7 +1,7 @@
 """A proxy model: a short training on the real images alone, before the training, for strategies that generate before it.
 
 What it still gets wrong when it is done is what the images do not teach, which is what should be generated. Its seconds are
-counted as generation time; they and its steps are in `training.proxies` as well.
+counted as generation time; they and its steps are in `RunState.proxies` as well.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from ..core import files
 from ..core.parallel import agreeing, ranks
 from ..core.rng import derive
 from .augment.mixing import Mixing
+from .callbacks import SILENT
+from .learner import Learner
 from .loop import train_epoch
-from .running_losses import RunningLosses
 from .stages import Proxy, ProxyModel
-from .state import Training
+from .training import Training
 
 
 def train_proxy_model(training: Training, mining: Mining) -> ProxyModel:
@@ -38,32 +39,32 @@ def train_proxy_model(training: Training, mining: Mining) -> ProxyModel:
         pass  # not there, or not whole: made again, the same
     began = time.perf_counter()
     short, steps = _trained(training, mining.proxy_epochs)
-    assert short.running is not None
-    predictions, running = predict(short.tested, training.real), short.running.losses_N
+    assert short.learner.running is not None
+    predictions, running = predict(short.learner.tested, training.real), short.learner.running.losses_N
     seconds = time.perf_counter() - began
-    weights = {f"classifier.{name}": value.contiguous() for name, value in short.tested.state_dict().items()}
+    weights = {f"classifier.{name}": value.contiguous() for name, value in short.learner.tested.state_dict().items()}
     held = {**weights, "logits": predictions.logits_NK, "running": running}
     if ranks.is_first():
         files.write_bytes(path, save(held, metadata={"seconds": str(seconds), "steps": str(steps)}))
-    training.proxies["scout"] = Proxy(steps, seconds)
-    return ProxyModel(short.tested, replace(predictions, running_N=running), seconds)
+    training.state.proxies["scout"] = Proxy(steps, seconds)
+    return ProxyModel(short.learner.tested, replace(predictions, running_N=running), seconds)
 
 
 def _trained(training: Training, epochs: int) -> tuple[Training, int]:
     """Return a short training on the real images, done, and its steps; it starts from the weights of the real one."""
-    warmup = training.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
+    warmup = training.learner.options.warmup_fraction  # as a share: warm-up epochs of a long training may be all of a short one
     unmixed = Mixing()  # what it doubts is read from its probabilities, which mixing would flatten
-    options = replace(training.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0, mixing=unmixed)
+    options = replace(training.learner.options, epochs=epochs, warmup=warmup, warmup_epochs=0.0, mixing=unmixed)
     short = Training(
-        classifier=copy.deepcopy(training.classifier),
-        options=options,
+        learner=Learner(
+            classifier=copy.deepcopy(training.learner.classifier), options=options, watched=len(training.real.labels)
+        ),
         real=training.real,
         extra=training.extra,
         folder=training.folder,
         seed=derive(training.seed, "scout"),
     )
-    short.running = RunningLosses(len(training.real.labels))
-    steps = sum(train_epoch(short, epoch, short.mixture(epoch), None)[2] for epoch in range(epochs))
+    steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
     return short, steps
 
 
@@ -80,8 +81,8 @@ def _held(path: Path) -> tuple[dict[str, Tensor], str, str]:
 def _proxy(kept: tuple[dict[str, Tensor], str, str], training: Training) -> ProxyModel:
     held, seconds, steps = kept
     labels = torch.tensor(list(training.real.labels))
-    classifier = copy.deepcopy(training.classifier)
+    classifier = copy.deepcopy(training.learner.classifier)
     classifier.load_state_dict({name.removeprefix("classifier."): value for name, value in held.items() if "." in name})
     proxy = ProxyModel(classifier, Predictions(held["logits"], labels, held["running"]), float(seconds))
-    training.proxies["scout"] = Proxy(int(steps), proxy.seconds)
+    training.state.proxies["scout"] = Proxy(int(steps), proxy.seconds)
     return proxy

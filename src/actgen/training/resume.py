@@ -24,7 +24,7 @@ from ..data.datasets.imageset import names_digest
 from ..generation.filters.leakage import refuse_leaks
 from .parallel import exchange
 from .stages import Begun, EpochStats, PendingRound, Within
-from .state import Training
+from .training import Training
 
 _TRAINING = "1-training"
 _log = logging.getLogger(__name__)
@@ -34,8 +34,8 @@ def save(training: Training) -> None:
     """Write a checkpoint, then the statistics; checkpoints that are not needed any more are removed. Rank 0 alone does."""
     if not ranks.is_first():
         return
-    files.save(_folder(training) / f"{training.start:07d}-{_stage(training)}.pt", _state(training))
-    files.write_lines(training.folder / "stats.jsonl", training.stats)
+    files.save(_folder(training) / f"{training.state.start:07d}-{_stage(training)}.pt", _state(training))
+    files.write_lines(training.folder / "stats.jsonl", training.state.stats)
     _prune(training)
 
 
@@ -60,17 +60,17 @@ def _restore(training: Training) -> None:
     images, rejected, chain = _load(training)
     files.clean(training.folder)
     _prune(training)
-    if training.stats or (training.folder / "stats.jsonl").exists():  # a stop may have come between the two files
-        files.write_lines(training.folder / "stats.jsonl", training.stats)
+    if training.state.stats or (training.folder / "stats.jsonl").exists():  # a stop may have come between the two files
+        files.write_lines(training.folder / "stats.jsonl", training.state.stats)
     if (round_ := training.round) is None:
         return
     round_.store.manifest.refresh()  # another process may have held the folder since it was opened
     refuse_leaks(round_.filters, round_.store.snapshot(), images)
-    if training.begun is None and training.pending is None:  # else the round itself goes on with what is there
+    if training.state.begun is None and training.state.pending is None:  # else the round itself goes on with what is there
         round_.store.keep(images, chain)
         round_.rejections.keep(rejected)
-    round_.files.forget_from(training.start + (training.begun is not None))
-    training.snapshot = round_.store.snapshot(images)
+    round_.files.forget_from(training.state.start + (training.state.begun is not None))
+    training.state.snapshot = round_.store.snapshot(images)
 
 
 def _prune(training: Training) -> None:
@@ -78,9 +78,9 @@ def _prune(training: Training) -> None:
     names = sorted(_folder(training).glob("*.pt"))
     spent = [path for path in names[:-1] if path.stem.endswith(_TRAINING)]
     rest = [path for path in names if path not in spent]
-    for path in spent + rest[: -training.options.keep_checkpoints]:
+    for path in spent + rest[: -training.learner.options.keep_checkpoints]:
         path.unlink()
-    under_way = training.begun is not None or training.pending is not None
+    under_way = training.state.begun is not None or training.state.pending is not None
     if not under_way and training.round is not None:
         training.round.journal.clear()
 
@@ -90,27 +90,27 @@ def _folder(training: Training) -> Path:
 
 
 def _stage(training: Training) -> str:
-    if training.begun is not None and training.begun.plan.number < 0:
+    if training.state.begun is not None and training.state.begun.plan.number < 0:
         return "0-before"
-    if training.trained is not None:
+    if training.state.trained is not None:
         return "2-drawing"
-    return "0-ready" if training.within is None else _TRAINING
+    return "0-ready" if training.state.within is None else _TRAINING
 
 
 def _state(training: Training) -> dict[str, Any]:
-    store = None if training.round is None else training.round.store
+    state, store = training.state, None if training.round is None else training.round.store
     return {
         "parts": {name: part.state_dict() for name, part in training.parts.items()},
         "inputs": training.inputs,
-        "stats": training.stats,
-        "images": len(training.snapshot),
+        "stats": state.stats,
+        "images": len(state.snapshot),
         "rejected": training.rejections,
-        "chain": "" if store is None else store.manifest.chain_at(len(training.snapshot)),
-        "before": training.before,
-        "trained": training.trained,
-        "within": None if training.within is None else vars(training.within),
-        "begun": None if training.begun is None else asdict(training.begun),
-        "away": None if training.pending is None else {**vars(training.pending), "begun": asdict(training.pending.begun)},
+        "chain": "" if store is None else store.manifest.chain_at(len(state.snapshot)),
+        "before": state.before,
+        "trained": state.trained,
+        "within": None if state.within is None else vars(state.within),
+        "begun": None if state.begun is None else asdict(state.begun),
+        "away": None if state.pending is None else {**vars(state.pending), "begun": asdict(state.pending.begun)},
     }
 
 
@@ -139,12 +139,13 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
         for name, part in training.parts.items():
             part.load_state_dict(parts[name])
         within, begun, pending = state["within"], state["begun"], state.get("away")
-        training.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
-        training.before = None if state["before"] is None else float(state["before"])
-        training.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
-        training.within = None if within is None else Within(**within)
-        training.begun = None if begun is None else Begun.from_data(begun)
-        training.pending = None if pending is None else _pending(training, dict(pending))
+        now = training.state
+        now.stats = [asdict(EpochStats(**row)) for row in state["stats"]]  # TypeError for anything else
+        now.before = None if state["before"] is None else float(state["before"])
+        now.trained = None if state["trained"] is None else _checked(dict(state["trained"]))
+        now.within = None if within is None else Within(**within)
+        now.begun = None if begun is None else Begun.from_data(begun)
+        now.pending = None if pending is None else _pending(training, dict(pending))
         return int(state["images"]), int(state["rejected"]), str(state["chain"])
     except UserError:
         raise
@@ -155,7 +156,7 @@ def _apply(training: Training, path: Path, state: dict[str, Any]) -> tuple[int, 
 def _pending(training: Training, state: dict[str, Any]) -> PendingRound:
     """Return the round that was away; ValueError if its weights are not those of a classifier like this run's."""
     weights = dict(state["weights"])
-    own = training.tested.state_dict()
+    own = training.learner.tested.state_dict()
     if {name: value.shape for name, value in weights.items()} != {name: value.shape for name, value in own.items()}:
         raise ValueError("weights of another classifier")
     return PendingRound(Begun.from_data(state["begun"]), weights)

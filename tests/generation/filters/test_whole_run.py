@@ -19,6 +19,7 @@ from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.run import run
 from actgen.generation.filters.options import Filters
 from actgen.generation.strategies.retry import attempt_of
+from actgen.training.callbacks import Callbacks
 from actgen.training.schedule import with_rejections
 from tests.conftest import Refuse, command, read_lines, tree
 from tests.support.spread import middle_spread
@@ -82,7 +83,7 @@ def test_a_round_makes_up_for_refusals_by_at_most_its_share(missing: int, reject
 
 def test_a_run_stopped_after_an_epoch_continues_as_if_it_was_not(filtered: Path, strict: Recipe, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        run(strict, tmp_path / "run", on_epoch=after_epoch(0))
+        run(strict, tmp_path / "run", callbacks=Callbacks(on_epoch=after_epoch(0)))
     run(strict, tmp_path / "run")
     assert_same_filtered(filtered, tmp_path / "run")
 
@@ -97,7 +98,7 @@ def test_a_run_stopped_within_a_round_continues_as_if_it_was_not(filtered: Path,
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(strict, tmp_path / "run", on_sample=stop)
+        run(strict, tmp_path / "run", callbacks=Callbacks(on_sample=stop))
     assert len(read_lines(tmp_path / "run" / "rejected.jsonl")) > 0
     run(strict, tmp_path / "run")
     assert_same_filtered(filtered, tmp_path / "run")
@@ -185,6 +186,6 @@ def test_the_budget_moves_away_from_what_is_refused(strict: Recipe, tmp_path: Pa
     assert share(worst, {0}) == pytest.approx(share(best, {0}), abs=0.1)
     assert share(worst, {1, 2, 3, 4}) < share(best, {1, 2, 3, 4})
     with pytest.raises(Stopped):
-        run(shifting, tmp_path / "stopped", on_epoch=after_epoch(2))
+        run(shifting, tmp_path / "stopped", callbacks=Callbacks(on_epoch=after_epoch(2)))
     run(shifting, tmp_path / "stopped")
     assert_same_run(tmp_path / "run", tmp_path / "stopped")

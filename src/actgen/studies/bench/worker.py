@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ from ...diffusion.pipeline import PipelineAdapter
 from ...experiment.build import open_data, open_generator
 from ...experiment.config import Recipe
 from ...experiment.run import run
-from ...training.stages import EpochStats
+from ...training.callbacks import Callbacks
 from .plan import Job
 from .rows import RESULT, make_row
 
@@ -47,21 +47,16 @@ def do(job: Job, out: Path, tell: Tell) -> None:
         data=_data(job.recipe),
         generators=_generator,
         page=False,
-        on_epoch=_epochs(tell),
-        on_sample=lambda done, of: tell("sample", done=done, of=of),
+        callbacks=Callbacks(
+            on_epoch=lambda stats: tell("epoch", done=stats.epoch + 1),
+            on_sample=lambda done, of: tell("sample", done=done, of=of),
+        ),
     )
     stats = [json.loads(line) for line in (folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
     row = make_row(job, summary, stats, _facts())
     files.write_text(folder / RESULT, json.dumps(row, ensure_ascii=False) + "\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a finished run is not continued
     tell("finished", row=row)
-
-
-def _epochs(tell: Tell) -> Callable[[EpochStats], None]:
-    def on_epoch(stats: EpochStats) -> None:
-        tell("epoch", done=stats.epoch + 1)
-
-    return on_epoch
 
 
 def _facts() -> dict[str, Any]:

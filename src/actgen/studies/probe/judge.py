@@ -26,6 +26,7 @@ from ...experiment.build import open_classifier
 from ...experiment.config import Recipe, build_recipe, read_recipe_of
 from ...experiment.run import run
 from ...report.values import as_object, read_object
+from ...training.callbacks import Callbacks
 from .candidates import OF_CLASSIFIER
 
 STEPS = 400
@@ -79,7 +80,7 @@ class Learner:
             folder,
             data=RealData(recipe.data, images, held),
             page=False,
-            on_epoch=lambda stats: on_progress(stats.epoch + 1, recipe.training.epochs),
+            callbacks=Callbacks(on_epoch=lambda stats: on_progress(stats.epoch + 1, recipe.training.epochs)),
         )
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a finished run is not continued
         return _with_weights(open_classifier(_bare(recipe), images), folder / WEIGHTS)

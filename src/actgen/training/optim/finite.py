@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from ...core.parallel.ranks import Shared
-from ..state import Training
+from ..training import Training
 
 
 def refuse_not_finite(training: Training, name: str, value: float, at: tuple[int, int]) -> None:
@@ -18,8 +18,8 @@ def refuse_not_finite(training: Training, name: str, value: float, at: tuple[int
     there = f"The state after epoch {epoch} is in {training.folder / 'checkpoints'}." if epoch else "No epoch was finished."
     raise Shared(
         f"the training {name} is {value} in step {step + 1} of epoch {epoch + 1}, at a learning rate of "
-        f"{training.optimizer.param_groups[0]['lr']:.3g}. {there}\nStart again with a smaller "
-        f"training.learning_rate (now {training.options.learning_rate:g}) and another --out."
+        f"{training.learner.optimizer.param_groups[0]['lr']:.3g}. {there}\nStart again with a smaller "
+        f"training.learning_rate (now {training.learner.options.learning_rate:g}) and another --out."
     )
 
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from ...core import files
 from ...core.errors import UserError
 from ...core.lock import refuse_in_use
 from ...core.signals import asked, check
+from ..callbacks import OnProgress
 
 CPU = "cpu"
 RESTARTS = 2  # a round: a process that is lost more often meets something that will not go away
@@ -42,7 +43,6 @@ PATIENCE = 20.0  # seconds that a process may take to notice that the first one 
 _LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _TICK = 0.1  # seconds between two looks whether a signal has come
 
-OnProgress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
 
@@ -142,12 +142,12 @@ class Background:
             while True:
                 self._take(*self._heard.get_nowait())
 
-    def wait(self, on_sample: OnProgress | None = None) -> dict[str, Any]:
+    def wait(self, on_sample: OnProgress) -> dict[str, Any]:
         """Wait for the round and return what came of it; a signal is answered at once, the round then goes on later."""
         while self._busy:
             with suppress(Empty):
                 self._take(*self._heard.get(timeout=_TICK))
-                if on_sample is not None and self._done[0]:
+                if self._done[0]:
                     on_sample(*self._done)
             check()
         answer = files.load(answer_path(self.run))
@@ -155,13 +155,12 @@ class Background:
             raise files.damaged(answer_path(self.run))
         return answer
 
-    def on_progress(self, on_batch: OnProgress | None) -> OnProgress:
+    def on_progress(self, on_batch: OnProgress) -> OnProgress:
         """Return `on_batch`, with an ear for the second process."""
 
         def call(done: int, of: int) -> None:
             self.tend()
-            if on_batch is not None:
-                on_batch(done, of)
+            on_batch(done, of)
 
         return call
 

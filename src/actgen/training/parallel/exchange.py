@@ -19,8 +19,9 @@ from ...core.parallel import agreeing, ranks
 from ...core.types import Snapshot
 from ...generation.sampling_context import SamplingContext
 from ...generation.spread import Spread
+from ..callbacks import OnProgress
 from ..stages import Begun
-from ..state import Training
+from ..training import Training
 
 TOGETHER = 64  # pictures in a message
 
@@ -29,7 +30,8 @@ def agree_on_weights(training: Training) -> None:
     """Have rank 0's weights everywhere, to the last bit."""
     if ranks.size() == 1:
         return
-    for module in {id(one): one for one in (training.classifier, training.tested, training.round_classifier)}.values():
+    learner = training.learner
+    for module in {id(one): one for one in (learner.classifier, learner.tested, training.round_classifier)}.values():
         state = ranks.broadcast(module.state_dict())
         if not ranks.is_first():
             module.load_state_dict(state)
@@ -42,21 +44,21 @@ def begin_together(plan: Callable[[], Begun]) -> Begun:
     return Begun.from_data(agreeing.of_first(lambda: asdict(plan())))
 
 
-def generate_together(training: Training, on_sample: Callable[[int, int], None] | None) -> Snapshot:
+def generate_together(training: Training, on_sample: OnProgress) -> Snapshot:
     """Generate what the round that has begun has planned, or the rest of it; return what there is to train on."""
     assert training.round is not None
-    assert training.begun is not None
+    assert training.state.begun is not None
     round_, sampler = training.round, training.round.sampler
     if ranks.size() == 1:
-        return round_.generate(training.begun.plan, training.round_classifier, on_sample)
+        return round_.generate(training.state.begun.plan, training.round_classifier, on_sample)
     assert isinstance(sampler, Spread)
     if ranks.is_first():
         with sampler.leading():
-            snapshot = round_.generate(training.begun.plan, training.round_classifier, on_sample)
-        return _handed_on(training.snapshot, snapshot)
+            snapshot = round_.generate(training.state.begun.plan, training.round_classifier, on_sample)
+        return _handed_on(training.state.snapshot, snapshot)
     with frozen(training.round_classifier):
         sampler.follow(SamplingContext(guide_image=round_.guide_image, classifier=training.round_classifier))
-    return _handed_on(training.snapshot, training.snapshot)
+    return _handed_on(training.state.snapshot, training.state.snapshot)
 
 
 def open_pictures(training: Training) -> None:
@@ -66,7 +68,7 @@ def open_pictures(training: Training) -> None:
     there = ranks.broadcast(str(training.folder.resolve()))
     folder = there if agreeing.sees_folder(Path(there)) else str(training.folder)
     nothing = Snapshot(folder=str(Path(folder) / "store"), rows=(), labels=())
-    training.snapshot = _handed_on(nothing, training.snapshot if ranks.is_first() else nothing)
+    training.state.snapshot = _handed_on(nothing, training.state.snapshot if ranks.is_first() else nothing)
 
 
 def _handed_on(before: Snapshot, now: Snapshot) -> Snapshot:

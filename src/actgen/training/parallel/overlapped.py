@@ -17,10 +17,10 @@ from ...diffusion.guides.bank import MemoryBank
 from ...generation.presets import SamplingConfig
 from ...generation.sampler import FailedRequest, Sampler
 from ...generation.sampling_context import NOTHING, SamplingContext
+from ..callbacks import OnProgress
 from ..resume import save
 from ..stages import Begun, PendingRound
-from ..state import Training
-from .background import OnProgress
+from ..training import Training
 
 STALENESS = 1
 """Epochs between the classifier that a round is generated for and the first that trains on it, beyond those of the same
@@ -81,14 +81,14 @@ def generated_overlapped(training: Training) -> Iterator[None]:
 
 
 @contextmanager
-def overlapping(training: Training, on_batch: OnProgress | None) -> Iterator[OnProgress | None]:
+def overlapping(training: Training, on_batch: OnProgress) -> Iterator[OnProgress]:
     """Train beside the second process until the block ends, with its share of the cores if a round is away; yield what is to be
     told of every batch.
     """
     if training.background is None:
         yield on_batch
         return
-    with training.background.sharing() if training.pending is not None else nullcontext():
+    with training.background.sharing() if training.state.pending is not None else nullcontext():
         yield training.background.on_progress(on_batch)
 
 
@@ -97,7 +97,7 @@ def start_pending(training: Training) -> None:
     last."""
     if training.background is None or training.round is None:
         return
-    if training.pending is None:
+    if training.state.pending is None:
         if not _is_needed(training):
             training.background.close()
         return
@@ -105,8 +105,8 @@ def start_pending(training: Training) -> None:
     training.background.generate(
         {
             "inputs": training.inputs,
-            "plan": asdict(training.pending.begun.plan),
-            "weights": training.pending.weights,
+            "plan": asdict(training.state.pending.begun.plan),
+            "weights": training.state.pending.weights,
             "bank": round_.sampler.bank.state_dict(),
             "filters": round_.filters.state_dict(),
         }
@@ -115,17 +115,18 @@ def start_pending(training: Training) -> None:
 
 def _is_needed(training: Training) -> bool:
     """Whether a round is away, or one may come."""
-    return training.pending is not None or (training.start < training.generating and training.budget > 0)
+    state, budget = training.state, training.budget
+    return state.pending is not None or (state.start < budget.generating and budget.total > 0)
 
 
-def join_pending(training: Training, on_sample: OnProgress | None) -> dict[str, Any]:
+def join_pending(training: Training, on_sample: OnProgress) -> dict[str, Any]:
     """Take in the round that is away, waiting for it; return its part of the statistics."""
-    if training.pending is None or training.background is None:
+    if training.state.pending is None or training.background is None:
         return {"generation_seconds": 0.0, "failed": []}
     save(training)  # a stop while it waits repeats nothing of the epoch
     began = perf_counter()
     answer = training.background.wait(on_sample)
-    seconds = training.pending.begun.seconds + float(answer["seconds"])
+    seconds = training.state.pending.begun.seconds + float(answer["seconds"])
     _take_in(training, answer)
     return {
         "generation_seconds": round(seconds, 3),
@@ -146,10 +147,11 @@ def _take_in(training: Training, answer: dict[str, Any]) -> None:
         store=Store(round_.store.folder),
         rejections=round_.rejections.reopened(),
     )
-    training.snapshot = training.round.store.snapshot()
-    training.pending = None
+    training.state.snapshot = training.round.store.snapshot()
+    training.state.pending = None
 
 
 def pending(training: Training, begun: Begun) -> PendingRound:
     """Return a round that leaves: with the weights as they are now, since the training goes on."""
-    return PendingRound(begun, {name: value.detach().cpu().clone() for name, value in training.tested.state_dict().items()})
+    weights = training.learner.tested.state_dict()
+    return PendingRound(begun, {name: value.detach().cpu().clone() for name, value in weights.items()})
