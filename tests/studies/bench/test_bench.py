@@ -202,7 +202,8 @@ def wait_for_the_end(group: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("whole_group", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow  # all of its runs, twice
+@pytest.mark.parametrize("whole_group", [True, False])
 def test_a_killed_bench_continues(benched: Path, bench_recipe: Path, tmp_path: Path, whole_group: bool) -> None:
     out = tmp_path / "bench"
     process = start(bench_recipe, out)
