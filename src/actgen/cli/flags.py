@@ -14,6 +14,9 @@ HELP: Final[dict[str, str]] = json.loads(files(__package__).joinpath("field_help
 """Dotted key of a recipe, or flag of `finetune` -> explanation, what is allowed, default; by tools/configuration.py."""
 OUT = "Folder of the run; the same command on the same folder continues it."
 console = Console(highlight=False, emoji=False, soft_wrap=True)
+"""Results, on stdout."""
+progress = Console(highlight=False, emoji=False, soft_wrap=True, stderr=True)
+"""Progress and notes, on stderr; `actgen -q` makes it quiet."""
 
 Out = Annotated[Path, typer.Option(help=OUT)]
 DataSpec = Annotated[str | None, typer.Option(help=HELP["data"])]
@@ -22,4 +25,5 @@ ModelName = Annotated[str | None, typer.Option(help=HELP["model.name"])]
 GeneratorName = Annotated[str | None, typer.Option(help=HELP["generator"])]
 OnBadImage = Annotated[str | None, typer.Option(help=HELP["on_bad_image"])]
 Seed = Annotated[int | None, typer.Option(help=HELP["seed"])]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the results as JSON on stdout, and nothing else there.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Change one value of the recipe: a.b=c. May be repeated.")]

@@ -9,7 +9,15 @@ from .text import brief
 
 
 class UserError(ValueError):
-    """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
+    """Input that actgen cannot use. The command line prints the message and exits with `code`, without a traceback."""
+
+    code = 2
+
+
+class RunFailure(UserError):
+    """Input that was fine and work that failed all the same: weights that became nan, a full disk, a process that died."""
+
+    code = 3
 
 
 class RenamedKey(FutureWarning):

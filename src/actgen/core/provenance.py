@@ -13,7 +13,7 @@ from typing import Any
 
 DIRTY = "+dirty"
 """What follows the commit if files of the package were changed, added or removed since."""
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @lru_cache(maxsize=1)

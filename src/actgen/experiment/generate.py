@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import PartialState
 
-from ..core.errors import UserError
+from ..core.errors import RunFailure, UserError
 from ..core.lock import locked, refuse_in_use
 from ..core.prompts import worded
 from ..core.text import brief, is_storable, visible
@@ -45,7 +45,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     with locked(out):
         yield from generate_missing(sampler, requests, Store(out))
     if failed := sampler.failed:
-        raise UserError(
+        raise RunFailure(
             f"{len(failed)} of {len(requests)} images are broken in any precision and were not kept (first: "
             f"{failed[0].key}, {failed[0].reason}). Check the generator's weights and sampling.scheduler; the "
             "same command tries them again."

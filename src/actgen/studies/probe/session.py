@@ -15,7 +15,7 @@ from accelerate import PartialState
 from ...classifiers.classifier import Classifier
 from ...classifiers.zero_shot import ZeroShot
 from ...core import files
-from ...core.errors import UserError
+from ...core.errors import RunFailure, UserError
 from ...core.prompts import worded
 from ...core.types import Progress, Request
 from ...data.datasets.imageset import ImageSet, Subset, names_digest
@@ -136,7 +136,7 @@ class ProbeSession:
             self.on_progress(f"generating {candidate.name}", done, len(requests))
         generated = self.generated(candidate)
         if len(generated.rows) < 2:
-            raise UserError(
+            raise RunFailure(
                 f"{candidate.name} generates nothing but broken pictures ({sampler.failed[0].reason}). Leave it out, "
                 "or try loading.dtype=float32 or another sampling.scheduler."
             )
