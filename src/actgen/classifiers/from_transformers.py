@@ -86,17 +86,17 @@ def _made(name: str, config: Any, pretrained: bool) -> nn.Module:
     return model
 
 
-def _preprocessor(name: str) -> dict[str, Any]:
+def _preprocessor(name: str) -> dict[str, object]:
     """Return preprocessor_config.json, {} if there is none."""
     from transformers import BaseImageProcessor
 
     if Path(name).is_dir() and not (Path(name) / "preprocessor_config.json").is_file():
         return {}
-    facts: dict[str, Any] = BaseImageProcessor.get_image_processor_dict(name)[0]
+    facts: dict[str, object] = BaseImageProcessor.get_image_processor_dict(name)[0]
     return facts
 
 
-def _size(expects: dict[str, Any]) -> int:
+def _size(expects: dict[str, object]) -> int:
     """Return the side of the square that the preprocessor makes, 0 if it does not say."""
     wanted = expects.get("crop_size") if expects.get("do_center_crop") else None
     wanted = expects.get("size") if wanted is None else wanted

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -56,7 +57,7 @@ def generate(
         )
 
 
-def _refuse_given(mode: str, others: dict[str, Any]) -> None:
+def _refuse_given(mode: str, others: Mapping[str, object]) -> None:
     if given := [name for name, value in others.items() if value is not None]:
         raise UserError(f"{', '.join(given)} cannot go with {mode}. Leave it out; `actgen generate --help` shows both uses.")
 

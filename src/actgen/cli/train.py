@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -30,7 +31,7 @@ def demo(
     from .show import RunBars, show_demo
 
     recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
-    arms: dict[str, dict[str, Any]] = {}
+    arms: dict[str, Mapping[str, object]] = {}
     with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
         for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
             arms[arm] = summary

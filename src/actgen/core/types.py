@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from .rows import ManifestLine
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -132,7 +134,7 @@ class Snapshot:
     """
 
     folder: str
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[ManifestLine]
     labels: Sequence[int]
 
     def __len__(self) -> int:

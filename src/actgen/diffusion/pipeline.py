@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..core.errors import UserError
 from ..core.frozen import borrowed
 from ..core.memory import is_out_of_memory
+from ..core.rows import GeneratorColumns
 from ..core.text import brief, first_line, visible
 from .compiling import CompiledUNet
 from .loading import Loading, load_pipeline, refuse_unguidable
@@ -114,7 +115,7 @@ class PipelineAdapter:
             hook.prev_module_hook = before  # type: ignore[union-attr]
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
         return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}

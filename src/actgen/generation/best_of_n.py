@@ -27,6 +27,7 @@ from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
 from ..core.options import Text, options
 from ..core.rng import derive
+from ..core.rows import GeneratorColumns
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square, stack_pixels
 from ..diffusion.class_margin import measure_class_margin
@@ -143,7 +144,7 @@ class BestOfN(Sampler):
         self.sampler.batch_size = value
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """The generator's columns of the manifest."""
         return self.sampler.facts
 

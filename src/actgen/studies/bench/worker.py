@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -64,7 +63,7 @@ def _epochs(tell: Tell) -> Callable[[EpochStats], None]:
     return on_epoch
 
 
-def _facts() -> dict[str, Any]:
+def _facts() -> dict[str, object]:
     device = PartialState().device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {"version": version("actgen"), "device": name, **machine()}

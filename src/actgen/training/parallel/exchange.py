@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ...core.files import make_folder
 from ...core.frozen import frozen
 from ...core.parallel import agreeing, ranks
+from ...core.rows import ManifestLine
 from ...core.types import Snapshot
 from ...generation.sampling_context import SamplingContext
 from ...generation.spread import Spread
@@ -79,7 +80,7 @@ def _handed_on(before: Snapshot, now: Snapshot) -> Snapshot:
         part = ranks.broadcast(_part(now, start, with_files) if ranks.is_first() else dict[str, Any]())
         if copies:
             _write(Path(before.folder), part)
-        rows += [{"file_name": name} for name in part["names"]]
+        rows += [cast(ManifestLine, {"file_name": name}) for name in part["names"]]  # all that a training reads of them
         labels += part["labels"]
     return now if ranks.is_first() else Snapshot(folder=before.folder, rows=rows, labels=labels)
 
