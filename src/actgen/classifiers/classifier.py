@@ -194,7 +194,7 @@ def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
     return classifier
 
 
-def _made(name: str, pretrained: bool, **more: Any) -> nn.Module:
+def _made(name: str, pretrained: bool, **more: object) -> nn.Module:
     import timm
 
     if not pretrained:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.text import brief, first_line
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 HUB = "hf:"
 _MIDDLE = (0.5, 0.5, 0.5)
@@ -67,13 +70,13 @@ def open_transformers(
     return model, size, _three(expects.get("image_mean")), _three(expects.get("image_std"))
 
 
-def _config(name: str) -> Any:
+def _config(name: str) -> PretrainedConfig:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
-def _made(name: str, config: Any, pretrained: bool) -> nn.Module:
+def _made(name: str, config: PretrainedConfig, pretrained: bool) -> nn.Module:
     """Attention is plain: a configuration may name kernels of the hub, which are code."""
     from transformers import AutoModelForImageClassification as Auto
 

@@ -85,7 +85,7 @@ def _refuse(message: str, *, speaks: bool = True) -> NoReturn:
     sys.exit(2)
 
 
-def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Show a warning of ours as a line; others as Python does."""
     if issubclass(category, RenamedKey):
         _tell(f"[bold yellow]actgen:[/] {for_terminal(message)}")
