@@ -40,7 +40,7 @@ def open_transformers(
 ) -> tuple[nn.Module, int, Sequence[float], Sequence[float]]:
     """Return a model for `classes` classes with the image size, mean and std that it expects.
 
-    These are the preprocessor's where there is one. The weights are drawn anew unless `pretrained`, the last layer where the
+    These are the preprocessor's where there is one. The weights are random unless `pretrained`, the last layer where the
     number of classes differs. No code of a model's repository is run. `UserError` if it cannot be had.
     """
     if not name or (name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir()):

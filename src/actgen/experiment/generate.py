@@ -52,7 +52,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
 
 
 def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
-    """Generate what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+    """Generate what `store` lacks of `requests` into it, yielding how many are there; `sampler.failed` names those that broke.
 
     `UserError` if some of them were generated in another way.
     """

@@ -170,9 +170,9 @@ def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, 
 def _batches(
     adapter: PipelineAdapter, run: Revisit, generated: Iterable[Row], wanted: Mapping[str, ManifestLine]
 ) -> list[Sequence[Row]]:
-    """Return the batches in which the wanted images were generated: all that was `generated`, in that order, refused or not.
+    """Return the batches in which the wanted images were generated: all that was `generated`, in that order, rejected or not.
 
-    Every attempt at what the filters refused had batches of its own.
+    Every attempt at what the filters rejected had batches of its own.
     """
 
     def shared(row: Row) -> str:
