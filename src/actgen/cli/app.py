@@ -19,14 +19,14 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ..core.errors import RenamedKey, RunFailure, UserError, system_refusal
+from ..core.errors import RenamedKey, RunFailure, UserError, system_code, system_refusal
 from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
 from .bench import bench
 from .environment import environment
 from .finetune import finetune
-from .flags import progress
+from .flags import Command, stderr
 from .generate import generate
 from .listing import listing
 from .probe import probe
@@ -67,16 +67,14 @@ def _version(asked: bool) -> None:
 def options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr; results and messages remain.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the warnings of libraries, too.")] = False,
-    _: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
-    ] = False,
+    _: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Generate variants of what an image classifier gets wrong, and train on them.
 
     Begin with `actgen demo`, or `actgen train --data DIR --dry-run`. These two options stand before the command:
     `actgen -q train ...`.
     """
-    progress.quiet = quiet
+    stderr.quiet = quiet
     if not verbose:
         warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
 
@@ -87,10 +85,10 @@ for panel, commands in {
     "Images and generators": (generate, finetune),
 }.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=Command, rich_help_panel=panel)(command)
 app.add_typer(store, name="store", rich_help_panel="Images and generators")
-app.command("list", rich_help_panel="This installation")(listing)
-app.command("env", rich_help_panel="This installation")(environment)
+app.command("list", cls=Command, rich_help_panel="This installation")(listing)
+app.command("env", cls=Command, rich_help_panel="This installation")(environment)
 
 
 def main() -> None:
@@ -101,13 +99,13 @@ def main() -> None:
             _refuse_several()
             app()
     except ranks.Shared as error:
-        _refuse(str(error), speaks=ranks.speaks())
+        _refuse(str(error), error.code, speaks=ranks.speaks())
     except ranks.Lost as error:
         _refuse(str(error), error.code, speaks=ranks.rank() < 2)  # rank 0 may be the one that is lost
     except UserError as error:
         _refuse(f"process {ranks.rank()}: {error}" if ranks.rank() else str(error), error.code)
     except OSError as error:
-        _refuse(system_refusal(error), RunFailure.code)
+        _refuse(system_refusal(error), system_code(error))
     except Exception:  # a fault of ours, or of a library: all that is known is shown
         traceback.print_exc()
         _refuse("this should not have happened. Please report it with the lines above.", RunFailure.code)
@@ -128,7 +126,7 @@ def _refuse(message: str, code: int = UserError.code, *, speaks: bool = True) ->
     sys.exit(code)
 
 
-def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Show a warning of ours as a line; others as Python does."""
     if issubclass(category, RenamedKey):
         _tell(f"[bold yellow]actgen:[/] {for_terminal(message)}")

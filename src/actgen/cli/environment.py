@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from .flags import AsJson, console
+from .flags import AsJson, console, show_json
 
 PACKAGES = ("torch", "torchvision", "timm", "diffusers", "transformers", "accelerate", "safetensors", "pillow", "numpy")
 OPTIONAL = ("peft", "datasets", "ray", "lightning", "wandb", "mlflow", "trackio", "tensorboard")
@@ -16,11 +15,11 @@ OPTIONAL = ("peft", "datasets", "ray", "lightning", "wandb", "mlflow", "trackio"
 def environment(as_json: AsJson = False) -> None:
     """Print versions, devices and the commit: what a report of a fault needs.
 
-        actgen env --json
+    actgen env --json
     """
     facts = found()
     if as_json:
-        print(json.dumps(facts, indent=2))
+        show_json(facts)
         return
     for name, value in facts.items():
         console.print(f"{name:<16}{value}", markup=False)

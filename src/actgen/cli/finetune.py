@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.text import for_terminal
-from .flags import HELP, OnBadImage, console
+from .flags import HELP, OnBadImage, console, stderr
 
 if TYPE_CHECKING:
     from ..data.datasets.imageset import ImageSet
@@ -113,7 +113,7 @@ def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
 def _show(training: Iterator[ScratchProgress]) -> None:
     from .show import Bars
 
-    with Bars(console) as bars:
+    with Bars(stderr) as bars:
         for progress in training:
             tick = progress.tick
             bars.at(progress.stage, tick.step, tick.steps, "" if tick.loss is None else f"loss {tick.loss:.4f}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Annotated
 
 import typer
 
 from ..core.errors import refuse_unknown
-from .flags import AsJson, console
+from .flags import AsJson, console, show_json
 
 
 def listing(
@@ -19,13 +19,13 @@ def listing(
 ) -> None:
     """List the names that can be given: strategies, recipes, presets, filters or models.
 
-        actgen list strategies
-        actgen list models resnet50
+    actgen list strategies
+    actgen list models resnet50
     """
     refuse_unknown("actgen list", kind, KINDS)
     names = {name: note for name, note in KINDS[kind]().items() if like is None or like in name}
     if as_json:
-        print(json.dumps(names, indent=2))
+        show_json(names)
         return
     wide = max(map(len, names), default=0)
     for name, note in names.items():
@@ -39,9 +39,10 @@ def _strategies() -> dict[str, str]:
 
 
 def _recipes() -> dict[str, str]:
-    from ..experiment.recipes import shipped_recipes
+    from ..core.assets import recipes_folder, shipped_recipes
 
-    return {path.stem: _first_comment(path.read_text(encoding="utf-8")) for path in shipped_recipes()}
+    folder = recipes_folder()
+    return {name: _first_comment((folder / f"{name}.toml").read_text(encoding="utf-8")) for name in shipped_recipes()}
 
 
 def _presets() -> dict[str, str]:
@@ -56,15 +57,15 @@ def _presets() -> dict[str, str]:
 def _filters() -> dict[str, str]:
     from ..generation.filters import BUILT_IN, REGISTERED
 
-    return {name: "" for name in BUILT_IN} | {name: "registered from outside" for name in REGISTERED}
+    return dict.fromkeys(BUILT_IN, "") | dict.fromkeys(REGISTERED, "registered from outside")
 
 
 def _models() -> dict[str, str]:
     import timm
 
-    from ..classifiers.small_cnn import SMALL_MODELS
+    from ..classifiers.classifier import OWN_MODELS
 
-    return {name: "bundled, no download" for name in SMALL_MODELS} | dict.fromkeys(timm.list_models(), "timm")
+    return dict.fromkeys(OWN_MODELS, "bundled, no download") | dict.fromkeys(timm.list_models(), "timm")
 
 
 KINDS: dict[str, Callable[[], dict[str, str]]] = {
@@ -81,5 +82,5 @@ def _first_sentence(text: str | None) -> str:
 
 
 def _first_comment(text: str) -> str:
-    first = text.partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    comment = takewhile(lambda line: line.startswith("# "), text.splitlines())
+    return _first_sentence(" ".join(line.removeprefix("# ") for line in comment))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 
@@ -53,7 +52,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
 
 
 def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
-    """Generate what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+    """Generate what `store` lacks of `requests` into it, yielding how many are there; `sampler.failed` names those that broke.
 
     `UserError` if some of them were generated in another way.
     """
@@ -72,7 +71,7 @@ def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: 
         yield done
 
 
-def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
+def _missing(store: Store, requests: Sequence[Request], facts: dict[str, object]) -> list[Request]:
     """Return the requests that are not generated yet; `UserError` if one was generated in another way."""
     for request in requests:
         if (row := store.manifest.row(request.key)) is None:

@@ -19,7 +19,7 @@ from ..core.text import visible
 from ..data.mixture import Mixture
 
 MOST_LOST = 3  # times an epoch
-Handler = Callable[[int, FrameType | None], Any] | int | None
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 def batches(

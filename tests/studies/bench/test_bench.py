@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from actgen.experiment.run import run
 from actgen.studies.bench import pool
 from actgen.studies.bench.arms import find_arms
 from actgen.studies.bench.plan import plan_jobs
-from actgen.studies.bench.rows import options, right_of
+from actgen.studies.bench.rows import options, read_rows, right_of
 from actgen.studies.bench.run import run_all
 from tests.conftest import read_lines, tree, without_times
 from tests.studies.bench.conftest import ARMS, call, command
@@ -47,12 +48,13 @@ def results(out: Path) -> list[dict[str, Any]]:
 
 
 def test_a_line_a_run(benched: Path) -> None:
-    rows = read_lines(benched / "results.jsonl")
+    rows = read_rows(benched / "results.jsonl")
     assert [(row["arm"], row["budget"], row["seed"]) for row in rows] == [
         (arm, 0.0 if arm == "none" else 0.1, seed) for arm in ARMS for seed in (0, 1)
     ]
     for row in rows:
-        assert {key for key, kind in NEEDED.items() if isinstance(row[key], kind)} == set(NEEDED)
+        columns: Mapping[str, object] = row
+        assert {key for key, kind in NEEDED.items() if isinstance(columns[key], kind)} == set(NEEDED)
         assert row["recipe"] == "digits"
         assert row["synthetic_images"] == round(row["budget"] * row["real_images"])
         assert row["by_epoch"][-1] == row["test_accuracy"]

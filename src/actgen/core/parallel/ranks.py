@@ -272,7 +272,7 @@ def _reached() -> Iterator[None]:
         raise Lost from error
 
 
-def _encoded(value: Any) -> Tensor:
+def _encoded(value: object) -> Tensor:
     import torch
 
     buffer = io.BytesIO()

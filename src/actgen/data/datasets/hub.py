@@ -6,10 +6,10 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, overload
 
 from PIL import Image, ImageOps
 
@@ -27,11 +27,23 @@ _TEST_SPLITS = ("test", "validation", "valid", "val")
 _LABELS = ("label", "labels", "fine_label", "class", "target")
 
 
+class HubTable(Protocol):
+    """What is used of a `datasets.Dataset`: its rows by number and its columns by name."""
+
+    @property
+    def features(self) -> Mapping[str, object]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int) -> Mapping[str, object]: ...
+    @overload
+    def __getitem__(self, key: str) -> Sequence[Any]: ...
+
+
 @dataclass(frozen=True)
 class HubImages:
     """Images of a `datasets.Dataset`, decoded when asked for."""
 
-    dataset: Any
+    dataset: HubTable
     column: str
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
@@ -82,7 +94,7 @@ def _parsed(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
-def _opened(name: str, config: str | None) -> Mapping[str, Any]:
+def _opened(name: str, config: str | None) -> Mapping[str, HubTable]:
     """Return the splits of a data set by name."""
     try:
         import datasets
@@ -105,7 +117,7 @@ def _opened(name: str, config: str | None) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {"train": found}
 
 
-def _images(text: str, dataset: Any, kind: str, options: Mapping[str, str], names: Sequence[str]) -> HubImages:
+def _images(text: str, dataset: HubTable, kind: str, options: Mapping[str, str], names: Sequence[str]) -> HubImages:
     image, label = _image(text, dataset, options.get("image")), _label(text, dataset, options.get("label"))
     return HubImages(
         dataset=dataset,
@@ -116,14 +128,14 @@ def _images(text: str, dataset: Any, kind: str, options: Mapping[str, str], name
     )
 
 
-def _image(text: str, dataset: Any, wanted: str | None) -> str:
+def _image(text: str, dataset: HubTable, wanted: str | None) -> str:
     import datasets
 
     found = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
     return _only(text, "image", dataset, found, wanted)
 
 
-def _label(text: str, dataset: Any, wanted: str | None) -> str:
+def _label(text: str, dataset: HubTable, wanted: str | None) -> str:
     import datasets
 
     if wanted is not None:
@@ -132,7 +144,7 @@ def _label(text: str, dataset: Any, wanted: str | None) -> str:
     return _only(text, "label", dataset, found or [name for name in _LABELS if name in dataset.features][:1], None)
 
 
-def _only(text: str, what: str, dataset: Any, found: Sequence[str], wanted: str | None) -> str:
+def _only(text: str, what: str, dataset: HubTable, found: Sequence[str], wanted: str | None) -> str:
     if wanted is not None and wanted in found:
         return wanted
     if wanted is None and len(found) == 1:
@@ -141,7 +153,7 @@ def _only(text: str, what: str, dataset: Any, found: Sequence[str], wanted: str 
     raise UserError(f"hf:{text}: {reason} The columns are {_listed(dataset.features)}. Give ?{what}=COLUMN.")
 
 
-def _names(text: str, dataset: Any, column: str) -> tuple[str, ...]:
+def _names(text: str, dataset: HubTable, column: str) -> tuple[str, ...]:
     if names := getattr(dataset.features[column], "names", None):
         return tuple(names)
     try:
@@ -150,7 +162,7 @@ def _names(text: str, dataset: Any, column: str) -> tuple[str, ...]:
         raise UserError(f"hf:{text}: the column {column!r} does not hold one label an image. Give ?label=COLUMN.") from error
 
 
-def _labels(text: str, dataset: Any, column: str, names: Sequence[str]) -> tuple[int, ...]:
+def _labels(text: str, dataset: HubTable, column: str, names: Sequence[str]) -> tuple[int, ...]:
     values = list(dataset[column])
     if getattr(dataset.features[column], "names", None):
         labels = values
@@ -165,5 +177,5 @@ def _labels(text: str, dataset: Any, column: str, names: Sequence[str]) -> tuple
     return tuple(labels)
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

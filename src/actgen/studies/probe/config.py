@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ...experiment.config import to_toml
 from .candidates import ProbeCandidate
@@ -45,7 +44,7 @@ class Probe:
         return f"{to_toml(self.learner.recipe)}{self.learner.epochs_given}"
 
     @cached_property
-    def how(self) -> dict[str, Any]:
+    def how(self) -> dict[str, object]:
         """What numbers depend on beside the generated images and the data."""
         return {
             "format": FORMAT,
@@ -60,10 +59,14 @@ class Probe:
         }
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Everything that was asked, as in probe.json."""
-        recipes = {one.name: one.toml for one in self.candidates}
-        return {"data": self.data, "on_bad_image": self.on_bad_image, **self.how, "candidates": recipes}
+        return {"data": self.data, "on_bad_image": self.on_bad_image, **self.how, "candidates": self.recipes}
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """The recipes of the candidates by name, as TOML."""
+        return {one.name: one.toml for one in self.candidates}
 
 
 def short_digest(*parts: object) -> str:
