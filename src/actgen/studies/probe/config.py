@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...experiment.config import to_toml
 from .candidates import ProbeCandidate
-from .judge import WEIGHTS, Learner, digest
+from .judge import WEIGHTS, JudgeTraining, digest
 
 FORMAT = 1  # of the measures: those of another are measured again
 
@@ -25,7 +25,7 @@ class Probe:
 
     data: str
     candidates: tuple[ProbeCandidate, ...]
-    learner: Learner
+    learner: JudgeTraining
     count: int = 200
     seed: int = 0
     classifier: Path | None = None

@@ -24,7 +24,7 @@ def shared_statistics() -> Iterator[None]:
     if ranks.size() == 1:
         yield
         return
-    with _Shared():
+    with _SharedStatistics():
         yield
 
 
@@ -33,7 +33,7 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-class _Shared(TorchFunctionMode):
+class _SharedStatistics(TorchFunctionMode):
     """Calls `_batch_norm` instead of torch's."""
 
     def __torch_function__(
