@@ -9,7 +9,21 @@ import typer
 
 from ..core.parallel import agreeing, ranks
 from ..core.parallel.launching import launch_forgotten
-from .flags import HELP, OUT, DataSpec, GeneratorName, Masks, ModelName, OnBadImage, Out, Seed, Settings, console
+from .flags import (
+    HELP,
+    OUT,
+    DataSpec,
+    FollowLinks,
+    GeneratorName,
+    Layout,
+    Masks,
+    ModelName,
+    OnBadImage,
+    Out,
+    Seed,
+    Settings,
+    console,
+)
 
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
@@ -41,6 +55,8 @@ def train(
     out: Annotated[Path | None, typer.Option(help=f"{OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
     on_bad_image: OnBadImage = None,
+    layout: Layout = None,
+    follow_links: FollowLinks = None,
     model: ModelName = None,
     generator: GeneratorName = None,
     masks: Masks = None,
@@ -71,6 +87,8 @@ def train(
         "generation.on": generate_on,
         "seed": seed,
         "on_bad_image": on_bad_image,
+        "reading.layout": layout,
+        "reading.follow_links": follow_links,
         "masks": masks,
     }
     if dry_run and ranks.launched() > 1:
