@@ -15,7 +15,9 @@ from .flags import (
     OUT,
     AsJson,
     DataSpec,
+    FollowLinks,
     GeneratorName,
+    Layout,
     Masks,
     ModelName,
     OnBadImage,
@@ -61,6 +63,8 @@ def train(
     out: Annotated[Path | None, typer.Option(help=f"{OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
     on_bad_image: OnBadImage = None,
+    layout: Layout = None,
+    follow_links: FollowLinks = None,
     model: ModelName = None,
     generator: GeneratorName = None,
     masks: Masks = None,
@@ -92,6 +96,8 @@ def train(
         "generation.on": generate_on,
         "seed": seed,
         "on_bad_image": on_bad_image,
+        "reading.layout": layout,
+        "reading.follow_links": follow_links,
         "masks": masks,
     }
     if dry_run and ranks.launched() > 1:

@@ -24,6 +24,7 @@ from ..core.text import brief, read_text, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
 from ..data.datasets.extra import Extra
+from ..data.datasets.reading import Reading
 from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
 from ..generation.best_of_n import Selection
@@ -116,6 +117,7 @@ class Recipe:
     on_bad_image: Annotated[
         str, Choices(ON_BAD_IMAGE), Field(description="Image files that cannot be read: refuse the data, or skip and count.")
     ] = "refuse"
+    reading: Reading = field(default_factory=Reading)
     mining: Mining = field(default_factory=Mining)
     images: Annotated[
         int,

@@ -75,6 +75,7 @@ def _data(recipe: Recipe) -> RealData:
         (
             recipe.data,
             recipe.on_bad_image,
+            recipe.reading,
             recipe.images,
             recipe.labels_per_class,
             recipe.label_set,

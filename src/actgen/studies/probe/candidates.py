@@ -18,7 +18,7 @@ from ...experiment.renamed_keys import current_name
 from .parts import REAL
 
 OF_SAMPLING = ("sampling.", "loading.", "prompts", "generation.preset")
-OF_CLASSIFIER = ("model.", "training.")
+OF_CLASSIFIER = ("model.", "training.", "reading.")
 _CHANGE = r"[a-z_]+(?:\.[^\s=,]+)*="
 _OWN = re.compile(rf"(.+?):((?:{_CHANGE}).*)", re.DOTALL)
 _COMMA = re.compile(rf",\s*(?={_CHANGE})")

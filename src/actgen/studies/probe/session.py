@@ -48,7 +48,7 @@ class ProbeSession:
 
     def __init__(self, config: Probe, out: Path, on_progress: OnProgress) -> None:
         self.config, self.out, self.on_progress = config, out, on_progress
-        data = load_data(config.data, config.on_bad_image)
+        data = load_data(config.data, config.on_bad_image, config.learner.recipe.reading)
         self.images, self.left_out = data.train, data.left_out
         self.parts: Parts = cut(self.images, config.count, config.seed)
         self._generator: tuple[str, PipelineAdapter] | None = None
