@@ -15,7 +15,7 @@ from ...core.errors import UserError
 from .account import Account
 from .bad_images import BadImages
 from .decoding import USUAL, Limits, bits_of, guarded, measure, read_image, silenced, verify
-from .layout import Part, class_folders
+from .layout import SplitPart, class_folders
 from .names import kept
 from .tree import look_through
 
@@ -49,7 +49,7 @@ def read_folder_split(folder: Path, split: str, root: Path | None = None, bad: B
     return from_part(class_folders(found, account, train=True), split)
 
 
-def from_part(part: Part, split: str, class_names: Sequence[str] | None = None, limits: Limits = USUAL) -> FolderImages:
+def from_part(part: SplitPart, split: str, class_names: Sequence[str] | None = None, limits: Limits = USUAL) -> FolderImages:
     """Return the images of one split of a folder; `class_names`: those that its classes are numbered by, if not its own."""
     names = sorted({*part.classes.values()}) if class_names is None else list(class_names)
     label = {name: number for number, name in enumerate(names)}

@@ -29,7 +29,7 @@ _MOST_NESTED = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SplitPart:
     """The images of one split: files and their classes; `base` is the folder that their keys begin at. `empty`: classes whose
     folder is there without an image.
     """
@@ -40,7 +40,7 @@ class Part:
     name: str = ""
 
 
-Parts = dict[str, Part]
+Parts = dict[str, SplitPart]
 """The split (train, validation, test) -> its images."""
 
 
@@ -52,7 +52,7 @@ def find_parts(root: Folder, reading: Reading, account: Account) -> Parts:
     return parts
 
 
-def class_folders(folder: Folder, account: Account, *, train: bool) -> Part:
+def class_folders(folder: Folder, account: Account, *, train: bool) -> SplitPart:
     """Return the images of a folder whose sub-folders are its classes."""
     return _Layout(Reading(layout=CLASSES), account).part(folder, train=train)
 
@@ -117,7 +117,7 @@ class _Layout:
             )
         return {TRAIN: self.part(root, train=True)}
 
-    def part(self, folder: Folder, *, train: bool) -> Part:
+    def part(self, folder: Folder, *, train: bool) -> SplitPart:
         """Return the images of a folder that is one split."""
         folder = folder if self.reading.layout == CLASSES else self._within(folder)
         full = [inside for inside in folder.folders if not inside.is_empty]
@@ -144,7 +144,7 @@ class _Layout:
             return self._within(full[0])
         return folder
 
-    def _by_folders(self, folder: Folder, *, train: bool) -> Part:
+    def _by_folders(self, folder: Folder, *, train: bool) -> SplitPart:
         if not folder.folders and not any(path.is_dir() for path, _ in folder.bad):
             more = (
                 f" The {len(folder.pictures)} pictures in it could also be named by their class (cat.1.jpg), or listed in "
@@ -177,12 +177,12 @@ class _Layout:
                 f"{printable(path)} has no images (PNG, JPEG or what else Pillow opens). "
                 "Add some, or remove the folder if it is not a class."
             )
-        return Part(base=folder.path, classes=classes, empty=tuple(empty), name=folder.name)
+        return SplitPart(base=folder.path, classes=classes, empty=tuple(empty), name=folder.name)
 
-    def _finished(self, folder: Folder, classes: Mapping[Path, str], reason: str) -> Part:
+    def _finished(self, folder: Folder, classes: Mapping[Path, str], reason: str) -> SplitPart:
         self.account.leave((path for path in folder.all_pictures() if path not in classes), reason)
         named = {path: unicodedata.normalize("NFC", name) for path, name in classes.items()}
-        return Part(base=folder.path, classes=dict(sorted(named.items())), name=folder.name)
+        return SplitPart(base=folder.path, classes=dict(sorted(named.items())), name=folder.name)
 
     # folders for training and test
 
@@ -343,7 +343,7 @@ class _Layout:
                 f"{printable(tables[0].path)} names no images for training. Give --set reading.train=VALUE of its split."
             )
         return {
-            kind: Part(base=root.path, classes=self._finished(root, classes, NO_ROW).classes, name=kind)
+            kind: SplitPart(base=root.path, classes=self._finished(root, classes, NO_ROW).classes, name=kind)
             for kind, classes in found.items()
         }
 

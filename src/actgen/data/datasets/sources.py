@@ -18,7 +18,7 @@ from .folder import FolderImages, check_images, from_part
 from .hub import HubImages, check_hub, read_hub
 from .idx import LAYOUT, read_idx_split
 from .imageset import ArrayImages, ImageSet
-from .layout import Part, find_parts
+from .layout import SplitPart, find_parts
 from .names import kept, printable
 from .reading import USUAL_READING, Reading
 from .split_words import TEST, TRAIN, VALIDATION
@@ -228,7 +228,7 @@ def _load_folder(root: Path, account: Account, reading: Reading) -> _Loaded:
     return _Loaded(train, test, validation)
 
 
-def _matched(train: Part, part: Part, names: Sequence[str], account: Account) -> Part:
+def _matched(train: SplitPart, part: SplitPart, names: Sequence[str], account: Account) -> SplitPart:
     """Return a split with the classes called as in training; those without an image are noted.
 
     `UserError` for a class that training does not have, and for no image at all.
