@@ -31,7 +31,7 @@ class Evaluation:
 
     on: Annotated[str, Choices(KINDS), Field(description="test, or validation while settings are being chosen.")] = TEST
     source: Annotated[Text, Field(description="Where validation images come from, as for --data; empty: `fraction`.")] = ""
-    fraction: Annotated[float, Field(ge=0.001, le=0.9, description="SplitPart of the training images to validate on.")] = 0.2
+    fraction: Annotated[float, Field(ge=0.001, le=0.9, description="Part of the training images to validate on.")] = 0.2
     most: Annotated[int, Field(ge=1, le=10**9, description="At most so many images of `source`.")] = 10_000
 
 
