@@ -24,6 +24,7 @@ from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
 from .bench import bench
+from .demo import demo
 from .environment import environment
 from .finetune import finetune
 from .flags import Command, stderr
@@ -32,7 +33,7 @@ from .listing import listing
 from .probe import probe
 from .report import report
 from .store import store
-from .train import demo, train
+from .train import train
 
 
 class _Commands(TyperGroup):

@@ -134,12 +134,6 @@ def left_out(count: int, first: str) -> str:
     return f"{count} image file{'s' if count > 1 else ''} left out; the first: {for_terminal(first)}"
 
 
-def show_demo(console: Console, arms: Mapping[str, Mapping[str, object]], out: Path) -> None:
-    """Print the arms side by side and where the page is."""
-    console.print(_table(arms))
-    console.print(f"One seed: a difference below about a point is noise. page: {for_terminal(out / 'report.html')}")
-
-
 def _table(arms: Mapping[str, Mapping[str, object]]) -> Table:
     table = Table()
     for name in ("arm", "test accuracy", "images generated", "training", "generation", "optimiser steps"):

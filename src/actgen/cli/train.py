@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,6 @@ from .flags import (
     Masks,
     ModelName,
     OnBadImage,
-    Out,
     Seed,
     Settings,
     console,
@@ -35,28 +33,6 @@ RecipeFile = Annotated[
 Track = Annotated[
     list[str] | None, typer.Option(help="tensorboard, wandb, mlflow or trackio, or NAME:PROJECT. May be repeated.")
 ]
-
-
-def demo(
-    out: Out = Path("runs/demo"),
-    seed: Seed = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
-    """Real images only, random generation, active generation: three small runs and a page that compares them."""
-    from ..experiment.config import build_recipe
-    from ..experiment.demo import ARMS, run_demo
-    from .show import RunBars, show_demo
-
-    recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
-    arms: dict[str, Mapping[str, object]] = {}
-    with RunBars(stderr, len(ARMS) * recipe.training.epochs) as bars:
-        for arm, summary in run_demo(recipe, out, bars.callbacks):
-            arms[arm] = summary
-    if as_json:
-        show_json(arms)
-    else:
-        show_demo(console, arms, out)
 
 
 def train(
