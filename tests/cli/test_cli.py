@@ -284,7 +284,8 @@ def test_what_a_user_sets_wins_in_a_demo(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_without_a_terminal_it_prints_epochs_and_no_empty_line(digits: Path, tmp_path: Path) -> None:
     arguments = train(digits, tmp_path / "out", "--strategy", "none")
     lines = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout.splitlines()
-    assert [line.split()[:3] for line in lines[:2]] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
+    assert lines[0] == f"data: {digits}"
+    assert [line.split()[:3] for line in lines if line.startswith("none ")] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
     assert "" not in [line.strip() for line in lines]
 
 

@@ -18,6 +18,7 @@ from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
 from .bench import bench
+from .data import data
 from .finetune import finetune
 from .generate import generate
 from .probe import probe
@@ -27,7 +28,7 @@ from .train import demo, train
 
 
 class _Commands(TyperGroup):
-    """Commands that say how to go on after Ctrl-C or SIGTERM; Typer alone ends them without a word."""
+    """Commands that say how to go on after Ctrl-C, SIGTERM or SIGHUP; Typer alone ends them without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Generate variants of what an image classifier gets wrong, and train on them.",
 )
-for command in (demo, train, generate, report, bench, probe, finetune):
+for command in (demo, train, data, generate, report, bench, probe, finetune):
     app.command()(command)
 app.add_typer(store, name="store")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,12 +42,20 @@ def demo(
     """Real images only, random generation, active generation: three small runs and a page that compares them."""
     from ..experiment.config import build_recipe
     from ..experiment.demo import ARMS, run_demo
+    from .data import show_understood
     from .show import RunBars, show_demo
 
     recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
     arms: dict[str, dict[str, Any]] = {}
     with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
-        for arm, summary in run_demo(recipe, out, on_epoch=bars.epoch, on_batch=bars.batch, on_sample=bars.sample):
+        for arm, summary in run_demo(
+            recipe,
+            out,
+            on_open=partial(show_understood, console),
+            on_epoch=bars.epoch,
+            on_batch=bars.batch,
+            on_sample=bars.sample,
+        ):
             arms[arm] = summary
     show_demo(console, arms, out)
 
@@ -75,6 +84,7 @@ def train(
     from ..experiment.dry_run import estimate
     from ..experiment.run import run
     from ..experiment.tracking import parse_trackers
+    from .data import show_understood
     from .show import RunBars, show_estimate, show_summary
 
     flags = {
@@ -109,6 +119,7 @@ def train(
         summary = run(
             full,
             out,
+            on_open=partial(show_understood, console),
             on_epoch=lambda stats: bars.epoch(full.strategy, stats),
             on_batch=bars.batch,
             on_sample=bars.sample,

@@ -17,6 +17,7 @@ from ..core.frozen import borrowed
 from ..core.memory import is_out_of_memory
 from ..core.text import brief, first_line, visible
 from .compiling import CompiledUNet
+from .licence import licence_of
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
 
@@ -117,7 +118,8 @@ class PipelineAdapter:
     def facts(self) -> dict[str, object]:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
-        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
+        stated = {"generator_licence": licence} if (licence := licence_of(self.name)) else {}
+        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading, **stated}
 
     @property
     def networks(self) -> list[Any]:

@@ -10,11 +10,13 @@ from typing import Any
 
 from ..core import files
 from ..core.errors import UserError, refuse_file
+from ..core.marker import mark
 from ..report.html import write_report
 from ..training.stages import EpochStats
 from .build import open_data, open_run
 from .config import Recipe
 from .run import SHOWN, OnProgress, run
+from .understood import Understood, understand
 
 ARMS = ("none", "text-only", "actgen")
 
@@ -23,6 +25,7 @@ def run_demo(
     recipe: Recipe,
     out: Path,
     *,
+    on_open: Callable[[Understood], None] | None = None,
     on_epoch: Callable[[str, EpochStats], None],
     on_batch: OnProgress | None = None,
     on_sample: OnProgress | None = None,
@@ -34,6 +37,8 @@ def run_demo(
     data = open_data(recipe)
     if not (out / "summary.json").exists():  # opens all that any arm needs, so what is wrong is found before the first trains
         open_run(replace(recipe, strategy="actgen"), out / "arms" / "actgen", data)
+    if on_open is not None:
+        on_open(understand(recipe, data))
     arms: dict[str, dict[str, Any]] = {}
     for arm in ARMS:
         summary = run(
@@ -44,6 +49,7 @@ def run_demo(
             on_sample=on_sample,
             on_epoch=lambda stats, arm=arm: on_epoch(arm, stats),  # type: ignore[misc]
         )
+        mark(out)
         arms[arm] = {key: summary[key] for key in SHOWN}
         yield arm, arms[arm]
     facts = {"arms": arms, "seed": recipe.seed, "data": recipe.data, "generator": recipe.generator}

@@ -19,8 +19,9 @@ from ..generation.sampling_context import SamplingContext
 from ..generation.strategies.base import BEFORE
 from ..training.loop import steps_per_epoch, train_epoch
 from ..training.state import Training
-from .build import open_run
+from .build import open_data_for, open_run
 from .config import Recipe
+from .understood import Understood, adapter_of, understand
 
 USUAL_SHARE = 0.4  # of the candidates that a choice may take, it takes so many, and asking about them costs
 
@@ -40,14 +41,17 @@ class Estimate:
     left_out: tuple[str, ...]
     prompts: int
     prompts_there: int
+    understood: Understood
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
     """Measure a few optimiser steps and one small batch of generated images, and scale them up; nothing is written."""
-    training = open_run(recipe, out)
+    data = open_data_for(recipe, out)
+    training = open_run(recipe, out, data)
     trial = copy.copy(training)
     trial.options = replace(training.options, epochs=1, epoch_length="real")
     trial.total_real, trial.extra = min(training.own_real, 4 * training.options.batch_size), 0
+    understood = understand(recipe, data, adapter_of(training))
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(trial)
     images = sum(training.budgets)
     sampling = _sampling_seconds(training) if images else 0.0
@@ -63,7 +67,9 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
         if round_classifier
         else 0
     )
-    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(round_classifier), there)
+    return Estimate(
+        images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(round_classifier), there, understood
+    )
 
 
 def _planned_steps(training: Training) -> int:

@@ -113,7 +113,9 @@ def _csv_rows(text: str) -> list[Row] | str:
         return f"a table that cannot be read ({visible(str(error))})"
 
 
-def _column(path: Path, rows: Sequence[Row], columns: Sequence[str], known: Sequence[str], wanted: str, setting: str) -> str | None:
+def _column(
+    path: Path, rows: Sequence[Row], columns: Sequence[str], known: Sequence[str], wanted: str, setting: str
+) -> str | None:
     if wanted:
         if wanted not in columns:
             raise UserError(
