@@ -269,7 +269,8 @@ def test_without_a_terminal_it_prints_epochs_and_no_empty_line(digits: Path, tmp
     arguments = train(digits, tmp_path / "out", "--strategy", "none")
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     lines = result.stderr.splitlines()
-    assert [line.split()[:3] for line in lines[:2]] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
+    assert lines[0] == f"data: {digits}"
+    assert [line.split()[:3] for line in lines if line.startswith("none ")] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
     assert "" not in [line.strip() for line in (*lines, *result.stdout.splitlines())]
 
 

@@ -24,6 +24,7 @@ from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
 from .bench import bench
+from .data import data
 from .demo import demo
 from .environment import environment
 from .finetune import finetune
@@ -37,7 +38,7 @@ from .train import train
 
 
 class _Commands(TyperGroup):
-    """Commands that say how to go on after Ctrl-C or SIGTERM; Typer alone ends them without a word."""
+    """Commands that say how to go on after Ctrl-C, SIGTERM or SIGHUP; Typer alone ends them without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -80,11 +81,12 @@ def options(
         warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
 
 
-for panel, commands in {
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train, report),
-    "Decide before": (probe, bench),
+    "Decide before": (data, probe, bench),
     "Images and generators": (generate, finetune),
-}.items():
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=panel)(command)
 app.add_typer(store, name="store", rich_help_panel="Images and generators")

@@ -18,6 +18,7 @@ from ..experiment.dry_run import Estimate
 from ..experiment.reproduce import Regenerated
 from ..training.callbacks import Callbacks
 from ..training.stages import EpochStats
+from .data import show_understood
 
 
 def _progress(console: Console) -> Progress:
@@ -168,8 +169,7 @@ def _comparison(one: Regenerated) -> str:
 def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:
     """Print the complete configuration and what it will cost."""
     console.print("\n".join(for_terminal(line) for line in to_toml(recipe).split("\n")), soft_wrap=True)
-    if seen.left_out:
-        console.print(f"# {left_out(len(seen.left_out), seen.left_out[0])}")
+    show_understood(console, seen.understood, before="# ")
     console.print(f"# {seen.optimizer_steps} optimiser steps, {seen.images} images in {seen.rounds} rounds")
     if seen.images:
         console.print(f"# {seen.prompts} distinct prompts of {seen.prompts_there} for these images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,7 @@ def train(
     from ..experiment.dry_run import estimate
     from ..experiment.run import run
     from ..experiment.tracking import parse_trackers
+    from .data import show_understood
     from .show import RunBars, show_estimate, show_summary
 
     flags = {
@@ -95,6 +97,7 @@ def train(
         summary = run(
             full,
             out,
+            on_open=partial(show_understood, stderr),
             callbacks=bars.callbacks(full.strategy),
             track=track,
         )

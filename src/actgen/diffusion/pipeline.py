@@ -18,6 +18,7 @@ from ..core.memory import is_out_of_memory
 from ..core.rows import GeneratorColumns
 from ..core.text import brief, first_line, visible
 from .compiling import CompiledUNet
+from .licence import licence_of
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
 
@@ -121,7 +122,10 @@ class PipelineAdapter:
     def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
-        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
+        columns: GeneratorColumns = {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
+        if licence := licence_of(self.name):
+            columns["generator_licence"] = licence
+        return columns
 
     @property
     def networks(self) -> list[Any]:
