@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from ...core.errors import UserError
 from ...core.options import Choices, Text, options
@@ -200,8 +201,8 @@ class TextGuide(Guide):
         earlier, point = _points(context, options)
         banks = {label: earlier(label) for label in set(labels.tolist())} if CONTRASTIVE in context.guides else {}
         view = context.logits if ADVERSARIAL in context.guides else None
-        real = torch.stack([context.adapter.real_tokens(request.prompt) for request in context.requests]).to(device)
-        return BoundText(options, len(context.solver), labels, banks, view, point, context.together, real)
+        real = pad_sequence([context.adapter.real_tokens(request.prompt) for request in context.requests], batch_first=True)
+        return BoundText(options, len(context.solver), labels, banks, view, point, context.together, real.to(device))
 
 
 class ContrastiveGuide(TextGuide):
