@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
+from torch.nn import functional as F
 
 from actgen.classifiers.classifier import Classifier, create_classifier
 from actgen.core.errors import UserError
@@ -23,6 +24,8 @@ from actgen.diffusion.class_margin import CLEAREST, NOISIEST, measure_class_marg
 from actgen.diffusion.denoising import Batch, BoundGuide, ClassifierFreeGuidance, Step, denoise
 from actgen.diffusion.families import CROSS, FAMILIES
 from actgen.diffusion.flow_solvers import FLOW_NAMES
+from actgen.diffusion.guides import text
+from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.guides.image import BoundImage, ImageGuidance
 from actgen.diffusion.guides.text import TextGuidance
 from actgen.diffusion.hearing import AttentionCall, listening
@@ -32,6 +35,7 @@ from actgen.diffusion.pipeline import PipelineAdapter
 from actgen.diffusion.solver import Solver
 from actgen.diffusion.transformer_attention import attention_layers
 from actgen.diffusion.transformer_backbone import TransformerBackbone, pack, unpack
+from actgen.generation.batching import Opener
 from actgen.generation.presets import SamplingConfig
 from actgen.generation.sampler import ImageSampler
 from actgen.generation.sampling_context import SamplingContext
@@ -563,3 +567,80 @@ def test_levels_of_a_flow_schedule_are_evenly_spaced_in_log_signal_to_noise() ->
     ratios = [2 * math.log(at.signal / at.level) for at in levels]
     assert ratios == pytest.approx(torch.linspace(NOISIEST, CLEAREST, 6).tolist(), abs=0.1)
     assert [float(at.timestep) for at in levels] == pytest.approx([1000 * at.level for at in levels], abs=1e-3)
+
+
+# gradients of large networks
+
+
+class Count:
+    """Counts the calls of a layer."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, *_: object) -> None:
+        self.calls += 1
+
+
+@every_family
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_checkpointing_computes_the_blocks_again_and_changes_no_gradient(family: str, checkpointing: bool) -> None:
+    adapter, backbone = adapter_of(family), backbone_of(family)
+    if checkpointing and not backbone.family.checkpoints:
+        with pytest.raises(UserError, match=r"gradient_checkpointing = true changes the pictures of a ChromaPipeline"):
+            PipelineAdapter(adapter.pipeline, family, "0", Loading(gradient_checkpointing=True))
+        return
+    found, adapter.loading = adapter.loading, Loading(image_size=pixels_of(family), gradient_checkpointing=checkpointing)
+    conditions, count = adapter.encode_text(SHORT), Count()
+    text = conditions.text_2BLD.clone().requires_grad_()
+    hook = attention_layers(backbone.network, backbone.family)[0].register_forward_pre_hook(count)
+    try:
+        with torch.enable_grad(), adapter.borrowed():
+            with adapter.recording([[[1], [1]]], adapter.map_resolution(0)) as recorder:
+                out = adapter.predict(start_of(adapter), torch.tensor(500.0), replace(conditions, text_2BLD=text), 1.0, graph=1)
+                recorder.take(2)  # and is deaf to what the backward pass computes
+                forward = count.calls
+                (gradient,) = torch.autograd.grad(out.square().sum(), text)
+    finally:
+        hook.remove()
+        adapter.loading = found
+    assert count.calls == (2 * forward if checkpointing else forward)
+    assert not any(module.__dict__.get("gradient_checkpointing") for module in backbone.network.modules())
+    with torch.enable_grad(), adapter.borrowed():
+        out = adapter.predict(start_of(adapter), torch.tensor(500.0), replace(conditions, text_2BLD=text), 1.0, graph=1)
+        (plain,) = torch.autograd.grad(out.square().sum(), text)
+    torch.testing.assert_close(gradient, plain, atol=1e-5 * float(plain.abs().max()), rtol=1e-4)
+
+
+@pytest.mark.parametrize("through", ["latent", "network"])
+def test_both_ways_of_the_gradient_raise_the_loss_of_the_classifier(classifier: Classifier, through: str) -> None:
+    adapter = adapter_of("sd3")
+    sampling = SamplingConfig(
+        num_inference_steps=6,
+        scheduler="auto",
+        guidance_scale=1.0,
+        text=TextGuidance(until=1.0, through=through, step_size=0.5, latent_step=0.5),
+    )
+    context, losses = SamplingContext(classifier=classifier), []
+    with frozen(classifier):
+        for guides in ((), ("adversarial",)):
+            samples = list(ImageSampler(adapter, sampling).generate(requests(4, guides), context))
+            with torch.no_grad():
+                pixels = adapter.decode(torch.stack([sample.latents for sample in samples]))
+                losses.append(F.cross_entropy(classifier(pixels), torch.tensor([sample.request.label for sample in samples])))
+    assert losses[1] > losses[0]
+
+
+def test_a_network_above_a_size_is_left_out_of_the_gradient(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = adapter_of("sd3")
+    opener = Opener(adapter, SamplingConfig(scheduler="auto"), MemoryBank(), SamplingContext(classifier=classifier))
+    asked = requests(1, ("adversarial",))
+
+    def branches() -> int:
+        (guide,) = opener.open(asked, opener.kind(asked[0])).guides
+        return guide.gradient_branches(0)
+
+    with adapter.borrowed():
+        assert branches() == 1
+        monkeypatch.setattr(text, "LARGEST", adapter.parameters - 1)
+        assert branches() == 0

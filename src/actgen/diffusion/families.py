@@ -27,7 +27,8 @@ class Family:
 
     `sequence`: what attention reads: "cross" the text alone; else text and image in one sequence, in which `registers` stand
     before the text, and the image is padded to a multiple of `pad`. `layers`: name of the attention in block {}; maps are read
-    in the fraction `part` of the blocks. `ragged`: each image's sequence starts with its unpadded text.
+    in the fraction `part` of the blocks. `ragged`: each image's sequence starts with its unpadded text. `checkpoints`: whether
+    gradient checkpointing leaves the output as it is.
 
     `multiple`: what the pixels of a picture's side must be a multiple of, beside that.
 
@@ -48,6 +49,7 @@ class Family:
     layers: str = "transformer_blocks.{}.attn"
     part: tuple[float, float] = (1 / 3, 2 / 3)
     ragged: bool = False
+    checkpoints: bool = True
     tokenizers: tuple[str, ...] = ("tokenizer",)
     told: Mapping[str, object] = field(default_factory=dict)
     told_guided: Mapping[str, object] = field(default_factory=dict)
@@ -65,7 +67,8 @@ FAMILIES: dict[str, Family] = {
     "FluxPipeline": Family(branches=TOLD, latent="packed", part=_LAST_THIRD, tokenizers=("tokenizer_2",)),
     "Flux2KleinPipeline": Family(branches=CALLS, latent="folded", patch=1, part=_LAST_THIRD),
     "Flux2Pipeline": Family(branches=TOLD, latent="folded", patch=1, part=_LAST_THIRD),
-    "ChromaPipeline": Family(branches=CALLS, latent="packed", part=_LAST_THIRD),
+    # diffusers 0.42.1 leaves the mask out of the single blocks that it checkpoints
+    "ChromaPipeline": Family(branches=CALLS, latent="packed", part=_LAST_THIRD, checkpoints=False),
     "QwenImagePipeline": Family(scale="true_cfg_scale", branches=CALLS, latent="packed", told_guided={"negative_prompt": " "}),
     "ZImagePipeline": Family(
         none=0.0, less=1.0, branches=PROMPTS_FIRST, sequence=IMAGE_FIRST, pad=32, layers="layers.{}.attention"

@@ -17,6 +17,7 @@ from ..core.frozen import borrowed
 from ..core.memory import is_out_of_memory
 from ..core.text import brief, first_line, visible
 from .backbone import Backbone, Conditions, Recorder, Words
+from .families import FAMILIES
 from .flow_solvers import is_flow
 from .latents import Latents
 from .loading import Loading, load_pipeline, refuse_unguidable
@@ -49,7 +50,12 @@ class PipelineAdapter:
         self._decoders: dict[tuple[str, torch.dtype], Any] = {}
 
     def _open_backbone(self) -> Backbone:
-        size = self.loading.image_size
+        size, kind = self.loading.image_size, type(self.pipeline).__name__
+        if self.loading.gradient_checkpointing and kind in FAMILIES and not FAMILIES[kind].checkpoints:
+            raise UserError(
+                f"loading.gradient_checkpointing = true changes the pictures of a {kind}, whose masks are left out then. "
+                "Leave it out; sampling.text.through = latent needs no graph of the network."
+            )
         if getattr(self.pipeline, "unet", None) is None:
             return TransformerBackbone(self.pipeline, self.name, self.networks, size)
         return UNetBackbone(self.pipeline, self.name, self.networks, size, compiled=self.loading.compile)
@@ -151,6 +157,11 @@ class PipelineAdapter:
     def dtype(self) -> torch.dtype:
         """What the network computes in."""
         return next(self.backbone.network.parameters()).dtype  # type: ignore[no-any-return]
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the network has that is called in every step."""
+        return sum(parameter.numel() for parameter in self.backbone.network.parameters())
 
     @property
     def vae_factor(self) -> int:
