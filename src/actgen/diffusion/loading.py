@@ -23,24 +23,32 @@ if TYPE_CHECKING:
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
 _DOWN = (".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # names of a LoRA layer's first matrix
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer")
+_UNET_PARTS = ("text_encoder", "tokenizer")
 
 
 @options("loading")
 class Loading:
     """How a generator is loaded. The last three save memory for time."""
 
-    dtype: Annotated[str, Choices(("auto", *DTYPES)), Field(description="auto: float16 on a GPU, float32 elsewhere.")] = "auto"
+    dtype: Annotated[
+        str,
+        Choices(("auto", *DTYPES)),
+        Field(description="auto: float16 on a GPU (transformers: bfloat16), float32 elsewhere."),
+    ] = "auto"
     lora: Annotated[Text, Field(description="Folder, file or id of LoRA weights; empty: none.")] = ""
+    image_size: Annotated[
+        int, Field(ge=0, le=8192, description="Pixels per side of what is generated; 0: the generator's native size.")
+    ] = 0
     compile: Annotated[bool, Field(description="torch.compile for the UNet calls that need no gradient.")] = False
     offload: Annotated[bool, Field(description="Keep networks in main memory until they are used; needs a GPU.")] = False
     vae_slicing: Annotated[bool, Field(description="Decode image by image.")] = False
     gradient_checkpointing: Annotated[bool, Field(description="Compute activations again in the backward pass.")] = False
 
-    def torch_dtype(self, device: str) -> torch.dtype:
-        """Return what the networks compute in on `device`."""
+    def torch_dtype(self, device: str, *, transformer: bool = False) -> torch.dtype:
+        """Return what the networks compute in on `device`; float16 is too narrow for the activations of transformers."""
         if self.dtype == "auto":
-            return torch.float16 if device.startswith("cuda") else torch.float32
+            half = torch.bfloat16 if transformer else torch.float16
+            return half if device.startswith("cuda") else torch.float32
         return DTYPES[self.dtype]
 
 
@@ -54,9 +62,11 @@ def load_pipeline(path_or_id: str, device: str, loading: Loading) -> DiffusionPi
         )
     if folder.exists():
         check_contents(folder)
-    pipeline = _load(path_or_id, loading.torch_dtype(device))
+    pipeline = _load(path_or_id, device, loading)
     refuse_unguidable(pipeline, path_or_id)
     _refuse_missing_weights(pipeline, path_or_id)
+    if loading.compile and getattr(pipeline, "unet", None) is None:
+        raise UserError("loading.compile = true compiles UNets; this generator is a transformer. Leave it out.")
     if loading.lora:
         _load_lora(pipeline, loading.lora)
     pipeline.set_progress_bar_config(disable=True)
@@ -69,14 +79,18 @@ def load_pipeline(path_or_id: str, device: str, loading: Loading) -> DiffusionPi
 
 
 def refuse_unguidable(pipeline: DiffusionPipeline, name: str) -> None:
-    """Raise `UserError` for a pipeline without a UNet that reads text through cross-attention."""
-    missing = [part for part in _PARTS if getattr(pipeline, part, None) is None]
-    if missing:
+    """Raise `UserError` for a pipeline without a network and an autoencoder that a text can steer."""
+    unet, transformer = (getattr(pipeline, part, None) is not None for part in ("unet", "transformer"))
+    missing = [part for part in ("vae", *(_UNET_PARTS if unet else ())) if getattr(pipeline, part, None) is None]
+    if missing or not (unet or transformer) or not hasattr(pipeline, "encode_prompt"):
+        lacks = " and ".join(missing or ([] if unet or transformer else ["unet or transformer"]) or ["text"])
         raise UserError(
-            f"--generator {name} is a {type(pipeline).__name__} without {' and '.join(missing)}: attentive guidance reads "
-            "a UNet's cross-attention maps, which transformers with joint attention (SD 3, Flux, DiT) do not have. "
-            "What works: Stable Diffusion 1.x, 2.x and XL, their Turbo and LCM versions, and any of them with LoRA."
+            f"--generator {name} is a {type(pipeline).__name__} without {lacks}: guides act on a network that reads text and "
+            "works on an autoencoder's latents. What works: Stable Diffusion 1.x, 2.x and XL, their Turbo "
+            "and LCM versions, and transformers such as Stable Diffusion 3, Flux, Qwen-Image, Z-Image, Sana and PixArt."
         )
+    if not unet:
+        return
     reads, generates = int(pipeline.unet.config.in_channels), int(pipeline.vae.config.latent_channels)
     if reads != generates:
         raise UserError(
@@ -128,11 +142,12 @@ def _quiet() -> Iterator[None]:
         text_logging.set_verbosity(conditioning[1])
 
 
-def _load(path_or_id: str, dtype: torch.dtype) -> DiffusionPipeline:
+def _load(path_or_id: str, device: str, loading: Loading) -> DiffusionPipeline:
     from diffusers import DiffusionPipeline
 
     try:
         with _quiet():
+            dtype = loading.torch_dtype(device, transformer="transformer" in DiffusionPipeline.load_config(path_or_id))
             return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
     except Exception as error:  # what damaged configurations and weights raise has no end
         here = ", ".join(["bundled", *local_generators()][:6])
@@ -146,7 +161,9 @@ def _load(path_or_id: str, dtype: torch.dtype) -> DiffusionPipeline:
 def _load_lora(pipeline: DiffusionPipeline, lora: str) -> None:
     try:
         with _quiet():  # safetensors, else formats that run code would be tried
-            conditioning = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
+            unet = getattr(pipeline, "unet", None)
+            config = {} if unet is None else {"unet_config": unet.config}
+            loaded_state = pipeline.lora_state_dict(lora, use_safetensors=True, **config)
             pipeline.load_lora_weights(lora, use_safetensors=True)
     except Exception as error:
         reason = first_line(error)
@@ -156,7 +173,8 @@ def _load_lora(pipeline: DiffusionPipeline, lora: str) -> None:
             f"loading.lora = {brief(lora)} cannot be loaded: {reason} Give a folder or "
             ".safetensors file of LoRA weights for this generator, or a hub id."
         ) from error
-    layers = sum(any(mark in name for mark in _DOWN) for name in conditioning[0])
+    weights = loaded_state if isinstance(loaded_state, dict) else loaded_state[0]
+    layers = sum(any(mark in name for mark in _DOWN) for name in weights)
     networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     loaded = sum(".lora_A." in name for network in networks for name, _ in network.named_parameters())
     if loaded < layers:  # diffusers leaves such layers out and goes on
