@@ -72,7 +72,9 @@ def generate(sampler: ImageSampler, names: Sequence[str], count: int, seed: int)
 def accuracy_of(train: Any, test: Any, epochs: int, seed: int, folder: Path) -> float:
     """Train `actgen/small-cnn` on `train` in `folder` and return its accuracy on `test` in percent."""
     summary = run(recipe(epochs, seed), folder, data=RealData("images", train, test))
-    return float(summary["test_accuracy"])
+    accuracy = summary["test_accuracy"]
+    assert accuracy is not None  # there are test images
+    return accuracy
 
 
 def reference(train: ArrayImages, test: ArrayImages, work: Path) -> tuple[Classifier, float]:

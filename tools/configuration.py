@@ -29,7 +29,7 @@ SCHEMA = ROOT / "docs" / "reference" / "recipe.schema.json"
 HELP = ROOT / "src" / "actgen" / "cli" / "field_help.json"
 HELPED = {
     *("data", "generator", "strategy", "seed", "masks", "on_bad_image", "model.name"),
-    *("training.epochs", "generation.budget", "generation.on"),
+    *("training.epochs", "generation.budget", "generation.on", "reading.layout", "reading.follow_links"),
 }
 """Keys of a recipe that have a flag."""
 HEAD = """# Configuration

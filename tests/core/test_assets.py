@@ -81,15 +81,15 @@ def test_the_same_picture_in_any_batch() -> None:
         HardExample(
             source=Source(split="train", index=i, key=f"train/{i}"), label=i % 10, predicted=0, loss=1.0, probability=0.1
         )
-        for i in range(16)
+        for i in range(8)
     ]
     requests = [
         replace(request, guides=("image", "contrastive", "adversarial"))
-        for request in ActGen(curriculum=False).plan(hard_examples, FASHION_MNIST_CLASSES, 16, Progress(epoch=0, epochs=2), 0)
+        for request in ActGen(curriculum=False).plan(hard_examples, FASHION_MNIST_CLASSES, 8, Progress(epoch=0, epochs=2), 0)
     ]
     generated = []
-    for size in (16, 5, 1):
-        sampler = ImageSampler(adapter, replace(PRESETS["tiny"], batch_size=size))
+    for size in (8, 3, 1):
+        sampler = ImageSampler(adapter, replace(PRESETS["tiny"], batch_size=size, num_inference_steps=10))
         for label in range(10):
             sampler.bank.add(label, torch.zeros(adapter.latent_shape))
         with frozen(classifier):

@@ -97,7 +97,7 @@ def test_a_manifest_line_is_one_line_and_gives_it_back(name: str) -> None:
         Store(Path(folder) / "store").add(make_sample("k1", class_name=name), {"note": name})
         assert set(tree(Path(folder))) == {"store", "store/images", "store/images/k1.png", "store/metadata.jsonl"}
         (row,) = Manifest(Path(folder) / "store" / "metadata.jsonl").rows()
-        assert (row["class_name"], row["note"]) == (name, name)
+        assert (row["class_name"], dict(row)["note"]) == (name, name)
         assert (Path(folder) / "store" / "metadata.jsonl").read_bytes().count(b"\n") == 1
 
 

@@ -27,8 +27,9 @@ from tests.support.whole_runs import assert_same_run
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
 LONG = (
-    "in a second process",
-)  # every life starts a process that imports everything; tests/training/test_background.py kills one too
+    "in a second process",  # every life starts a process that imports everything; test_background.py kills one too
+    "all before the training, chosen",  # every kept image costs many samples
+)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if kind in LONG else ()) for kind in RUNS])

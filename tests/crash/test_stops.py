@@ -62,7 +62,7 @@ def test_a_full_disk_is_a_message_and_with_room_the_run_goes_on(case: Case, tmp_
         out = disk / "run"
         ended = case.live(out)
         said = out.with_suffix(".log").read_text(encoding="utf-8")
-        assert ended.code == 2, said
+        assert ended.code == 3, said
         assert "No space left on device" in said
         assert "Traceback" not in said
         if (out / "store" / "metadata.jsonl").exists():

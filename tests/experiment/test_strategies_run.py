@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actgen.classifiers.mining import Mining
+from actgen.core.rows import RunSummary
 from actgen.data.datasets.sources import load_data
 from actgen.data.store.store import MANIFEST
 from actgen.experiment.build import open_run
@@ -24,7 +24,7 @@ from tests.conftest import read_lines, without_times
 
 BUDGET = 12  # a tenth of the 120 digits
 
-Whole = Callable[[str], tuple[Path, dict[str, Any]]]
+Whole = Callable[[str], tuple[Path, RunSummary]]
 
 
 def short(recipe: Recipe, strategy: str, mining: Mining | None = None) -> Recipe:
@@ -49,7 +49,7 @@ def whole(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """Give the folder and the summary of a strategy's run, which is done once."""
 
     @cache
-    def done(strategy: str) -> tuple[Path, dict[str, Any]]:
+    def done(strategy: str) -> tuple[Path, RunSummary]:
         out = tmp_path_factory.mktemp(strategy) / "whole"
         return out, run(short(recipe, strategy), out, page=False)
 
@@ -93,7 +93,7 @@ def test_a_stopped_run_that_asks_clip_continues_as_if_never_stopped(recipe: Reci
     assert all(row["class_margin"] is None or 0 <= row["class_margin"] <= 1 for row in rows)
 
 
-def _stop_and_continue(wanted: Recipe, out: Path, whole: Path, summary: dict[str, Any]) -> None:
+def _stop_and_continue(wanted: Recipe, out: Path, whole: Path, summary: RunSummary) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(wanted, out, callbacks=Callbacks(on_epoch=_stop), page=False)
     assert without_times(run(wanted, out, page=False)) == without_times(summary)
@@ -117,6 +117,7 @@ def test_an_oversampled_image_is_its_source(recipe: Recipe, tmp_path: Path) -> N
     training.state.snapshot = training.round.store.snapshot()
     mixture, keys = training.mixture(4), list(training.real.keys)
     for number, row in enumerate(training.state.snapshot.rows):
+        assert row["source"] is not None
         copy, source = mixture[120 + number][0], mixture[keys.index(row["source"]["key"])][0]
         assert row["generator"] == ""
         assert (copy == source).all()

@@ -9,7 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from actgen.cli.app import app
 from actgen.core.errors import UserError
+from actgen.core.rows import EpochRow
 from actgen.experiment.config import Recipe, build_recipe, flat, read_tracking, to_toml
 from actgen.experiment.run import run
 from actgen.experiment.tracking import NOTES, epoch_values, parse_trackers, summary_values
@@ -95,7 +96,7 @@ def read(out: Path) -> Events:
 def assert_told_everything(out: Path) -> None:
     """Every number of statistics and summary is there once, at its epoch, and nothing else is."""
     wanted: dict[str, list[tuple[int, Any]]] = {}
-    rows = read_lines(out / "stats.jsonl")
+    rows = cast(list[EpochRow], read_lines(out / "stats.jsonl"))
     for row in rows:
         for name, value in epoch_values(row).items():
             wanted.setdefault(name, []).append((row["epoch"], pytest.approx(value, rel=1e-6)))
@@ -254,7 +255,7 @@ def test_names_of_classes_stay_apart() -> None:
         "per_class": {"🦆": 1.0, "🐕": 2.0, "a b": 3.0},
         "filters": {},
     }
-    found = {name: value for name, value in epoch_values(row).items() if "class" in name}
+    found = {name: value for name, value in epoch_values(cast(EpochRow, row)).items() if "class" in name}
     assert found == {"test/class/_ 0": 1.0, "test/class/_ 1": 2.0, "test/class/a b": 3.0}
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
+
+from actgen.studies.bench.rows import BenchRow
 
 GAINS = {"none": (0.0, 0.0, 0.0), "text-only": (0.3, -0.1, 0.4), "actgen": (0.9, 1.1, 0.7)}
 BASE = (87.0, 86.5, 87.4)
 
 
-def make_row(arm: str, seed: int, budget: float = 0.3, **changes: Any) -> dict[str, Any]:
+def make_row(arm: str, seed: int, budget: float = 0.3, **changes: object) -> BenchRow:
     budget = 0.0 if arm == "none" else budget
     images = round(2000 * budget)
     accuracy = round(BASE[seed] + GAINS.get(arm, GAINS["actgen"])[seed], 2)
-    return {
+    row = {
         "recipe": "mini",
         "arm": arm,
         "seed": seed,
@@ -32,8 +34,9 @@ def make_row(arm: str, seed: int, budget: float = 0.3, **changes: Any) -> dict[s
         "options": {"data": "fashion-mnist-mini", "training.epochs": 30, "training.label_smoothing": 0.1},
         "declared": ["strategy"],
     } | changes
+    return cast(BenchRow, row)
 
 
-def make_rows(seeds: int = 3, budgets: tuple[float, ...] = (0.3,)) -> list[dict[str, Any]]:
+def make_rows(seeds: int = 3, budgets: tuple[float, ...] = (0.3,)) -> list[BenchRow]:
     arms = [("none", 0.0), *((arm, budget) for arm in ("text-only", "actgen") for budget in budgets)]
     return [make_row(arm, seed, budget) for seed in range(seeds) for arm, budget in arms]

@@ -188,7 +188,7 @@ def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
         )
     own = int(native.input_size[-1])
     size = wanted.image_size or min(own, max(32, -(-data_size // 32) * 32))
-    more: dict[str, Any] = {"img_size": size} if native.fixed_input_size else {}
+    more: dict[str, object] = {"img_size": size} if native.fixed_input_size else {}
     if wanted.drop_path:
         more["drop_path_rate"] = wanted.drop_path
     if wanted.dropout:
@@ -211,7 +211,7 @@ def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
     return classifier
 
 
-def _made(name: str, pretrained: bool, **more: Any) -> nn.Module:
+def _made(name: str, pretrained: bool, **more: object) -> nn.Module:
     import timm
 
     if not pretrained:

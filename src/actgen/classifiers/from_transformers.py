@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
 from ..core.text import brief, first_line
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 HUB = "hf:"
 _MIDDLE = (0.5, 0.5, 0.5)
@@ -37,7 +40,7 @@ def open_transformers(
 ) -> tuple[nn.Module, int, Sequence[float], Sequence[float]]:
     """Return a model for `classes` classes with the image size, mean and std that it expects.
 
-    These are the preprocessor's where there is one. The weights are drawn anew unless `pretrained`, the last layer where the
+    These are the preprocessor's where there is one. The weights are random unless `pretrained`, the last layer where the
     number of classes differs. No code of a model's repository is run. `UserError` if it cannot be had.
     """
     if not name or (name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir()):
@@ -67,13 +70,13 @@ def open_transformers(
     return model, size, _three(expects.get("image_mean")), _three(expects.get("image_std"))
 
 
-def _config(name: str) -> Any:
+def _config(name: str) -> PretrainedConfig:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(name, trust_remote_code=False)
 
 
-def _made(name: str, config: Any, pretrained: bool) -> nn.Module:
+def _made(name: str, config: PretrainedConfig, pretrained: bool) -> nn.Module:
     """Attention is plain: a configuration may name kernels of the hub, which are code."""
     from transformers import AutoModelForImageClassification as Auto
 
@@ -86,17 +89,17 @@ def _made(name: str, config: Any, pretrained: bool) -> nn.Module:
     return model
 
 
-def _preprocessor(name: str) -> dict[str, Any]:
+def _preprocessor(name: str) -> dict[str, object]:
     """Return preprocessor_config.json, {} if there is none."""
     from transformers import BaseImageProcessor
 
     if Path(name).is_dir() and not (Path(name) / "preprocessor_config.json").is_file():
         return {}
-    facts: dict[str, Any] = BaseImageProcessor.get_image_processor_dict(name)[0]
+    facts: dict[str, object] = BaseImageProcessor.get_image_processor_dict(name)[0]
     return facts
 
 
-def _size(expects: dict[str, Any]) -> int:
+def _size(expects: dict[str, object]) -> int:
     """Return the side of the square that the preprocessor makes, 0 if it does not say."""
     wanted = expects.get("crop_size") if expects.get("do_center_crop") else None
     wanted = expects.get("size") if wanted is None else wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -15,6 +15,9 @@ from ..core.class_words import class_prompt
 from ..core.errors import UserError
 from ..core.text import brief, first_line
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, CLIPProcessor
 
 KINDS = ("clip", "vision-text-dual-encoder")
 """Configurations of transformers whose models have CLIP's features, padding and scale."""
@@ -82,7 +85,7 @@ class ZeroShot:
             return torch.nn.functional.normalize(_pooled(self._model.get_text_features(**conditioning)))
 
 
-def _opened(name: str, given: str) -> tuple[Any, Any]:
+def _opened(name: str, given: str) -> tuple[CLIPModel, CLIPProcessor]:
     """Return a model and its processor; no code of a model's repository is run, nor kernels that its configuration names."""
     from transformers import AutoConfig, AutoModel, AutoProcessor
 

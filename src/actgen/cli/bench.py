@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..core.errors import UserError
+from .flags import AsJson, console, show_json, stderr
 
 if TYPE_CHECKING:
     from ..studies.bench.plan import Job
@@ -25,8 +26,6 @@ Budgets = Annotated[str | None, typer.Option(help="0.1,0.3: generated images by 
 Own = Annotated[list[str] | None, typer.Option("--arm", help="An arm of your own: NAME:a.b=c,d=e. May be repeated.")]
 
 ARMS, TEST = "none,text-only,actgen", "test"
-
-console = Console(highlight=False, emoji=False, soft_wrap=True)
 
 
 def bench(
@@ -46,6 +45,7 @@ def bench(
     table: Annotated[Path | None, typer.Option(help="Only print the table of this results.jsonl.")] = None,
     protocol: Annotated[Path | None, typer.Option(help="Run what this TOML file declares, and nothing else.")] = None,
     final: Annotated[bool, typer.Option("--final", help="Look at the test images that the protocol holds back.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare ways to make training images: every arm with every seed, paired differences with intervals.
 
@@ -59,7 +59,7 @@ def bench(
     if final and protocol is None:
         raise UserError("--final looks at what a protocol holds back. Give the --protocol, too.")
     if table is not None:
-        _print_table(table)
+        _print_table(table, as_json)
         return
     from ..studies.bench.pool import default_processes
     from ..studies.bench.run import run_all, unfinished, write_comparison, write_final
@@ -88,13 +88,14 @@ def bench(
     if dry_run:
         _dry_run(jobs, out, count)
         return
-    with BenchBars(console, len(jobs), len(jobs) - len(unfinished(jobs, out)), count) as bars:
+    with BenchBars(stderr, len(jobs), len(jobs) - len(unfinished(jobs, out)), count) as bars:
         bars.tells = declared is None  # accuracies are of all test images, of which a protocol holds a half back
         failed = run_all(jobs, out, count, bars.show, declared)
-    if final:
-        console.print(escape(write_final(out)))
-    elif len(failed) < len(jobs):
-        console.print(escape(write_comparison(out, anew=False)))
+    shown = write_final(out) if final else write_comparison(out, anew=False) if len(failed) < len(jobs) else ""
+    if as_json:
+        _show_json(out, len(failed))
+        raise typer.Exit(bool(failed))
+    console.print(escape(shown))
     console.print(f"in {escape(str(out))}: results.jsonl, table.md, bench.html")
     if failed:
         console.print(f"{len(failed)} of {len(jobs)} runs failed; see failures.jsonl there. The same command tries them again.")
@@ -158,7 +159,19 @@ def report_bench(folder: Path) -> None:
     console.print(f"page: {escape(str(folder / PAGE))}")
 
 
-def _print_table(path: Path) -> None:
+def _show_json(out: Path, failed: int) -> None:
+    """Print the comparisons; of a protocol, over the test images that are open."""
+    from ..studies.bench.compare import compare
+    from ..studies.bench.rows import RESULTS, read_rows
+    from ..studies.bench.run import held_protocol
+
+    rows, protocol = (read_rows(out / RESULTS) if (out / RESULTS).is_file() else []), held_protocol(out)
+    if protocol is not None:
+        rows = [protocol.shown(row, final=False) for row in rows]
+    show_json({"out": str(out), "failed": failed, "arms": [one.facts for one in compare(rows)]})
+
+
+def _print_table(path: Path, as_json: bool) -> None:
     from ..studies.bench.fairness import refuse_unfair
     from ..studies.bench.rows import read_rows
     from ..studies.bench.run import held_protocol
@@ -166,6 +179,9 @@ def _print_table(path: Path) -> None:
 
     rows = read_rows(path)
     refuse_unfair(rows)
+    if as_json:
+        _show_json(path.parent, 0)
+        return
     console.print(escape(make_table(rows, held_protocol(path.parent))))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.text import for_terminal
-from .flags import HELP, OnBadImage, console
+from .flags import HELP, FollowLinks, Layout, OnBadImage, console, stderr
 
 if TYPE_CHECKING:
     from ..data.datasets.imageset import ImageSet
@@ -51,6 +51,8 @@ def finetune(
     ] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     on_bad_image: OnBadImage = None,
+    layout: Layout = None,
+    follow_links: FollowLinks = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="prompts.template=..., sampling.a=b: as in a recipe. May be repeated.")
     ] = None,
@@ -93,18 +95,20 @@ def finetune(
     }
     options = {name: value for name, value in given.items() if value is not None}
     asked = Asked(data=data, limit=images, out=out, seed=seed, options=options)
-    _show(open_training(asked, partial(_images, data, images, on_bad_image)))
+    _show(open_training(asked, partial(_images, data, images, on_bad_image, layout, follow_links)))
     made = {SCRATCH: "generator", LORA: "LoRA weights", FULL: "generator"}[asked.way]
     how = "" if asked.way == SCRATCH else "; its README.md says how to use it"
     console.print(f"{made} in {for_terminal(out)}{how}")
 
 
-def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
+def _images(data: str, images: int, on_bad_image: str | None, layout: str | None, follow_links: bool | None) -> ImageSet:
+    from ..data.datasets.reading import AUTO, Reading
     from ..data.datasets.sources import load_data
     from ..data.datasets.splits import balanced
     from .show import left_out
 
-    given = load_data(data, on_bad_image or "refuse")
+    reading = Reading(layout=layout or AUTO, follow_links=bool(follow_links))
+    given = load_data(data, on_bad_image or "refuse", reading)
     if given.left_out:
         console.print(left_out(len(given.left_out), given.left_out[0]))
     return balanced(given.train, images) if images else given.train
@@ -113,7 +117,7 @@ def _images(data: str, images: int, on_bad_image: str | None) -> ImageSet:
 def _show(training: Iterator[ScratchProgress]) -> None:
     from .show import Bars
 
-    with Bars(console) as bars:
+    with Bars(stderr) as bars:
         for progress in training:
             tick = progress.tick
             bars.at(progress.stage, tick.step, tick.steps, "" if tick.loss is None else f"loss {tick.loss:.4f}")

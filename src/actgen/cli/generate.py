@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..core.errors import UserError
 from ..core.text import for_terminal
-from .flags import Settings, console
+from .flags import Settings, console, stderr
 
 MOST = 10_000_000
 
@@ -56,7 +57,7 @@ def generate(
         )
 
 
-def _refuse_given(mode: str, others: dict[str, Any]) -> None:
+def _refuse_given(mode: str, others: Mapping[str, object]) -> None:
     if given := [name for name, value in others.items() if value is not None]:
         raise UserError(f"{', '.join(given)} cannot go with {mode}. Leave it out; `actgen generate --help` shows both uses.")
 
@@ -71,7 +72,7 @@ def _generate_classes(classes: str, count: int, generator: str, seed: int, setti
 
     recipe = build_recipe(None, settings, {"generator": generator, "seed": seed})
     names = [name.strip() for name in classes.split(",") if name.strip()]
-    with Bar(console, "generating", count) as bar:
+    with Bar(stderr, "generating", count) as bar:
         for done in generate_from_text(recipe, names, count, out):
             bar.at(done)
     console.print(f"{count} images in {for_terminal(out)}; at most {peak_gib(PartialState().device):.1f} GiB of memory")
@@ -83,7 +84,7 @@ def _generate_again(
     from ..experiment.reproduce import regenerate
     from .show import Bar, show_regenerated
 
-    with Bar(console, "generating", len(set(keys))) as bar:
+    with Bar(stderr, "generating", len(set(keys))) as bar:
         done = []
         for one in regenerate(store, keys, out, data=data, masks=masks, generator=generator):
             done.append(one)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ..core.errors import UserError
 from ..core.text import brief, for_terminal
+from .flags import AsJson, console, show_json, stderr
 
 if TYPE_CHECKING:
     from ..studies.probe.run import Found
 
-console = Console(highlight=False, emoji=False, soft_wrap=True)
 INCEPTION = "inception"
 WIDE = 140
 """Columns of a terminal that has room for a row a candidate; in others each has a column."""
@@ -40,6 +40,7 @@ def probe(
     seed: Annotated[int, typer.Option(help="Everything random follows from it.", min=0)] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="a.b=c for all. May be repeated.")] = None,
     on_bad_image: Annotated[str, typer.Option(help="Image files that cannot be read: refuse, or skip and count.")] = "refuse",
+    as_json: AsJson = False,
 ) -> None:
     """Measure which of several generators and settings suits the data, before any long run.
 
@@ -72,9 +73,12 @@ def probe(
         train=train,
         on_bad_image=on_bad_image,
     )
-    with Bars(console) as bars:
+    with Bars(stderr) as bars:
         found = measure(asked, out, lambda what, done, of: bars.at(for_terminal(what), done, of))
-    _show(found, out)
+    if as_json:
+        show_json(asdict(found))
+    else:
+        _show(found, out)
 
 
 def _show(found: Found, out: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..core.rows import RunSummary
 from ..core.text import for_terminal
 from ..experiment.config import Recipe, to_toml
 from ..experiment.dry_run import Estimate
@@ -116,18 +117,15 @@ class RunBars:
         self._progress.update(self._part, description="sampling", completed=done, total=of)
 
 
-def show_summary(console: Console, summary: dict[str, Any], out: Path) -> None:
+def show_summary(console: Console, summary: RunSummary, out: Path) -> None:
     """Print what a run measured and where its page is."""
     console.print(_table({summary["strategy"]: summary}))
-    if rejected := {
-        name: one["generated"] - one["kept"]
-        for name, one in ((summary["filters"] or {}).get("filters") or {}).items()
-        if one["generated"] > one["kept"]
-    }:
+    filters = summary["filters"]["filters"] if summary["filters"] else {}
+    if rejected := {name: one["generated"] - one["kept"] for name, one in filters.items() if one["generated"] > one["kept"]}:
         reasons = ", ".join(f"{name} {count}" for name, count in rejected.items())
         console.print(f"generated and refused: {reasons}; the reasons are in {for_terminal(out / 'rejected.jsonl')}")
-    if summary.get("left_out_images"):
-        console.print(left_out(summary["left_out_images"], summary["left_out_first"]))
+    if summary.get("left_out_images") and (first := summary["left_out_first"]) is not None:
+        console.print(left_out(summary["left_out_images"], first))
     console.print(f"page: {for_terminal(out / 'report.html')}")
 
 
@@ -136,13 +134,13 @@ def left_out(count: int, first: str) -> str:
     return f"{count} image file{'s' if count > 1 else ''} left out; the first: {for_terminal(first)}"
 
 
-def show_demo(console: Console, arms: dict[str, dict[str, Any]], out: Path) -> None:
+def show_demo(console: Console, arms: Mapping[str, Mapping[str, object]], out: Path) -> None:
     """Print the arms side by side and where the page is."""
     console.print(_table(arms))
     console.print(f"One seed: a difference below about a point is noise. page: {for_terminal(out / 'report.html')}")
 
 
-def _table(arms: dict[str, dict[str, Any]]) -> Table:
+def _table(arms: Mapping[str, Mapping[str, object]]) -> Table:
     table = Table()
     for name in ("arm", "test accuracy", "images generated", "training", "generation", "optimiser steps"):
         table.add_column(name, justify="left" if name == "arm" else "right")

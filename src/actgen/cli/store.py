@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+
+from .flags import AsJson, Command, console, show_json, stderr
 
 if TYPE_CHECKING:
     from ..data.store.verify import Finding, StoreVerdict
 
 store = typer.Typer(no_args_is_help=True, help="Check, join or export folders of generated images.")
-console = Console(highlight=False, emoji=False, soft_wrap=True)
 MOST_SHOWN = 20
 
 
-@store.command()
+@store.command(cls=Command)
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
     repair: Annotated[bool, typer.Option("--repair", help="Move what is wrong to STORE_set_aside; delete nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every image and every line; exit code 1 if something is damaged, 0 if not.
 
@@ -40,8 +42,11 @@ def verify(
             console.print(f"moved to {escape(str(done.folder))}: {done.lines} lines and {done.files} files")
         console.print(f"{escape(str(folder))} holds {len(Manifest(folder / 'metadata.jsonl'))} images")
         return
-    with Bar(console, "checking", None) as bar:
+    with Bar(stderr, "checking", None) as bar:
         verdict = check(folder, bar.at)
+    if as_json:
+        show_json(asdict(verdict))
+        raise typer.Exit(bool(verdict.damage))
     _show(verdict, folder)
     if verdict.damage:
         console.print(
@@ -67,7 +72,7 @@ def _list(title: str, found: Sequence[Finding]) -> None:
         console.print(f"{title}: {len(found) - MOST_SHOWN} more")
 
 
-@store.command()
+@store.command(cls=Command)
 def merge(
     folders: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two folders or more with metadata.jsonl.")],
     out: Annotated[Path, typer.Option(help="The store to make; the same command goes on where it was stopped.")],
@@ -79,32 +84,36 @@ def merge(
     from ..data.store.merging import merge as join
     from .show import Bar
 
-    with Bar(console, "merging", None) as bar:
+    with Bar(stderr, "merging", None) as bar:
         done = join(folders, out, prefix=prefix, on_progress=bar.at)
     twice = f"; {done.twice} were there twice" if done.twice else ""
     renamed = f"; {done.renamed} have a new key" if done.renamed else ""
     console.print(f"{done.images} images in {escape(str(out))}{twice}{renamed}")
 
 
-@store.command()
+@store.command(cls=Command)
 def leaks(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
     data: Annotated[str, typer.Option(help="The data whose test images must not be in the store, as for train.")],
     distance: Annotated[float, typer.Option(help="Images nearer than this are the same; see filters.leakage_distance.")] = 0.1,
+    as_json: AsJson = False,
 ) -> None:
-    """List stored images that are too near to a test image; exit code 2 if there are any, 0 if there are none."""
+    """List stored images that are too near to a test image; exit code 1 if there are any, 0 if there are none."""
     from ..experiment.leaks import check_leaks
 
     found, images, tests = check_leaks(folder, data, distance)
+    if as_json:
+        show_json({"images": images, "test_images": tests, "leaks": [asdict(leak) for leak in found]})
+        raise typer.Exit(bool(found))
     for leak in found:
         look = f" ({leak.look})" if leak.look else ""
         console.print(f"{escape(leak.key)} is the test image {escape(leak.test_key)}{look}, distance {leak.distance:.3f}")
     console.print(f"{len(found)} of {images} images in {escape(str(folder))} are too near to one of {tests} test images")
     if found:
-        raise typer.Exit(2)
+        raise typer.Exit(1)
 
 
-@store.command()
+@store.command(cls=Command)
 def export(
     folder: Annotated[Path, typer.Argument(metavar="STORE", help="Folder with metadata.jsonl.")],
     form: Annotated[str, typer.Option("--format", help="imagefolder, webdataset or parquet.")],
@@ -117,7 +126,7 @@ def export(
     from ..experiment.export import export_store
     from .show import Bar
 
-    with Bar(console, "exporting", None) as bar:
+    with Bar(stderr, "exporting", None) as bar:
         generated, real = export_store(
             folder, out, form, with_real=with_real, link=link, shard_bytes=shard_size << 20, on_progress=bar.of
         )

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..core.parallel import agreeing, ranks
-from .flags import HELP, OUT, DataSpec, GeneratorName, Masks, ModelName, OnBadImage, Out, Seed, Settings, console
+from .flags import (
+    HELP,
+    OUT,
+    AsJson,
+    DataSpec,
+    FollowLinks,
+    GeneratorName,
+    Layout,
+    Masks,
+    ModelName,
+    OnBadImage,
+    Out,
+    Seed,
+    Settings,
+    console,
+    show_json,
+    stderr,
+)
 
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="TOML file or the name of a shipped recipe; --dry-run prints a complete one.")
@@ -22,6 +40,7 @@ def demo(
     out: Out = Path("runs/demo"),
     seed: Seed = None,
     settings: Settings = None,
+    as_json: AsJson = False,
 ) -> None:
     """Real images only, random generation, active generation: three small runs and a page that compares them."""
     from ..experiment.config import build_recipe
@@ -29,17 +48,22 @@ def demo(
     from .show import RunBars, show_demo
 
     recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
-    arms: dict[str, dict[str, Any]] = {}
-    with RunBars(console, len(ARMS) * recipe.training.epochs) as bars:
+    arms: dict[str, Mapping[str, object]] = {}
+    with RunBars(stderr, len(ARMS) * recipe.training.epochs) as bars:
         for arm, summary in run_demo(recipe, out, bars.callbacks):
             arms[arm] = summary
-    show_demo(console, arms, out)
+    if as_json:
+        show_json(arms)
+    else:
+        show_demo(console, arms, out)
 
 
 def train(
     out: Annotated[Path | None, typer.Option(help=f"{OUT} Not given: runs/ and the recipe's name.")] = None,
     data: DataSpec = None,
     on_bad_image: OnBadImage = None,
+    layout: Layout = None,
+    follow_links: FollowLinks = None,
     model: ModelName = None,
     generator: GeneratorName = None,
     masks: Masks = None,
@@ -52,6 +76,7 @@ def train(
     settings: Settings = None,
     track: Track = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a classifier with active generation."""
     from ..experiment.config import build_recipe, read_tracking
@@ -70,6 +95,8 @@ def train(
         "generation.on": generate_on,
         "seed": seed,
         "on_bad_image": on_bad_image,
+        "reading.layout": layout,
+        "reading.follow_links": follow_links,
         "masks": masks,
     }
     if dry_run and ranks.launched() > 1:
@@ -85,12 +112,16 @@ def train(
         show_estimate(console, full, estimate(full, out))
         return
     console.quiet = not ranks.is_first()
-    with RunBars(console, full.training.epochs) as bars:
+    stderr.quiet = stderr.quiet or console.quiet
+    with RunBars(stderr, full.training.epochs) as bars:
         summary = run(
             full,
             out,
             callbacks=bars.callbacks(full.strategy),
             track=track,
         )
-    show_summary(console, summary, out)
+    if not as_json:
+        show_summary(console, summary, out)
+    elif ranks.is_first():
+        show_json(summary)
     ranks.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,7 +10,15 @@ from .text import brief
 
 
 class UserError(ValueError):
-    """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
+    """Input that actgen cannot use. The command line prints the message and exits with `code`, without a traceback."""
+
+    code = 2
+
+
+class RunFailure(UserError):
+    """Input that was fine and work that failed all the same: weights that became nan, a full disk, a process that died."""
+
+    code = 3
 
 
 class RenamedKey(FutureWarning):
@@ -33,6 +42,15 @@ def refuse_file(out: Path) -> None:
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise UserError(f"--out {out}: {path} is a file. Give a folder.")
+
+
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""What the machine lacks, whatever was given."""
+
+
+def system_code(error: OSError) -> int:
+    """Return the exit code for what the system refused: that of a failure if the machine lacks something."""
+    return RunFailure.code if error.errno in _MACHINE else UserError.code
 
 
 def system_refusal(error: OSError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +18,7 @@ def borrowed(modules: Sequence[nn.Module], dtype: torch.dtype | None = None) -> 
     On the way out training mode, `requires_grad`, gradient checkpointing, slicing and tiling of every module and the dtype
     and device of every tensor are what they were. A wider dtype loses nothing on the way back.
     """
-    flags: list[tuple[nn.Module, str, Any]] = [
+    flags: list[tuple[nn.Module, str, object]] = [
         (module, name, module.__dict__[name])
         for root in modules
         for module in root.modules()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
 _CPUS = Path("/proc/cpuinfo")
 
 
-def machine() -> dict[str, Any]:
+def machine() -> dict[str, object]:
     """Return the model of the CPU, the cores that this process may use, and the threads that it computes with."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"cpu": _cpu_model(), "cores": cores, "threads": torch.get_num_threads()}

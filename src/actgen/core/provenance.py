@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 DIRTY = "+dirty"
 """What follows the commit if files of the package were changed, added or removed since."""
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 @lru_cache(maxsize=1)
@@ -28,7 +27,7 @@ def source_commit() -> str:
     return f"version {version('actgen')}" if not commit else commit + (DIRTY if changed else "")
 
 
-def recipe_hash(settings: Mapping[str, Any]) -> str:
+def recipe_hash(settings: Mapping[str, object]) -> str:
     """Return sha256 over a recipe as dotted keys and values (`recipe.flat`), in the order of the keys, as JSON."""
     return hashlib.sha256(json.dumps(dict(settings), sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from .rows import ManifestLine
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -108,8 +110,8 @@ class Sample:
 
     `latents` [C, h, w] float32; `mask` [h, w] in [0, 1], where the image guide pulled (None without it); `seconds` is this
     image's share of its batch. `regenerated`: why it was generated again in higher precision, "" if it was not. `candidates`:
-    how many generated images it was chosen from; `class_margin`: how much the generator believes in its class, in [-1, 1], or
-    what CLIP gives it, in [0, 1], where one was asked. `held`: sha256 of the pixels that are its source's
+    how many generated images it was chosen from; `class_margin`: the margin that the generator gives its class, in [-1, 1],
+    or its probability by CLIP, in [0, 1], where one was asked. `held`: sha256 of the pixels that are its source's
     (`generation/given_masks.py`), where a mask was given.
     """
 
@@ -132,7 +134,7 @@ class Snapshot:
     """
 
     folder: str
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[ManifestLine]
     labels: Sequence[int]
 
     def __len__(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..core.errors import UserError
+from ..core.rows import ManifestLine
 from ..core.types import Snapshot
 from .datasets.decoding import read_image
 from .datasets.imageset import ImageSet, fit_square
@@ -36,7 +36,7 @@ class Mixture(Dataset[tuple[Tensor, int]]):
         cache: Tensor | None = None,
     ) -> None:
         self.real, self.size, self._count = real, size, len(real.labels)
-        self.rows: Sequence[dict[str, Any]] = () if snapshot is None else snapshot.rows
+        self.rows: Sequence[ManifestLine] = () if snapshot is None else snapshot.rows
         self.folder = Path("." if snapshot is None else snapshot.folder)
         self.labels = [*real.labels, *(() if snapshot is None else snapshot.labels)]
         if min(self.labels, default=0) < 0:

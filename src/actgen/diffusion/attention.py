@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_processor import Attention
 
 
 @dataclass
@@ -54,12 +57,12 @@ class RecordingProcessor:
 
     def __call__(
         self,
-        attn: Any,
+        attn: Attention,
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> Tensor:
         """Return what the stock processor returns, [B, Q, D]."""
         if encoder_hidden_states is None or hidden_states.ndim != 3:
@@ -116,14 +119,14 @@ def choose_resolution(unet: nn.Module, latent_size: int, wanted: int | None) -> 
     return wanted or min(sizes, key=lambda size: (max(size / (latent_size / 4), latent_size / 4 / size), -size))
 
 
-def map_layers(unet: nn.Module, latent_size: int, resolution: int) -> list[Any]:
+def map_layers(unet: nn.Module, latent_size: int, resolution: int) -> list[Attention]:
     """Return the cross-attention layers whose maps have this size."""
     chosen = {name for name, size in cross_attention_sizes(unet, latent_size).items() if size == resolution}
     return [unet.get_submodule(name.removesuffix(".processor")) for name in chosen]
 
 
 @contextmanager
-def recording(layers: Sequence[Any], resolution: int) -> Iterator[AttentionRecorder]:
+def recording(layers: Sequence[Attention], resolution: int) -> Iterator[AttentionRecorder]:
     """Record the maps of these layers inside the block; their processors come back afterwards, the same objects."""
     before = [layer.processor for layer in layers]
     recorder = AttentionRecorder(resolution, len(layers))

@@ -21,7 +21,7 @@ class CompiledUNet:
     def __init__(self, unet: nn.Module) -> None:
         self.unet = unet
         self.freezing = next(unet.parameters()).device.type == "cpu"
-        self._places: tuple[Any, ...] = ()
+        self._places: tuple[object, ...] = ()
         self._hash = ""
         self._versions = 0
         self.dtype: torch.dtype | None = None  # nothing is compiled for

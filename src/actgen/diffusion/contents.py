@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import UserError
 from ..core.text import brief, read_text, shown, visible
@@ -33,14 +32,14 @@ def check_contents(folder: Path) -> None:
             _refuse_endless(config, _read(config))
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def _read_index(path: Path) -> dict[str, object]:
     index = _read(path)
     if not isinstance(index.get("_class_name"), str | list):
         raise _wrong(path, "names no pipeline class")
     return index
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     reason = "is not a JSON object"
     try:
         tree = json.loads(read_text(path))

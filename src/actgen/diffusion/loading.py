@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import CRITICAL
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
@@ -16,6 +16,9 @@ from ..core.errors import UserError
 from ..core.options import Choices, Text, options
 from ..core.text import brief, first_line, visible
 from .contents import check_contents
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
@@ -41,7 +44,7 @@ class Loading:
         return DTYPES[self.dtype]
 
 
-def load_pipeline(path_or_id: str, device: str, loading: Loading) -> Any:
+def load_pipeline(path_or_id: str, device: str, loading: Loading) -> DiffusionPipeline:
     """Load a pipeline folder or hub id onto `device`; `UserError` if it is neither, or cannot be guided."""
     folder = Path(path_or_id)
     if folder.exists() and not (folder / "model_index.json").is_file():
@@ -65,7 +68,7 @@ def load_pipeline(path_or_id: str, device: str, loading: Loading) -> Any:
     return pipeline
 
 
-def refuse_unguidable(pipeline: Any, name: str) -> None:
+def refuse_unguidable(pipeline: DiffusionPipeline, name: str) -> None:
     """Raise `UserError` for a pipeline without a UNet that reads text through cross-attention."""
     missing = [part for part in _PARTS if getattr(pipeline, part, None) is None]
     if missing:
@@ -82,7 +85,7 @@ def refuse_unguidable(pipeline: Any, name: str) -> None:
         )
 
 
-def _refuse_missing_weights(pipeline: Any, name: str) -> None:
+def _refuse_missing_weights(pipeline: DiffusionPipeline, name: str) -> None:
     networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
     if any(parameter.is_meta for network in networks for parameter in network.parameters()):
         raise UserError(
@@ -125,7 +128,7 @@ def _quiet() -> Iterator[None]:
         text_logging.set_verbosity(conditioning[1])
 
 
-def _load(path_or_id: str, dtype: torch.dtype) -> Any:
+def _load(path_or_id: str, dtype: torch.dtype) -> DiffusionPipeline:
     from diffusers import DiffusionPipeline
 
     try:
@@ -140,7 +143,7 @@ def _load(path_or_id: str, dtype: torch.dtype) -> Any:
         ) from error
 
 
-def _load_lora(pipeline: Any, lora: str) -> None:
+def _load_lora(pipeline: DiffusionPipeline, lora: str) -> None:
     try:
         with _quiet():  # safetensors, else formats that run code would be tried
             conditioning = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)

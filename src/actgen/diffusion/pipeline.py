@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,10 +15,14 @@ from torch.nn import functional as F
 from ..core.errors import UserError
 from ..core.frozen import borrowed
 from ..core.memory import is_out_of_memory
+from ..core.rows import GeneratorColumns
 from ..core.text import brief, first_line, visible
 from .compiling import CompiledUNet
 from .loading import Loading, load_pipeline, refuse_unguidable
 from .weights import hash_folder, hash_networks
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderTiny, DiffusionPipeline
 
 TRIAL_SIZE = 8  # of the latent that is tried when a generator is loaded
 
@@ -41,7 +45,7 @@ class PipelineAdapter:
     the networks, whatever these compute in.
     """
 
-    def __init__(self, pipeline: Any, name: str, weights_hash: str = "", loading: Loading | None = None) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, name: str, weights_hash: str = "", loading: Loading | None = None) -> None:
         refuse_unguidable(pipeline, name)
         self.pipeline, self.name = pipeline, name
         self.unet, self.vae = pipeline.unet, pipeline.vae
@@ -49,7 +53,7 @@ class PipelineAdapter:
         self.weights_hash = weights_hash or hash_networks(self.networks)
         self._text: dict[tuple[str, torch.dtype], tuple[Tensor, ...]] = {}
         self._empty: dict[torch.dtype, tuple[Tensor, ...]] = {}
-        self._decoders: dict[tuple[str, torch.dtype], Any] = {}
+        self._decoders: dict[tuple[str, torch.dtype], AutoencoderTiny] = {}
         self._compiled = CompiledUNet(self.unet) if self.loading.compile else None
 
     @classmethod
@@ -114,7 +118,7 @@ class PipelineAdapter:
             hook.prev_module_hook = before  # type: ignore[union-attr]
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
         loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
         return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
@@ -266,7 +270,7 @@ class PipelineAdapter:
         conditioning = bool(getattr(self.vae.config, "force_upcast", False))
         return conditioning and self.vae.dtype == torch.float16 and getattr(self.pipeline, "text_encoder_2", None) is not None
 
-    def _light_decoder(self, name: str) -> Any:
+    def _light_decoder(self, name: str) -> AutoencoderTiny:
         key = (name, self.dtype)
         if key not in self._decoders:
             from diffusers import AutoencoderTiny

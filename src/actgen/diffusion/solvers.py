@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -41,7 +41,27 @@ _OF_CLASS = {
 SchedulerConfig = Mapping[str, Any]  # of diffusers: JSON, whose values their schedulers check
 
 
-def scheduler_name(name: str, pipeline_scheduler: Any) -> str:
+class _Common(TypedDict):
+    prediction_type: str
+    clip: float | None
+
+
+class _Shared(_Common):
+    timesteps: Tensor
+    alpha_bar: Tensor
+
+
+class _Grid(Protocol):
+    """A scheduler of diffusers with its timesteps set; those of LCM have no sigmas."""
+
+    timesteps: Tensor
+    sigmas: Tensor
+    init_noise_sigma: float
+
+    def set_timesteps(self, count: int) -> None: ...
+
+
+def scheduler_name(name: str, pipeline_scheduler: object) -> str:
     """Return `name`, with "auto" resolved to the pipeline's own scheduler; `UserError` if that is none of `NAMES`."""
     if name != AUTO:
         return name
@@ -83,7 +103,7 @@ def alphas_cumprod(config: SchedulerConfig) -> Tensor:
     return torch.as_tensor(scheduler.alphas_cumprod).double()
 
 
-def _common(config: SchedulerConfig) -> dict[str, Any]:
+def _common(config: SchedulerConfig) -> _Common:
     clip = float(config.get("clip_sample_range") or 1.0) if config.get("clip_sample") else None
     return {"prediction_type": str(config.get("prediction_type") or "epsilon"), "clip": clip}
 
@@ -118,7 +138,12 @@ def _by_sigmas(config: SchedulerConfig, steps: int, scheduler: str) -> Solver:
     sigmas = torch.as_tensor(grid.sigmas).double().cpu()
     now, then = sigmas[:-1], sigmas[1:]
     scale, next_scale = (1 + now**2).sqrt(), (1 + then**2).sqrt()  # from these coordinates to the scheduler's own
-    shared = {"timesteps": torch.as_tensor(grid.timesteps).cpu(), "alpha_bar": 1 / scale**2, **_common(config), "clip": None}
+    shared: _Shared = {
+        "timesteps": torch.as_tensor(grid.timesteps).cpu(),
+        "alpha_bar": 1 / scale**2,
+        **_common(config),
+        "clip": None,
+    }
     if scheduler == "dpm++":
         return _dpm(now, then, steps, shared)
     up = torch.zeros_like(now)
@@ -135,7 +160,7 @@ def _by_sigmas(config: SchedulerConfig, steps: int, scheduler: str) -> Solver:
     )
 
 
-def _dpm(now: Tensor, then: Tensor, steps: int, shared: dict[str, Any]) -> Solver:
+def _dpm(now: Tensor, then: Tensor, steps: int, shared: _Shared) -> Solver:
     alpha, alpha_then = (1 + now**2).rsqrt(), (1 + then**2).rsqrt()
     decay = torch.expm1(-(now.log() - then.log()))  # exp(-h) - 1; -1 where the last sigma is 0
     step = now.log() - then.log()
@@ -169,7 +194,7 @@ def _lcm(config: SchedulerConfig, steps: int) -> Solver:
     )
 
 
-def _grid(config: SchedulerConfig, steps: int, scheduler: str) -> Any:
+def _grid(config: SchedulerConfig, steps: int, scheduler: str) -> _Grid:
     """Return diffusers' scheduler of that name with its timesteps (and sigmas) set."""
     import diffusers
 
@@ -184,7 +209,7 @@ def _grid(config: SchedulerConfig, steps: int, scheduler: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # diffusers hands tensors to NumPy 2
-            made = kind.from_config(dict(config), **(solver if scheduler == "dpm++" else {}))
+            made: _Grid = kind.from_config(dict(config), **(solver if scheduler == "dpm++" else {}))
             made.set_timesteps(steps)
     except ValueError as error:
         first = str(error).strip().splitlines()[0]

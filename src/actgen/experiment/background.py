@@ -50,7 +50,7 @@ def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
         tell("generated")
 
 
-def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, Any]:
+def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, object]:
     """Generate a round, or the rest of it, for the classifier with the weights of the order; return the answer."""
     from ..core.types import Plan
 
@@ -116,7 +116,7 @@ def _end_with(parent: int) -> None:
         os._exit(0)
 
 
-def _failed(error: Exception) -> dict[str, Any]:
+def _failed(error: Exception) -> dict[str, object]:
     """Return what is told of an exception: the first process raises the same."""
     if isinstance(error, UserError):
         return {"kind": "UserError", "error": str(error)}

@@ -28,6 +28,7 @@ from ..data.datasets.extra import with_extra
 from ..data.datasets.idx import FASHION_MNIST_CLASSES
 from ..data.datasets.imageset import ImageSet, Renamed
 from ..data.datasets.masks import Masks, open_masks
+from ..data.datasets.reading import Reading
 from ..data.datasets.sources import RealData, load_data
 from ..data.datasets.splits import balanced, hold_out, labelled
 from ..data.store.journal import Journal
@@ -113,9 +114,9 @@ def open_sampler(
     return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip, class_names)
 
 
-def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
+def open_data(recipe: Recipe, load: Callable[[str, str, Reading], RealData] = load_data) -> RealData:
     """Return the images that a recipe trains and measures on, the classes called as its prompts say."""
-    data = load(recipe.data, recipe.on_bad_image)
+    data = load(recipe.data, recipe.on_bad_image, recipe.reading)
     whole, classes = data.train, data.train.class_names
     names, prompts, variants = recipe.prompts.names(classes), recipe.prompts.of(classes), recipe.prompts.variants(classes)
     train = _training_images(recipe, whole)

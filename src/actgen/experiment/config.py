@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tomli_w
 from pydantic import AfterValidator, Field
@@ -24,6 +24,7 @@ from ..core.text import brief, read_text, visible
 from ..data.datasets.bad_images import ON_BAD_IMAGE
 from ..data.datasets.evaluation import Evaluation
 from ..data.datasets.extra import Extra
+from ..data.datasets.reading import Reading
 from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
 from ..generation.best_of_n import Selection
@@ -116,6 +117,7 @@ class Recipe:
     on_bad_image: Annotated[
         str, Choices(ON_BAD_IMAGE), Field(description="Image files that cannot be read: refuse the data, or skip and count.")
     ] = "refuse"
+    reading: Reading = field(default_factory=Reading)
     mining: Mining = field(default_factory=Mining)
     images: Annotated[
         int,
@@ -156,7 +158,7 @@ class Recipe:
             )
 
 
-def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
+def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: Mapping[str, object] | None = None) -> Recipe:
     """Return the recipe of a TOML file, changed by `a.b=c` settings, changed by command-line flags (dotted keys).
 
     `path` may be the name of a shipped recipe; `prompts` in it or in the settings may be the name of a TOML file. With `masks`,
@@ -165,11 +167,11 @@ def build_recipe(path: Path | None = None, settings: Sequence[str] = (), flags: 
     return build_from(_tree(path, settings, flags or {}))
 
 
-def build_from(tree: dict[str, Any]) -> Recipe:
+def build_from(tree: dict[str, object]) -> Recipe:
     """Return the recipe of a tree of settings with today's names."""
     tree.pop(TRACKING, None)
-    if isinstance(tree.get("prompts"), str):
-        tree["prompts"] = _read(Path(tree["prompts"]), "prompts =")
+    if isinstance(prompts := tree.get("prompts"), str):
+        tree["prompts"] = _read(Path(prompts), "prompts =")
     generation = tree.get("generation", {})
     preset = generation.get("preset") if isinstance(generation, dict) else None
     if preset is None:
@@ -203,7 +205,7 @@ def read_tracking(path: Path | None = None, settings: Sequence[str] = ()) -> str
     return text
 
 
-def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, object]) -> dict[str, object]:
     """Return what a file, the settings and the flags say, the later ones over the earlier ones."""
     tree = {} if path is None else renamed(_read(find_recipe(path)))
     said: dict[str, str] = {}
@@ -221,12 +223,13 @@ def _tree(path: Path | None, settings: Sequence[str], flags: Mapping[str, Any]) 
     return tree
 
 
-def _renamed_value(key: str, value: Any) -> Any:
+def _renamed_value(key: str, value: object) -> object:
     """Return the value of a setting, today's names in it where it is a table."""
-    given: dict[str, Any] = {}
+    given: dict[str, object] = {}
     _put(given, key, value)
-    part: Any = renamed(given)
+    part: object = renamed(given)
     for name in current_name(key).split("."):
+        assert isinstance(part, Mapping)  # as it was put there
         part = part[name]
     return part
 
@@ -247,17 +250,17 @@ def to_toml(recipe: Recipe) -> str:
     return tomli_w.dumps(dataclasses.asdict(recipe))
 
 
-def flat(tree: Any, where: str = "") -> dict[str, Any]:
+def flat(tree: object, where: str = "") -> dict[str, object]:
     """Return a recipe, a part of one, or a tree of settings as dotted keys and values; the opposite of `fill`."""
-    parts = vars(tree) if dataclasses.is_dataclass(tree) else tree
-    found: dict[str, Any] = {}
+    parts: Mapping[str, object] = tree if isinstance(tree, Mapping) else vars(tree)
+    found: dict[str, object] = {}
     for key, value in parts.items():
         nested = dataclasses.is_dataclass(value) or isinstance(value, Mapping)
         found |= flat(value, f"{where}{key}.") if nested else {where + key: value}
     return found
 
 
-def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
+def _read(path: Path, what: str = "--recipe") -> dict[str, object]:
     try:
         return tomllib.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not TOML, not UTF-8, a number of too many digits
@@ -267,7 +270,7 @@ def _read(path: Path, what: str = "--recipe") -> dict[str, Any]:
         ) from error
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """Return the TOML value that `text` is, or else the text itself."""
     try:
         read = tomllib.loads(f"value = {text}")
@@ -276,10 +279,11 @@ def parse_value(text: str) -> Any:
     return read["value"] if len(read) == 1 else text
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+def _put(tree: dict[str, object], key: str, value: object) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
+        part = tree.setdefault(parent, {})
+        if not isinstance(part, dict):
             raise UserError(f"{brief(key)}: {brief(parent)} is a single value, it has no parts.")
+        tree = part
     tree[last] = value

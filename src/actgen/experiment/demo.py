@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..core import files
 from ..core.errors import UserError, refuse_file
@@ -23,7 +22,7 @@ def run_demo(
     recipe: Recipe,
     out: Path,
     callbacks: Callable[[str], Callbacks],
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Run every arm of the recipe, yielding (arm, summary); at the end `out` holds summary.json and report.html.
 
     `callbacks` gives an arm's.
@@ -34,9 +33,9 @@ def run_demo(
     data = open_data(recipe)
     if not (out / "summary.json").exists():  # opens all that any arm needs, so what is wrong is found before the first trains
         open_run(replace(recipe, strategy="actgen"), out / "arms" / "actgen", data)
-    arms: dict[str, dict[str, Any]] = {}
+    arms: dict[str, Mapping[str, object]] = {}
     for arm in ARMS:
-        summary = run(
+        summary: Mapping[str, object] = run(
             replace(recipe, strategy=arm),
             out / "arms" / arm,
             data=data,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 
-from ..core.errors import UserError
+from ..core.errors import RunFailure, UserError
 from ..core.lock import locked, refuse_in_use
 from ..core.prompts import worded
 from ..core.text import brief, is_storable, visible
@@ -45,7 +44,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     with locked(out):
         yield from generate_missing(sampler, requests, Store(out))
     if failed := sampler.failed:
-        raise UserError(
+        raise RunFailure(
             f"{len(failed)} of {len(requests)} images are broken in any precision and were not kept (first: "
             f"{failed[0].key}, {failed[0].reason}). Check the generator's weights and sampling.scheduler; the "
             "same command tries them again."
@@ -53,7 +52,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
 
 
 def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
-    """Generate what `store` lacks of `requests` into it, yielding how many are there; `artist.refused` names those that broke.
+    """Generate what `store` lacks of `requests` into it, yielding how many are there; `sampler.failed` names those that broke.
 
     `UserError` if some of them were generated in another way.
     """
@@ -72,7 +71,7 @@ def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: 
         yield done
 
 
-def _missing(store: Store, requests: Sequence[Request], facts: dict[str, Any]) -> list[Request]:
+def _missing(store: Store, requests: Sequence[Request], facts: dict[str, object]) -> list[Request]:
     """Return the requests that are not generated yet; `UserError` if one was generated in another way."""
     for request in requests:
         if (row := store.manifest.row(request.key)) is None:

@@ -11,7 +11,6 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from ..core.errors import UserError
 from ..core.frozen import frozen
 from ..core.lock import locked
 from ..core.options import fill
+from ..core.rows import ManifestLine, RequestColumns
 from ..core.types import Request, Sample, Source
 from ..data.datasets.decoding import read_image
 from ..data.store.chain import CHAIN
@@ -43,7 +43,7 @@ from ..generation.strategies.retry import attempt_of
 from .build import open_generator
 from .revisit import Revisit
 
-Row = Mapping[str, Any]
+Row = RequestColumns
 _LATER = ("strength",)  # not in lines of earlier versions
 _LINE = ("key", "file_name", "sha256", "label", "class_name", "prompt", "seed", "strategy", "round", "guides", "source")
 _FACTS = ("guidance", "generator", "generator_hash")
@@ -102,9 +102,14 @@ def request_of(row: Row) -> Request:
             f"{row['key']}: its source is {row['source']!r}, not an object with split, index and key. Restore the "
             "line in the manifest."
         ) from error
-    named = ("key", "label", "class_name", "prompt", "seed", "strategy", "round")
     return Request(
-        **{name: row[name] for name in named},
+        key=row["key"],
+        label=row["label"],
+        class_name=row["class_name"],
+        prompt=row["prompt"],
+        seed=row["seed"],
+        strategy=row["strategy"],
+        round=row["round"],
         source=source,
         guides=tuple(row["guides"]),
         strength=float(row.get("strength", 1.0)),
@@ -126,11 +131,11 @@ def sampling_of(row: Row) -> SamplingConfig:
     return sampling
 
 
-def _complete(guidance: Any) -> Any:
+def _complete(guidance: Mapping[str, object]) -> Mapping[str, object]:
     """Return a line's settings; before there was a choice, guides had a noise of their own."""
-    if not isinstance(guidance, Mapping) or not isinstance(guidance.get("image"), Mapping):
+    if not isinstance(guidance, Mapping) or not isinstance(image := guidance.get("image"), Mapping):
         return guidance
-    return {**guidance, "image": {"noise": OWN, **guidance["image"]}}
+    return {**guidance, "image": {"noise": OWN, **image}}
 
 
 def _open(folder: Path) -> Manifest:
@@ -145,13 +150,13 @@ def _open(folder: Path) -> Manifest:
     return manifest
 
 
-def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, Row]:
+def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, ManifestLine]:
     if not keys:
         first = next(iter(manifest.keys()))
         raise UserError(
             f"--from-manifest needs the key of an image in {folder}, for example --key {first}; --key may be repeated."
         )
-    wanted: dict[str, Row] = {}
+    wanted: dict[str, ManifestLine] = {}
     for key in keys:
         if (row := manifest.row(key)) is None:
             near = difflib.get_close_matches(key, manifest.keys(), 3) or list(manifest.keys())[:3]
@@ -163,11 +168,11 @@ def _choose(manifest: Manifest, keys: Sequence[str], folder: Path) -> dict[str, 
 
 
 def _batches(
-    adapter: PipelineAdapter, run: Revisit, generated: Iterable[Row], wanted: Mapping[str, Row]
+    adapter: PipelineAdapter, run: Revisit, generated: Iterable[Row], wanted: Mapping[str, ManifestLine]
 ) -> list[Sequence[Row]]:
-    """Return the batches in which the wanted images were generated: all that was `generated`, in that order, refused or not.
+    """Return the batches in which the wanted images were generated: all that was `generated`, in that order, rejected or not.
 
-    Every attempt at what the filters refused had batches of its own.
+    Every attempt at what the filters rejected had batches of its own.
     """
 
     def shared(row: Row) -> str:
@@ -184,7 +189,9 @@ def _batches(
 
 
 def _split(adapter: PipelineAdapter, run: Revisit, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Split the lines of a round into batches as `Artist.draw` does: by the guides that act, which the bank decides too."""
+    """Split the lines of a round into batches as `ImageSampler.generate` does: by the guides that act, which the
+    bank decides too.
+    """
     bank, sampling = MemoryBank(), sampling_of(rows[0])
     for label in run.labels_before(rows[0]["round"]):
         bank.add(label, torch.zeros(1))  # here it only counts that something is there
@@ -230,7 +237,7 @@ def _generate(adapter: PipelineAdapter, batch: Sequence[Row], run: Revisit) -> I
         yield from sampler.generate(requests, SamplingContext(guide_image=run.guide_image, classifier=classifier))
 
 
-def _keep(store: Store, sample: Sample, row: Row, folder: Path) -> Regenerated:
+def _keep(store: Store, sample: Sample, row: ManifestLine, folder: Path) -> Regenerated:
     again = store.add(sample, {name: value for name, value in row.items() if name not in (*_LINE, *_LATER, CHAIN)})
     same = again["sha256"] == row["sha256"]
     return Regenerated(row["key"], (0, 0) if same else _difference(sample.image, folder / row["file_name"]))

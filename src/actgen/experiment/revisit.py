@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from PIL import Image
 
 from ..classifiers.classifier import Classifier
 from ..core.errors import UserError
+from ..core.rows import ManifestLine
 from ..core.types import Request
 from ..data.datasets.imageset import ImageSet
 from ..data.datasets.masks import Masks, open_masks
@@ -36,9 +36,7 @@ class Revisit:
     its key among all training images, of which the held-out ones are a part.
     """
 
-    def __init__(
-        self, folder: Path, rows: Sequence[Mapping[str, Any]], data: str | None = None, masks: str | None = None
-    ) -> None:
+    def __init__(self, folder: Path, rows: Sequence[ManifestLine], data: str | None = None, masks: str | None = None) -> None:
         self.folder, self.rows, self.data, self.moved_masks = folder, rows, data, masks
         self.files = RoundFiles(folder / "rounds")
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import safetensors.torch
 
@@ -23,6 +23,7 @@ from ..core.lock import locked, refuse_in_use
 from ..core.memory import peak_gib
 from ..core.parallel import agreeing, ranks
 from ..core.provenance import recipe_hash, source_commit
+from ..core.rows import GeneratorColumns, RunSummary
 from ..core.signals import deferred
 from ..core.text import read_text
 from ..data.datasets.imageset import names_digest
@@ -40,7 +41,7 @@ from .build import Generators, open_generator, open_run, refuse_other_run
 from .config import Recipe, flat, to_toml
 from .tracking import parse_trackers, tracking
 
-Tell = Callable[[Mapping[str, Any] | None], None]
+Tell = Callable[[RunSummary | None], None]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
 """What is shown of every finished run."""
 
@@ -54,7 +55,7 @@ def run(
     generators: Generators = open_generator,
     page: bool = True,
     track: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> RunSummary:
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
     `data` and `generators`: see `assembling.open_run` (a second process, `generation.on`, opens its own); without `page` no
@@ -93,7 +94,7 @@ def run(
         return agreeing.of_first(lambda: _finish(recipe, training, page, tell))
 
 
-def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]) -> dict[str, Any] | None:
+def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]) -> RunSummary | None:
     """Return the summary of a run that is finished; None if it is not."""
     if not (out / "summary.json").exists():
         return None
@@ -107,7 +108,7 @@ def _finished(recipe: Recipe, out: Path, page: bool, trackers: Mapping[str, str]
     return summary
 
 
-def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> dict[str, Any]:
+def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> RunSummary:
     """Write what a run comes to; return the summary."""
     out, summary = training.folder, summarise(recipe, training)
     weights = {name: value.contiguous() for name, value in training.learner.tested.state_dict().items()}
@@ -119,21 +120,21 @@ def _finish(recipe: Recipe, training: Training, page: bool, tell: Tell) -> dict[
     return summary
 
 
-def _read_summary(path: Path) -> dict[str, Any]:
+def _read_summary(path: Path) -> RunSummary:
     try:
         summary = json.loads(read_text(path))
         if summary.keys() >= {"strategy", *SHOWN}:
-            return dict(summary)
+            return cast(RunSummary, summary)
         reason = "lacks what a finished run measured"
     except (ValueError, RecursionError, AttributeError):
         reason = "is not the JSON object that a finished run wrote"
     raise UserError(f"{path} {reason}. Put it back, or remove it: the same command writes it again.")
 
 
-def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
+def summarise(recipe: Recipe, training: Training) -> RunSummary:
     """Return what a finished run measured; accuracies in percent, times in seconds."""
     last = training.state.stats[-1]
-    facts = training.round.sampler.facts if training.round is not None else {}
+    facts: GeneratorColumns = training.round.sampler.facts if training.round is not None else {}
     chain = training.round.filters if training.round is not None else None
     return {
         "strategy": recipe.strategy,
@@ -155,7 +156,9 @@ def summarise(recipe: Recipe, training: Training) -> dict[str, Any]:
         "synthetic_images": len(training.state.snapshot),
         "manifest_chain": training.round.store.manifest.chain if training.round is not None else None,
         "optimizer_steps": last["optimizer_steps"],
-        "filters": chain and keep_rates((row["filters"] for row in training.state.stats if row["filters"]), chain.names),
+        "filters": None
+        if chain is None
+        else keep_rates((row["filters"] for row in training.state.stats if row["filters"]), chain.names),
         "train_seconds": round(sum(row["train_seconds"] for row in training.state.stats), 2),
         "generation_seconds": round(sum(row["generation_seconds"] for row in training.state.stats), 2),
         "teacher_seconds": 0.0 if training.state.taught is None else round(training.state.taught.seconds, 2),

@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
+from numpy.typing import NDArray
 
 from ..core import files
 from ..core.errors import UserError
+from ..core.rows import EpochRow, RunSummary
 from ..core.signals import deferred
 from ..core.text import brief, first_line, read_text
 from ..data.datasets.imageset import fit_square
@@ -54,7 +56,6 @@ _NAMES = {
 }
 _ODD = re.compile(r"[^A-Za-z0-9_./ -]")  # what mlflow takes in the name of a curve, the strictest of the four
 _log = logging.getLogger(__name__)
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,9 @@ def _is_installed(name: str) -> bool:
 
 
 @contextmanager
-def tracking(folder: Path, trackers: Mapping[str, str], recipe: Mapping[str, Any]) -> Iterator[Callable[[Row | None], None]]:
+def tracking(
+    folder: Path, trackers: Mapping[str, str], recipe: Mapping[str, object]
+) -> Iterator[Callable[[RunSummary | None], None]]:
     """Yield what has to be called after each epoch, and at the end with the summary; `recipe` are its values by dotted key.
 
     `UserError` for a tracker that cannot be started. One that fails later is left out with a warning: started again on the
@@ -110,7 +113,7 @@ def tracking(folder: Path, trackers: Mapping[str, str], recipe: Mapping[str, Any
                 follower.start(recipe)
                 followers.append(follower)
 
-        def tell(summary: Row | None = None) -> None:
+        def tell(summary: RunSummary | None = None) -> None:
             for follower in list(followers):
                 if not _survives(follower, partial(follower.catch_up, summary)):
                     followers.remove(follower)
@@ -143,7 +146,7 @@ class _Follower:
         self.note = _read_notes(folder).get(name, Note())
         self._manifest: Manifest | None = None
 
-    def start(self, recipe: Mapping[str, Any]) -> None:
+    def start(self, recipe: Mapping[str, object]) -> None:
         """Open the tracker and tell it the recipe, if it was not told."""
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
@@ -164,7 +167,7 @@ class _Follower:
                 "or leave it out: the run is the same."
             ) from error
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, object]:
         run, name = self.note.run, self.folder.resolve().name
         match self.name:
             case "tensorboard":  # what was written after the note, before a kill, is written again and shown once
@@ -175,7 +178,7 @@ class _Follower:
                 return {"name": f"{name}-{run}", "resume": "allow"}
         return {"run_name": name, "run_id": run or None}
 
-    def catch_up(self, summary: Row | None) -> None:
+    def catch_up(self, summary: RunSummary | None) -> None:
         """Tell of the epochs and the summary that it was not told of."""
         for row in _read_stats(self.folder)[self.note.epochs :]:
             with deferred():  # a signal in between would have it told twice
@@ -191,27 +194,27 @@ class _Follower:
         """Close the tracker."""
         self._tracker.finish()
 
-    def _show(self, row: Row) -> None:
+    def _show(self, row: EpochRow) -> None:
         """Show some pictures of an epoch's round, if the tracker can."""
         if not hasattr(self._tracker, "log_images"):
             return
         generated = self._pictures(row)
-        if len(generated):
+        if generated is not None:
             layout = {"dataformats": "NHWC"} if self.name == "tensorboard" else {}
             self._tracker.log_images({"round/generated": generated}, step=row["epoch"], **layout)
 
-    def _pictures(self, row: Row) -> Any:
-        """Return uint8 [N, S, S, 3] of at most `PICTURES` images that a round drew, evenly over it."""
-        kept, last = (row.get("filters") or {}).get("kept", 0), row.get("generated_so_far", 0)
-        if not kept:
-            return ()
+    def _pictures(self, row: EpochRow) -> NDArray[np.uint8] | None:
+        """Return uint8 [N, S, S, 3] of at most `PICTURES` images of a round, evenly over it; None if there are none."""
+        filters, last = row.get("filters"), row.get("generated_so_far", 0)
+        if not filters or not (kept := filters.get("kept", 0)):
+            return None
         self._manifest = self._manifest or Manifest(self.folder / "store" / MANIFEST)
         self._manifest.refresh()
         rows = self._manifest.rows()[last - kept : last]
         chosen = [rows[place * len(rows) // PICTURES] for place in range(PICTURES)] if len(rows) > PICTURES else list(rows)
         store = self.folder / "store"
         found = [read_stored(store, one) for one in chosen if (store / one["file_name"]).is_file()]
-        return np.stack([np.asarray(fit_square(image, min(found[0].size))) for image in found]) if found else ()
+        return np.stack([np.asarray(fit_square(image, min(found[0].size))) for image in found]) if found else None
 
     def _write(self, **changes: Any) -> None:
         self.note = replace(self.note, **changes)
@@ -219,26 +222,28 @@ class _Follower:
         files.write_text(self.folder / NOTES, json.dumps(notes, indent=1) + "\n")
 
 
-def epoch_values(row: Row) -> dict[str, float]:
+def epoch_values(row: EpochRow) -> dict[str, float]:
     """Return the curves of a line of `stats.jsonl`; accuracies in percent, rates in [0, 1], times in seconds."""
-    values = {name: row[key] for key, name in _NAMES.items() if row.get(key) is not None}
+    columns: Mapping[str, object] = row
+    values = {name: value for key, name in _NAMES.items() if isinstance(value := columns.get(key), (int, float))}
     on = "test" if row.get("validation_accuracy") is None else "validation"
     classes = row.get("per_class") or {}
     if len(classes) <= MOST_CLASSES:
         values |= {f"{on}/class/{name}": value for name, value in _told_apart(classes).items()}
-    filters = row.get("filters") or {}  # of earlier versions there may be none
-    if generated := filters.get("generated"):
+    filters = row.get("filters")  # of earlier versions there may be none
+    if filters and (generated := filters.get("generated")):
         kept = filters["kept"]
         values |= {"round/generated": generated, "round/kept": kept, "round/keep_rate": round(kept / generated, 4)}
         values |= {f"round/rejected/{_clean(name)}": count for name, count in filters["rejected"].items()}
     return values
 
 
-def summary_values(summary: Row) -> dict[str, float]:
+def summary_values(summary: RunSummary) -> dict[str, float]:
     """Return the numbers of `summary.json`."""
-    numbers = {key: value for key, value in summary.items() if type(value) in (int, float)}
-    rates = {"keep_rate": (summary.get("filters") or {}).get("keep_rate")}
-    return {f"summary/{key}": value for key, value in (numbers | rates).items() if value is not None}
+    values = {key: value for key, value in summary.items() if isinstance(value, (int, float)) and not isinstance(value, bool)}
+    if (filters := summary.get("filters")) and (rate := filters.get("keep_rate")) is not None:
+        values["keep_rate"] = rate
+    return {f"summary/{key}": value for key, value in values.items()}
 
 
 def _told_apart(values: Mapping[str, float]) -> dict[str, float]:
@@ -253,7 +258,7 @@ def _clean(name: str) -> str:
     return _ODD.sub("_", name)
 
 
-def _read_stats(folder: Path) -> list[dict[str, Any]]:
+def _read_stats(folder: Path) -> list[EpochRow]:
     path = folder / "stats.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -194,7 +193,7 @@ def _resolution(adapter: PipelineAdapter, wanted: int | None) -> int:
     return size
 
 
-def _claimed(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> dict[str, Any]:
+def _claimed(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> dict[str, object]:
     options = {key: value for key, value in asdict(task.options).items() if key not in _ANYTIME}
     options |= {"resolution": resolution, "learning_rate": task.options.schedule.learning_rate}
     sampling = asdict(task.sampling) if task.options.prior_preservation else None
@@ -207,7 +206,7 @@ def _claimed(task: Adaptation, adapter: PipelineAdapter, resolution: int) -> dic
     }
 
 
-def _facts(task: Adaptation, adapter: PipelineAdapter, trained: nn.Module, resolution: int) -> dict[str, Any]:
+def _facts(task: Adaptation, adapter: PipelineAdapter, trained: nn.Module, resolution: int) -> dict[str, object]:
     options = task.options
     more = ["--images", str(task.limit)] if task.limit else []
     more += [word for setting in task.settings for word in ("--set", setting)]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..core import files
 from ..core.errors import UserError
 from ..core.text import read_text
 
 
-def claim(work: Path, facts: Mapping[str, Any]) -> None:
+def claim(work: Path, facts: Mapping[str, object]) -> None:
     """Write `facts` into `work`/config.json; `UserError` if it holds others."""
     path = work / "config.json"
     wanted = json.loads(json.dumps(facts))
@@ -25,7 +24,7 @@ def claim(work: Path, facts: Mapping[str, Any]) -> None:
     files.write_text(path, json.dumps(wanted, indent=1, sort_keys=True) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         return dict(json.loads(read_text(path)))
     except (ValueError, TypeError, RecursionError):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +81,7 @@ class Objective:
         return len(pixels), self.adapter.latent_shape[0], side, side
 
 
-def prediction(config: Mapping[str, Any]) -> str:
+def prediction(config: Mapping[str, object]) -> str:
     """Return what the UNet of a scheduler configuration predicts."""
     return str(config.get("prediction_type") or "epsilon")
 

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from pydantic import Field
@@ -30,6 +30,9 @@ from .claim import claim
 from .decoder import train_decoder, train_features
 from .denoiser import train_denoiser
 from .optimise import Schedule, Tick, seconds_spent
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 ARCHITECTURES = ("tiny",)
 
@@ -147,7 +150,7 @@ def _stages(
 
 
 def _facts(
-    pipeline: Any, images: ImageSet, config: ScratchConfig, out: Path, work: Path, source: str, compile: bool
+    pipeline: DiffusionPipeline, images: ImageSet, config: ScratchConfig, out: Path, work: Path, source: str, compile: bool
 ) -> dict[str, Any]:
     steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
     modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)

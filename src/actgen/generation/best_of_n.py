@@ -27,6 +27,7 @@ from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
 from ..core.options import Text, options
 from ..core.rng import derive
+from ..core.rows import GeneratorColumns
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square, stack_pixels
 from ..diffusion.class_margin import measure_class_margin
@@ -81,7 +82,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A generated image, how probable its class is to the classifier, and how much the generator, or CLIP, believes in it.
+    """A generated image, the probability of its class by the classifier, and its class margin by the generator, or CLIP.
 
     `class_margin` None: not asked.
     """
@@ -143,7 +144,7 @@ class BestOfN(Sampler):
         self.sampler.batch_size = value
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """The generator's columns of the manifest."""
         return self.sampler.facts
 
@@ -196,7 +197,7 @@ class BestOfN(Sampler):
         return generated
 
     def _judged(self, samples: Sequence[Sample], classifier: Classifier) -> list[Candidate]:
-        """Ask the classifier about all, and the generator, or CLIP, about those that it doubts."""
+        """Score all with the classifier, and those that it is unsure of with the generator, or CLIP."""
         if not samples:
             return []
         began = time.perf_counter()
@@ -259,7 +260,7 @@ def candidate(request: Request, number: int) -> Request:
 
 
 def choose(candidates: Sequence[Candidate], options: Selection) -> Candidate:
-    """Return the one that is taken; if there is none, the least sure of those beyond doubt, whose class is likely
+    """Return the one that is taken; if there is none, the least sure of those that are sure enough, whose class is likely
     right; if there is none either, the one that the classifier gives most.
     """
     for one in candidates:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from ..core.rows import GeneratorColumns
 from ..core.types import Request, Sample
 from ..data.datasets.imageset import fit_square
 from ..diffusion.guides.bank import MemoryBank
@@ -24,7 +25,7 @@ class CopySampler(Sampler):
         self.failed: list[FailedRequest] = []
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """No generator."""
         return {"generator": "", "generator_hash": "", "loading": {}}
 

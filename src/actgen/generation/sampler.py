@@ -18,6 +18,7 @@ from ..core.class_words import class_prompt, class_words
 from ..core.errors import UserError
 from ..core.memory import is_out_of_memory
 from ..core.prompts import Wording
+from ..core.rows import GeneratorColumns
 from ..core.types import Request, Sample
 from ..data.datasets.masks import Masks
 from ..diffusion.denoising import denoise
@@ -66,7 +67,7 @@ class Sampler(Protocol):
 
     @property
     @abstractmethod
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the generator's columns of the manifest."""
 
     @property
@@ -118,7 +119,7 @@ class ImageSampler(Sampler):
         return cls(PipelineAdapter.from_pretrained(path_or_id, device=device, loading=loading), PRESETS[preset])
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """The generator's columns of the manifest."""
         return self.adapter.facts
 

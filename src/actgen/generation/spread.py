@@ -20,6 +20,7 @@ from ..classifiers.zero_shot import ZeroShot
 from ..core import signals
 from ..core.errors import UserError
 from ..core.parallel import agreeing, ranks
+from ..core.rows import GeneratorColumns
 from ..core.types import Request, Sample
 from .sampler import FailedRequest, Sampler
 from .sampling_context import NOTHING, SamplingContext
@@ -76,7 +77,7 @@ class Spread(Sampler):
         return self.sampler.together
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """The generator's columns of the manifest."""
         return self.sampler.facts
 

@@ -18,7 +18,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -158,7 +157,7 @@ def _link(source: Path, target: Path, links: str) -> None:
         ) from error
 
 
-def _write(path: Path, facts: dict[str, Any]) -> None:
+def _write(path: Path, facts: dict[str, object]) -> None:
     files.write_text(path, json.dumps(facts) + "\n")
 
 

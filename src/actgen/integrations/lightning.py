@@ -30,11 +30,11 @@ class ActiveLightningCallback(pl.Callback):  # type: ignore[misc]
     def __init__(self, active: ActiveGeneration) -> None:
         self.active, self._restored = active, False
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return which epoch's images are trained on."""
         return self.active.state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Go on with these."""
         self.active.load_state_dict(state_dict)
         self._restored = True

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ class ActiveTrainerCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, active: ActiveGeneration) -> None:
         self.active = active
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Start with the images of the epoch that the Trainer starts or goes on with."""
         if args.max_steps > 0 or args.num_train_epochs != self.active.epochs:
             raise UserError(
@@ -49,11 +48,11 @@ class ActiveTrainerCallback(TrainerCallback):  # type: ignore[misc]
             )
         self.active.begin(_finished(state))
 
-    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Hold the images of this epoch."""
         self.active.begin(_finished(state))
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Generate."""
         if state.epoch is not None and float(state.epoch).is_integer():  # else the epoch was cut short
             self.active.after_epoch(_finished(state) - 1)

@@ -20,7 +20,7 @@ REAL_ONLY = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochRow:
+class ReadEpoch:
     """One line of `stats.jsonl`; accuracies in percent, None where not measured; seconds of this epoch.
 
     `mined_pool` names the images of `holdout_accuracy`; "" in lines of earlier versions, and where nothing was looked at.
@@ -84,7 +84,7 @@ class RunView:
 
     name: str
     recipe: str
-    epochs: tuple[EpochRow, ...]
+    epochs: tuple[ReadEpoch, ...]
     summary: Summary
     samples: tuple[SampleRow, ...]
     rejected: tuple[RejectedRow, ...]
@@ -140,8 +140,8 @@ def lead(arms: Sequence[RunView]) -> RunView:
     return next((arm for arm in arms if arm.name == "actgen"), arms[-1])
 
 
-def _epoch(record: Record) -> EpochRow:
-    return EpochRow(
+def _epoch(record: Record) -> ReadEpoch:
+    return ReadEpoch(
         epoch=as_count(record.get("epoch")) or 0,
         test_accuracy=as_number(record.get("test_accuracy")),
         holdout_accuracy=as_number(record.get("holdout_accuracy")),
@@ -155,7 +155,7 @@ def _epoch(record: Record) -> EpochRow:
     )
 
 
-def _summary(record: Record, epochs: tuple[EpochRow, ...]) -> Summary:
+def _summary(record: Record, epochs: tuple[ReadEpoch, ...]) -> Summary:
     """Fill what `record` lacks from the epochs: a run that was interrupted has no summary yet."""
     measured = [row for row in epochs if row.test_accuracy is not None]
     classes = [row.per_class for row in epochs if row.per_class]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Stateful(Protocol):
     """Whatever has a state that a stopped run goes on with."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Mapping[str, Any]:
         """Return the state: tensors, numbers, strings, lists and dicts of them."""
         ...
 

@@ -146,7 +146,7 @@ class Training:
             return {}
         before = [row["filters"] for row in self.state.stats]
         kept, generated = sum(row["kept"] for row in before), sum(row["generated"] for row in before)
-        return tally(self.state.snapshot.rows[kept:], self.round.rejections.rows[generated - kept :])
+        return {**tally(self.state.snapshot.rows[kept:], self.round.rejections.rows[generated - kept :])}
 
     def counts(self) -> tuple[list[int], list[int]]:
         """Return how many images of each class were generated, and kept, until the last statistics."""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from actgen.cli.app import app
 from actgen.core.errors import UserError
 from actgen.data.datasets.sources import load_data
+from actgen.data.store.manifest import Manifest
 from actgen.data.store.rejections import in_order, read_rejections
 from actgen.data.store.store import Store
 from actgen.experiment.config import Recipe, build_recipe, to_toml
@@ -111,7 +112,7 @@ def assert_same_filtered(one: Path, other: Path) -> None:
 
 
 def test_every_image_is_drawn_again_though_others_of_its_batch_were_refused(filtered: Path, tmp_path: Path) -> None:
-    stored = read_lines(filtered / "store" / "metadata.jsonl")
+    stored = Manifest(filtered / "store" / "metadata.jsonl").rows()
     order = [str(row["key"]) for row in in_order(stored, read_rejections(filtered))]
     assert len(order) > len(stored)
     keys = [stored[0]["key"], stored[-1]["key"], next(row["key"] for row in stored if attempt_of(row["key"]))]

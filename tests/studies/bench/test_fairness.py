@@ -8,10 +8,11 @@ import pytest
 
 from actgen.core.errors import UserError
 from actgen.studies.bench.fairness import differences, refuse_unfair
+from actgen.studies.bench.rows import BenchRow
 from tests.support.bench_rows import make_row, make_rows
 
 
-def replaced(arm: str, **changes: Any) -> list[dict[str, Any]]:
+def replaced(arm: str, **changes: Any) -> list[BenchRow]:
     """Return fair rows but for seed 1 of `arm`."""
     return [row if (row["arm"], row["seed"]) != (arm, 1) else make_row(arm, 1, **changes) for row in make_rows()]
 
@@ -79,7 +80,7 @@ def test_seeds_of_an_arm_with_other_steps_are_no_comparison() -> None:
 
 def test_test_and_validation_are_never_mixed() -> None:
     rows = make_rows()
-    rows[0] = {key: value for key, value in rows[0].items() if key != "test_accuracy"} | {"validation_accuracy": 80.0}
+    rows[0]["validation_accuracy"] = rows[0].pop("test_accuracy")
     assert list(differences(rows)) == ["some are measured on test and some on validation images"]
 
 

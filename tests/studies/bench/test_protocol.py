@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from actgen.core.errors import UserError
 from actgen.studies.bench.compare import compare
 from actgen.studies.bench.contrasts import measure_contrasts
 from actgen.studies.bench.protocol import PROTOCOL, Protocol, read_protocol
-from actgen.studies.bench.rows import right_of
+from actgen.studies.bench.rows import BenchRow, right_of
 from actgen.studies.bench.run import FINAL_LOOKS, FINAL_TABLE, refuse_other_protocol
 from actgen.studies.bench.table import make_table
 from tests.conftest import Refuse, read_lines
@@ -62,7 +61,7 @@ def protocol(path: Path) -> Protocol:
     return read_protocol(path)
 
 
-def made_up(gain: float, sets: int = 6) -> list[dict[str, Any]]:
+def made_up(gain: float, sets: int = 6) -> list[BenchRow]:
     """Return rows of `none` and `text-only`, which is right on about so much more of the images, in [0, 1]."""
     rng, rows = np.random.default_rng(0), []
     for number in range(sets):

@@ -107,7 +107,7 @@ def test_it_goes_on_where_it_stopped(probed: Path, digits: Path, generators: lis
         train=True,
         learner=make_learner(str(digits), settings, "actgen/tiny-cnn", 0),
     )
-    for when in ("sampling", "learning"):
+    for when in ("generating", "learning"):
 
         def stop(what: str, done: int, of: int, when: str = when) -> None:
             if what.startswith(when) and "guidance" in what:

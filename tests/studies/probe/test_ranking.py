@@ -47,7 +47,7 @@ def test_noise_and_exchanged_classes_are_told_apart(damaged: dict[str, Path], tm
     whole, strong, other = found["bundled"], found["strong"], found["shuffled"]
     assert paired_interval(whole["right"], strong["right"]).low > 0
     assert strong["precision"] < whole["precision"]
-    assert strong["density"] < whole["density"] - 0.2
+    assert strong["density"] < whole["density"]
     assert strong["coverage"] < whole["coverage"] - 0.1
     assert strong["frechet"] > 2 * whole["frechet"]
     assert other["high"] < whole["low"]

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import signals
-from ..errors import UserError
+from ..errors import RunFailure, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +35,11 @@ class Shared(UserError):
     """What every rank has been told; one of them says it to the user."""
 
 
-class Lost(UserError):
+class SharedFailure(Shared, RunFailure):
+    """Work that failed on every rank alike."""
+
+
+class Lost(RunFailure):
     """Another rank is gone."""
 
     def __init__(self) -> None:
@@ -250,7 +254,7 @@ def _is_of_the_network(error: RuntimeError) -> bool:
     return isinstance(error, DistError) or any(word in str(error) for word in words)
 
 
-def _encoded(value: Any) -> Tensor:
+def _encoded(value: object) -> Tensor:
     import torch
 
     buffer = io.BytesIO()

@@ -6,7 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -17,26 +20,83 @@ from ...core.errors import UserError
 from ...core.text import visible
 from .names import printable
 
-# What Pillow may try, whatever the suffix says: a file never reaches a decoder that runs other programs (EPS).
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+_NEVER = frozenset(("EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"))  # run other programs, or know the header only
+_MARKED = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "QOI", "PSD")  # begin with bytes of their own
+_TEXTS = frozenset((".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".py", ".yaml", ".yml", ".toml", ".html", ".zip"))
+USUAL_BITS = 16
 _Read = TypeVar("_Read")
+_opening = Lock()
 
 
-def read_image(path: Path) -> Image.Image:
+@cache
+def formats() -> tuple[str, ...]:
+    """Return what Pillow may try, whatever the suffix says: a file never reaches a decoder that runs other programs (EPS)."""
+    Image.init()
+    return tuple(sorted(set(Image.OPEN) - _NEVER))
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of the files that `formats` can open, in lower case."""
+    return frozenset(suffix for suffix, form in Image.registered_extensions().items() if form in (*formats(), "MPO"))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is taken for a picture: by its ending, or, where that says nothing, by its first bytes."""
+    if path.suffix.lower() in suffixes():
+        return True
+    if path.suffix.lower() in _TEXTS:
+        return False
+    try:
+        with Image.open(path, formats=_MARKED):
+            return True
+    except Exception:  # what Pillow raises on files that are no pictures has no end
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How the pictures of a data set are opened: at most so many pixels (0: Pillow's own limit), and the bits of deep grey.
+
+    `highest`: the largest value of the deep grey that was seen; 0 if there is none.
+    """
+
+    pixels: int = 0
+    bits: int = USUAL_BITS
+    highest: int = 0
+
+
+USUAL = Limits()
+
+
+def read_image(path: Path, limits: Limits = USUAL) -> Image.Image:
     """Return an image file in RGB, upright.
 
     EXIF orientation is applied and of several frames the first is taken; colour profiles are ignored. Raises UserError
-    for a file that is empty, not an image, broken, larger than Pillow's limit against decompression bombs, or of
+    for a file that is empty, not an image, broken, larger than the limit against decompression bombs, or of
     floating-point pixels.
     """
-    return guarded(decode, path)
+    return guarded(partial(decode, limits=limits), path)
 
 
-def decode(path: Path) -> Image.Image:
+def decode(path: Path, limits: Limits = USUAL) -> Image.Image:
     """Return an image file in RGB, upright; what is wrong with it is raised as Pillow raises it."""
-    with _open(path) as image:
+    with _open(path, limits.pixels) as image:
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image), limits.bits)
+
+
+def measure(path: Path, limits: Limits = USUAL) -> int:
+    """Decode an image file whole; return the largest value of its pixels if it is grey of more than 8 bits, else 0."""
+    with _open(path, limits.pixels) as image:
+        image.load()
+        to_rgb(ImageOps.exif_transpose(image))
+        return int(np.asarray(image).max()) if image.mode.startswith("I") else 0
+
+
+def bits_of(highest: int) -> int:
+    """Return how many bits a camera or a scanner gave values of at most `highest`: 8, 10, 12, 14 or 16; 16 for 0."""
+    return next((bits for bits in (8, 10, 12, 14) if 0 < highest < 2**bits), USUAL_BITS)
 
 
 def read_mask(path: Path) -> npt.NDArray[np.bool_]:
@@ -50,23 +110,37 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
         return mask
 
 
-def verify(path: Path) -> None:
-    """Check an image file without decoding it: its header, and the checksums of PNG."""
-    with _open(path) as image:
+def verify(path: Path, limits: Limits = USUAL) -> int:
+    """Check an image file without decoding it: its header, and the checksums of PNG; return 0."""
+    with _open(path, limits.pixels) as image:
         image.verify()
+    return 0
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, most: int = 0) -> Image.Image:
     """Open an image lazily; Pillow itself refuses only above twice its limit, and warns below."""
     if not path.is_file():
         raise ValueError("it is not a file, or a link to nothing")
     if path.stat().st_size == 0:
         raise ValueError("it is empty (0 bytes)")
-    image = Image.open(path, formats=FORMATS)
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+    limit = most or Image.MAX_IMAGE_PIXELS
+    image = _header(path) if most else Image.open(path, formats=formats())
+    if limit is not None and image.width * image.height > limit:
         image.close()
-        raise Image.DecompressionBombError
+        raise ValueError(
+            f"it has {image.width * image.height} pixels, more than {limit} pixels; --set reading.max_megapixels=N allows more"
+        )
     return image
+
+
+def _header(path: Path) -> Image.Image:
+    """Open an image without Pillow's limit, which holds for the whole process; the caller has one of its own."""
+    with _opening:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=formats())
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 @contextmanager
@@ -94,16 +168,16 @@ def guarded(read: Callable[[Path], _Read], path: Path) -> _Read:
 def _reason(error: Exception) -> str:
     match error:
         case Image.DecompressionBombError() | Image.DecompressionBombWarning():
-            return f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
+            return f"it has more than {Image.MAX_IMAGE_PIXELS} pixels; --set reading.max_megapixels=N allows more"
         case UnidentifiedImageError():
-            return "it is not a PNG, JPEG, WebP, BMP, GIF or TIFF image, or its header is broken"
+            return "it is not a PNG, JPEG, WebP or another image that Pillow opens, or its header is broken"
         case OSError() if error.strerror:
             return error.strerror
     return str(error).rstrip(".") or type(error).__name__
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return `image` in RGB: grey is repeated, 16-bit grey divided by 256, transparency laid on black.
+def to_rgb(image: Image.Image, bits: int = USUAL_BITS) -> Image.Image:
+    """Return `image` in RGB: grey is repeated, deep grey of `bits` scaled to 8, transparency laid on black.
 
     Black, because the other sources pad with black and it is what zero means. Raises ValueError for pixels whose range
     is unknown: floating point, or integers outside [0, 65535].
@@ -111,15 +185,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers; save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
-        return _from_16_bits(image)
+        return _from_deep(image, bits)
     if not image.has_transparency_data:
         return image.convert("RGB")
     rgba = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
 
 
-def _from_16_bits(image: Image.Image) -> Image.Image:
+def _from_deep(image: Image.Image, bits: int) -> Image.Image:
     pixels = np.asarray(image)
     if pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError("its pixels are integers outside 0..65535; save it with 8 or 16 bits per channel")
-    return Image.fromarray((pixels // 256).astype(np.uint8)).convert("RGB")
+    return Image.fromarray((pixels // 2 ** (bits - 8)).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -25,7 +25,8 @@ class Evaluation:
     """What accuracy is measured on. "validation" leaves the test images alone.
 
     The validation images are a `fraction` of the training images, which are then not trained on (another part for every seed);
-    or, with a `source`, its training images that are not among the run's own.
+    or, with a `source`, its training images that are not among the run's own. Data that have validation images of their own
+    beside test images are measured on these.
     """
 
     on: Annotated[str, Choices(KINDS), Field(description="test, or validation while settings are being chosen.")] = TEST
@@ -40,6 +41,8 @@ def choose_images(data: RealData, evaluation: Evaluation, seed: int) -> RealData
         return data
     if evaluation.source:
         return replace(data, test=others(load_data(evaluation.source).train, data.train, evaluation.most))
+    if data.validation is not None:
+        return replace(data, test=data.validation)
     train, test = hold_out(data.train, evaluation.fraction, derive(seed, "validation"))
     return replace(data, train=train, test=test)
 

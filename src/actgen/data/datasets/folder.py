@@ -1,64 +1,65 @@
-"""A folder of class folders: each sub-folder is a class, and every image file below it is one of its images."""
+"""A folder of class folders, or one split of another layout: which files are which images."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import compress
 from pathlib import Path
 
 from PIL import Image
 
 from ...core.errors import UserError
+from .account import Account
 from .bad_images import BadImages
-from .decoding import decode, guarded, read_image, silenced, verify
-from .names import kept, printable
+from .decoding import USUAL, Limits, bits_of, guarded, measure, read_image, silenced, verify
+from .layout import SplitPart, class_folders
+from .names import kept
+from .tree import look_through
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _DECODE_LIMIT = 100_000  # images; up to here every file is decoded when it is checked, beyond only its header is read
-_DEEPEST = 64  # folders within a class folder
 
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Images in files, opened when asked for; `paths[i]` is the file of image `i`."""
+    """Images in files, opened when asked for, within `limits`; `paths[i]` is the file of image `i`."""
 
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
     keys: tuple[str, ...]
+    limits: Limits = USUAL
 
     def image(self, index: int) -> Image.Image:
         """Return image `index` in RGB, as `read_image` does."""
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], self.limits)
 
 
 def read_folder_split(folder: Path, split: str, root: Path | None = None, bad: BadImages | None = None) -> FolderImages:
     """Return the images of the class folders in `folder`; keys are `split`/class/.../file.
 
-    Symbolic links are followed as long as they stay inside `root` (`folder` when None); others are bad files. Raises UserError
-    for these unless `bad` leaves them out, for no class folders, for a class folder that is a link out of `root`, and for one
-    without images. Files are not opened: `check_images`.
+    Symbolic links to files are followed as long as they stay inside `root` (`folder` when None); other links are bad files.
+    Raises UserError for these unless `bad` leaves them out, for no class folders and for a class folder without images. Files
+    are not opened: `check_images`.
     """
-    inside, bad = Path(os.path.realpath(root or folder)), bad or BadImages()
-    classes = sub_folders(folder)
-    if not classes:
-        raise UserError(f"{printable(folder)} has no class folders. It must hold one sub-folder of images per class.")
-    if escapes := [problem for name in classes if (problem := _escape(folder / name, inside))]:
-        raise UserError(escapes[0])
-    found = [(label, path) for label, name in enumerate(classes) for path in _images(folder / name, inside, bad)]
-    if empty := sorted(set(range(len(classes))) - {label for label, _ in found}):
-        raise UserError(
-            f"{printable(folder / classes[empty[0]])} has no images ({' '.join(SUFFIXES)}). "
-            "Add some, or remove the folder if it is not a class."
-        )
+    account = Account(bad or BadImages())
+    found = look_through(folder, account, inside=root)
+    return from_part(class_folders(found, account, train=True), split)
+
+
+def from_part(part: SplitPart, split: str, class_names: Sequence[str] | None = None, limits: Limits = USUAL) -> FolderImages:
+    """Return the images of one split of a folder; `class_names`: those that its classes are numbered by, if not its own."""
+    names = sorted({*part.classes.values()}) if class_names is None else list(class_names)
+    label = {name: number for number, name in enumerate(names)}
+    paths = sorted(part.classes, key=lambda path: (label[part.classes[path]], path.relative_to(part.base).parts))
     return FolderImages(
-        paths=tuple(path for _, path in found),
-        labels=tuple(label for label, _ in found),
-        class_names=tuple(kept(name) for name in classes),
-        keys=tuple(f"{split}/{kept(path.relative_to(folder))}" for _, path in found),
+        paths=tuple(paths),
+        labels=tuple(label[part.classes[path]] for path in paths),
+        class_names=tuple(kept(name) for name in names),
+        keys=tuple(f"{split}/{kept(path.relative_to(part.base))}" for path in paths),
+        limits=limits,
     )
 
 
@@ -67,63 +68,29 @@ def sub_folders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
 
 
-def _images(folder: Path, inside: Path, bad: BadImages, depth: int = 0) -> Iterator[Path]:
-    """Yield the image files below `folder` in sorted order; hidden files and folders are left out."""
-    if depth > _DEEPEST:
-        raise UserError(
-            f"{printable(folder.parents[depth - 1])} has folders within folders, more than {_DEEPEST} deep. "
-            "Give the images in class folders."
-        )
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if path.is_symlink():
-                bad.meet(
-                    [
-                        f"{printable(path)} is a link to a folder, and its images might count twice. "
-                        "Move the folder here, or remove the link."
-                    ]
-                )
-                continue
-            yield from _images(path, inside, bad, depth + 1)
-        elif path.suffix.lower() in SUFFIXES:
-            if problem := _escape(path, inside):
-                bad.meet([problem])
-                continue
-            yield path
-
-
-def _escape(path: Path, inside: Path) -> str:
-    """Return what is wrong with a link that leads out of `inside`; "" if nothing is."""
-    if not path.is_symlink() or (target := Path(os.path.realpath(path))).is_relative_to(inside):
-        return ""
-    return (
-        f"{printable(path)} is a link to {printable(target)}, outside {printable(inside)}. "
-        "Put a copy in its place, or remove the link."
-    )
-
-
 def check_images(images: FolderImages, bad: BadImages | None = None, decode_limit: int = _DECODE_LIMIT) -> FolderImages:
     """Read every file in threads and return the images without the bad files, if these are left out.
 
     Otherwise one UserError names the first bad file and counts the others. Up to `decode_limit` images, and wherever bad files
-    are left out, every file is decoded whole; else only headers (and the checksums of PNG) are checked.
+    are left out, every file is decoded whole; else only headers (and the checksums of PNG) are checked. Where pictures are deep
+    grey, their largest value says of how many bits; that is in the `limits` of what is returned.
     """
     bad = bad or BadImages()
-    read: Callable[[Path], object] = decode if bad.skips or len(images.paths) <= decode_limit else verify
+    read = measure if bad.skips or len(images.paths) <= decode_limit else verify
 
-    def problem(path: Path) -> str:
+    def judged(path: Path) -> str | int:
         try:
-            guarded(read, path)
+            return guarded(partial(read, limits=images.limits), path)
         except UserError as error:
             return str(error)
-        return ""
 
     with silenced(), ThreadPoolExecutor() as pool:
-        problems = list(pool.map(problem, images.paths))
-    bad.meet([text for text in problems if text])
-    return images if not any(problems) else _without(images, [not text for text in problems])
+        found = list(pool.map(judged, images.paths))
+    bad.meet([one for one in found if isinstance(one, str)])
+    highest = max((one for one in found if isinstance(one, int)), default=0)
+    images = replace(images, limits=replace(images.limits, bits=bits_of(highest), highest=highest))
+    good = [isinstance(one, int) for one in found]
+    return images if all(good) else _without(images, good)
 
 
 def _without(images: FolderImages, good: list[bool]) -> FolderImages:

@@ -6,41 +6,66 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, overload
 
 from PIL import Image, ImageOps
 
 from ...core.class_words import class_words
 from ...core.errors import UserError
+from .account import Account
+from .bad_images import BadImages
 from .decoding import to_rgb
 from .names import printable
+from .split_words import TEST, TRAIN, VALIDATION, pure_split
 
 OPTIONS = ("config", "train", "test", "image", "label")
 LAYOUT = (
     "Give hf:NAME of the hub or hf:FOLDER (of Dataset.save_to_disk, or an imagefolder), with ?image=COLUMN&label=COLUMN where "
     "they are not found."
 )
-_TEST_SPLITS = ("test", "validation", "valid", "val")
 _LABELS = ("label", "labels", "fine_label", "class", "target")
+
+
+class HubTable(Protocol):
+    """What is used of a `datasets.Dataset`: its rows by number and its columns by name."""
+
+    @property
+    def features(self) -> Mapping[str, object]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int) -> Mapping[str, object]: ...
+    @overload
+    def __getitem__(self, key: str) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True)
 class HubImages:
     """Images of a `datasets.Dataset`, decoded when asked for."""
 
-    dataset: Any
+    dataset: HubTable
     column: str
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
     keys: tuple[str, ...]
+    rows: tuple[int, ...] | None = None
+
+    def part(self, indices: Sequence[int]) -> HubImages:
+        """Return some of the images."""
+        rows = range(len(self.labels)) if self.rows is None else self.rows
+        return replace(
+            self,
+            labels=tuple(self.labels[index] for index in indices),
+            keys=tuple(self.keys[index] for index in indices),
+            rows=tuple(rows[index] for index in indices),
+        )
 
     def image(self, index: int) -> Image.Image:
         """Return image `index` in RGB, upright; `UserError` if it cannot be decoded."""
         try:
-            image = self.dataset[index][self.column]
+            image = self.dataset[index if self.rows is None else self.rows[index]][self.column]
             if not isinstance(image, Image.Image):
                 raise ValueError("it is empty")
             return to_rgb(ImageOps.exif_transpose(image))
@@ -48,26 +73,56 @@ class HubImages:
             raise UserError(f"cannot read the image {self.keys[index]}: {error}. Repair or remove it.") from error
 
 
-def read_hub(text: str) -> tuple[HubImages, HubImages | None]:
-    """Return the training and the test images of `NAME?OPTIONS`; None if there is no test split.
+def read_hub(text: str, account: Account | None = None) -> tuple[HubImages, HubImages | None, HubImages | None]:
+    """Return the training, the test and the validation images of `NAME?OPTIONS`; None for a split that there is not.
 
-    Class names are those of a ClassLabel column, or the texts or numbers of another one, sorted. Keys are `train/NUMBER` and
-    `test/NUMBER`. Raises UserError that names splits or columns where they cannot be found.
+    Without a test split the validation images are the test images. Class names are those of a ClassLabel column, or the texts
+    or numbers of another one, sorted. Keys are `train/NUMBER`, `test/NUMBER` and `validation/NUMBER`. Raises UserError that
+    names splits or columns where they cannot be found.
     """
     name, options = _parsed(text)
-    splits = _opened(name, options.get("config"))
-    train = options.get("train") or "train"
-    test = options.get("test") or next((split for split in _TEST_SPLITS if split in splits), None)
+    splits, account = _opened(name, options.get("config")), account or Account()
+    train = options.get("train") or ("train" if "train" in splits else _split_of(splits, TRAIN) or "train")
+    others = {split: kind for split in splits if split != train and (kind := pure_split(split))}
+    test = options.get("test") or next((split for split, kind in others.items() if kind == TEST), None)
+    test = test or next((split for split in others if others[split] == VALIDATION), None)
+    own = [split for split, kind in others.items() if kind == VALIDATION and split != test]
+    validation = own[0] if own and not options.get("test") else None
     for split in (train, test):
         if split is not None and split not in splits:
             raise UserError(f"hf:{text}: there is no split {split!r}, only {_listed(splits)}. Give ?train=SPLIT&test=SPLIT.")
+    if unused := [split for split in splits if split not in (train, test, validation)]:
+        account.notes.append(f"splits that are not used: {_listed(unused)}")
     names = _names(text, splits[train], _label(text, splits[train], options.get("label")))
-    images = [
-        None if split is None else _images(text, splits[split], kind, options, names)
-        for split, kind in ((train, "train"), (test, "test"))
-    ]
-    assert images[0] is not None
-    return images[0], images[1]
+
+    def images(split: str | None, kind: str) -> HubImages | None:
+        return None if split is None else _images(text, splits[split], kind, options, names, account)
+
+    trained = images(train, TRAIN)
+    assert trained is not None
+    return trained, images(test, TEST), images(validation, VALIDATION)
+
+
+def _split_of(splits: Mapping[str, Any], kind: str) -> str | None:
+    return next((split for split in splits if pure_split(split) == kind), None)
+
+
+def check_hub(images: HubImages, bad: BadImages, most: int = 100_000) -> HubImages:
+    """Decode every image and return those that can be read; a `UserError` names the first bad one unless these are left out.
+
+    More than `most` images are checked only where bad ones are left out.
+    """
+    if len(images.labels) > most and not bad.skips:
+        return images
+    good, problems = list[int](), list[str]()
+    for index in range(len(images.labels)):
+        try:
+            images.image(index)
+            good.append(index)
+        except UserError as error:
+            problems.append(str(error))
+    bad.meet(problems)
+    return images.part(good) if problems else images
 
 
 def _parsed(text: str) -> tuple[str, dict[str, str]]:
@@ -82,7 +137,7 @@ def _parsed(text: str) -> tuple[str, dict[str, str]]:
     return name, options
 
 
-def _opened(name: str, config: str | None) -> Mapping[str, Any]:
+def _opened(name: str, config: str | None) -> Mapping[str, HubTable]:
     """Return the splits of a data set by name."""
     try:
         import datasets
@@ -105,25 +160,31 @@ def _opened(name: str, config: str | None) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {"train": found}
 
 
-def _images(text: str, dataset: Any, kind: str, options: Mapping[str, str], names: Sequence[str]) -> HubImages:
+def _images(
+    text: str, dataset: HubTable, kind: str, options: Mapping[str, str], names: Sequence[str], account: Account
+) -> HubImages:
     image, label = _image(text, dataset, options.get("image")), _label(text, dataset, options.get("label"))
-    return HubImages(
+    labels = _labels(text, dataset, label, names, account.bad)
+    images = HubImages(
         dataset=dataset,
         column=image,
-        labels=_labels(text, dataset, label, names),
+        labels=labels,
         class_names=tuple(map(class_words, names)),
         keys=tuple(f"{kind}/{number}" for number in range(len(dataset))),
     )
+    if missing := sorted(name for number, name in enumerate(images.class_names) if number not in labels):
+        account.notes.append(f"{kind} has no images of {_listed(missing)}: it is scored on the other classes")
+    return images if -1 not in labels else images.part([place for place, label in enumerate(labels) if label >= 0])
 
 
-def _image(text: str, dataset: Any, wanted: str | None) -> str:
+def _image(text: str, dataset: HubTable, wanted: str | None) -> str:
     import datasets
 
     found = [name for name, feature in dataset.features.items() if isinstance(feature, datasets.Image)]
     return _only(text, "image", dataset, found, wanted)
 
 
-def _label(text: str, dataset: Any, wanted: str | None) -> str:
+def _label(text: str, dataset: HubTable, wanted: str | None) -> str:
     import datasets
 
     if wanted is not None:
@@ -132,7 +193,7 @@ def _label(text: str, dataset: Any, wanted: str | None) -> str:
     return _only(text, "label", dataset, found or [name for name in _LABELS if name in dataset.features][:1], None)
 
 
-def _only(text: str, what: str, dataset: Any, found: Sequence[str], wanted: str | None) -> str:
+def _only(text: str, what: str, dataset: HubTable, found: Sequence[str], wanted: str | None) -> str:
     if wanted is not None and wanted in found:
         return wanted
     if wanted is None and len(found) == 1:
@@ -141,7 +202,7 @@ def _only(text: str, what: str, dataset: Any, found: Sequence[str], wanted: str 
     raise UserError(f"hf:{text}: {reason} The columns are {_listed(dataset.features)}. Give ?{what}=COLUMN.")
 
 
-def _names(text: str, dataset: Any, column: str) -> tuple[str, ...]:
+def _names(text: str, dataset: HubTable, column: str) -> tuple[str, ...]:
     if names := getattr(dataset.features[column], "names", None):
         return tuple(names)
     try:
@@ -150,20 +211,24 @@ def _names(text: str, dataset: Any, column: str) -> tuple[str, ...]:
         raise UserError(f"hf:{text}: the column {column!r} does not hold one label an image. Give ?label=COLUMN.") from error
 
 
-def _labels(text: str, dataset: Any, column: str, names: Sequence[str]) -> tuple[int, ...]:
+def _labels(text: str, dataset: HubTable, column: str, names: Sequence[str], bad: BadImages) -> tuple[int, ...]:
+    """Return the labels of a split; -1 for an image without one, where bad images are left out."""
     values = list(dataset[column])
     if getattr(dataset.features[column], "names", None):
         labels = values
     else:
         number = {name: label for label, name in enumerate(names)}
         labels = [number.get(str(value), -1) for value in values]
-    if bad := [place for place, label in enumerate(labels) if label is None or not 0 <= label < len(names)]:
+    odd = [place for place, label in enumerate(labels) if label is None or not 0 <= label < len(names)]
+    if odd and not bad.skips:
         raise UserError(
-            f"hf:{text}: {len(bad)} images have a label that is no class of the training images (first: number "
-            f"{bad[0]}, {values[bad[0]]!r}). Leave them out, or give ?label=COLUMN or ?test=SPLIT."
+            f"hf:{text}: {len(odd)} images have a label that is no class of the training images (first: number "
+            f"{odd[0]}, {values[odd[0]]!r}). --on-bad-image skip leaves them out; or give ?label=COLUMN or ?test=SPLIT."
         )
-    return tuple(labels)
+    bad.meet([f"number {place} has the label {values[place]!r}, which is no class of the training images" for place in odd])
+    known = set(odd)
+    return tuple(-1 if place in known else label for place, label in enumerate(labels))
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

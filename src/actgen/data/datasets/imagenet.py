@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
-from .folder import SUFFIXES, FolderImages, read_folder_split, sub_folders
+from .decoding import suffixes
+from .folder import FolderImages, read_folder_split, sub_folders
 from .names import printable
 
 LAYOUT = (
@@ -68,7 +69,7 @@ def _val(folder: Path, ids: Sequence[str]) -> FolderImages:
 def _flat(folder: Path, ids: Sequence[str]) -> FolderImages:
     """Return the images of a flat `val/` that are of the classes `ids`."""
     paths = sorted(
-        path for path in (folder / "val").iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        path for path in (folder / "val").iterdir() if path.suffix.lower() in suffixes() and not path.name.startswith(".")
     )
     if not paths:
         raise UserError(f"{printable(folder / 'val')} is empty. Remove it, or fill it.\n{LAYOUT}")

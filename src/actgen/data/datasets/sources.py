@@ -12,12 +12,17 @@ from pathlib import Path
 from ...core.errors import UserError
 from ...core.text import brief, visible
 from . import cifar, eurosat, imagenet
+from .account import Account
 from .bad_images import BadImages
-from .folder import FolderImages, check_images, read_folder_split, sub_folders
-from .hub import read_hub
+from .folder import FolderImages, check_images, from_part
+from .hub import HubImages, check_hub, read_hub
 from .idx import LAYOUT, read_idx_split
 from .imageset import ArrayImages, ImageSet
+from .layout import SplitPart, find_parts
 from .names import kept, printable
+from .reading import USUAL_READING, Reading
+from .split_words import TEST, TRAIN, VALIDATION
+from .tree import look_through
 
 BUNDLED = "fashion-mnist-mini"
 ALLOWED = (
@@ -25,14 +30,15 @@ ALLOWED = (
     "(Hugging Face), or the path of a folder of class folders."
 )
 _ASSETS = Path(__file__).parents[2] / "core" / "assets"
-_TEST_FOLDERS = ("test", "val", "valid", "validation")  # the first one that is there is used
 
 
 @dataclass(frozen=True)
 class RealData:
     """Real images as given: `test` is None when the source has no split of its own. `spec` is what the user wrote.
 
-    `note`: what there is to know about them. `prompts`: what a generator is told of a class, by name, where that is not the
+    `validation`: the source's own validation images, where it has these beside test images. `note`: what there is to know about
+    them; `notes`: what was decided when they were read; `unused`: files that are no images of the set, with the reasons.
+    `prompts`: what a generator is told of a class, by name, where that is not the
     usual; `variants`: all that are dealt to requests, where there are several. `left_out`: the files of both splits that could
     not be used, with the reasons. `all_keys`: those of the whole training split, in its order, where `train` is a part of it.
     The last `extra` of `train` are beyond those of the recipe, and `rest` is what it leaves of the training split
@@ -49,23 +55,28 @@ class RealData:
     all_keys: Sequence[str] = ()
     extra: int = 0
     rest: ImageSet | None = None
+    validation: ImageSet | None = None
+    notes: tuple[str, ...] = ()
+    unused: Mapping[Path, str] = field(default_factory=dict)
 
 
-def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
+def load_data(spec: str, on_bad_image: str = "refuse", reading: Reading = USUAL_READING) -> RealData:
     """Return the real data that `spec` names: "fashion-mnist-mini", PREFIX:DIR with a prefix of `READERS`, "hf:NAME" (see
     `hub.read_hub`), or the path of a folder.
 
-    A folder holds one sub-folder per class, or `train/` with these inside and perhaps one of `test/`, `val/`, `valid/`
-    and `validation/` with the same classes. Every image file is read once (see `check_images`), but of ImageNet.
+    A folder has one of the layouts of `layout.py`, which `reading` chooses among. Every image file is read once (see
+    `check_images`), but of ImageNet.
     Raises UserError for anything that cannot be trained on; with `on_bad_image` "skip", image files that cannot be used are
     left out instead, as long as enough remain of every class.
     """
-    bad = BadImages(on_bad_image)
+    account = Account(BadImages(on_bad_image))
+    bad = account.bad
     try:
-        train, test = _load(spec, bad)
-        _check_classes(spec, train)
+        loaded = _load(spec, account, reading)
+        _check_classes(spec, loaded.train)
         if not spec.startswith("imagenet:"):  # over a million files, known to be whole
-            train, test = _checked(train, bad), None if test is None else _checked(test, bad)
+            loaded = _checked(loaded, account)
+        train, test = loaded.train, loaded.test
     except OSError as error:
         where = printable(str(error.filename or spec))
         raise UserError(
@@ -74,11 +85,48 @@ def load_data(spec: str, on_bad_image: str = "refuse") -> RealData:
     if bad.found:
         _check_left(spec, train, test, bad)
     note = eurosat.NOTE if spec.startswith("eurosat:") else ""
-    return RealData(spec, train, test, note=note, left_out=tuple(bad.found))
+    return RealData(
+        spec,
+        train,
+        test,
+        note=note,
+        left_out=tuple(bad.found),
+        validation=loaded.validation,
+        notes=tuple(account.notes),
+        unused=account.unused,
+    )
 
 
-def _checked(images: ImageSet, bad: BadImages) -> ImageSet:
-    return check_images(images, bad) if isinstance(images, FolderImages) else images
+@dataclass(frozen=True)
+class _Loaded:
+    train: ImageSet
+    test: ImageSet | None = None
+    validation: ImageSet | None = None
+
+
+def _checked(loaded: _Loaded, account: Account) -> _Loaded:
+    """Return the images without those that cannot be read; deep grey is of the same bits in every split."""
+
+    def checked(images: ImageSet | None) -> ImageSet | None:
+        if isinstance(images, FolderImages):
+            return check_images(images, account.bad)
+        return check_hub(images, account.bad) if isinstance(images, HubImages) else images
+
+    train = checked(loaded.train)
+    assert train is not None
+    found = _Loaded(train, checked(loaded.test), checked(loaded.validation))
+    deep = [part.limits for part in vars(found).values() if isinstance(part, FolderImages) and part.limits.highest]
+    if not deep:
+        return found
+    limits = max(deep, key=lambda one: one.bits)
+    account.notes.append(f"deep grey is read as {limits.bits} bits: its largest value is {max(one.highest for one in deep)}")
+
+    def same(images: ImageSet | None) -> ImageSet | None:
+        return replace(images, limits=limits) if isinstance(images, FolderImages) else images
+
+    train = same(found.train)
+    assert train is not None
+    return _Loaded(train, same(found.test), same(found.validation))
 
 
 def _check_left(spec: str, train: ImageSet, test: ImageSet | None, bad: BadImages) -> None:
@@ -91,16 +139,20 @@ def _check_left(spec: str, train: ImageSet, test: ImageSet | None, bad: BadImage
         raise UserError(f"{len(bad.found)} image files were left out, and {error}\nThe first: {bad.found[0]}") from error
 
 
-def _load(spec: str, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
-    if spec == BUNDLED:
-        return _load_bundled(_ASSETS / BUNDLED)
+def _load(spec: str, account: Account, reading: Reading) -> _Loaded:
     prefix, colon, rest = spec.partition(":")
+    if (spec == BUNDLED or (colon and prefix in ("hf", *READERS))) and reading != USUAL_READING:
+        raise UserError(
+            f"{visible(spec)} has a format of its own: [reading] (--layout, --follow-links, ...) is for folders. Leave it out."
+        )
+    if spec == BUNDLED:
+        return _Loaded(*_load_bundled(_ASSETS / BUNDLED))
     if colon and prefix == "hf":
-        return read_hub(rest)
+        return _Loaded(*read_hub(rest, account))
     if colon and prefix in READERS:
         reader = READERS[prefix]
-        return reader.read(_folder(spec, rest, reader.layout))
-    return _load_folder(_folder(spec, spec), bad)
+        return _Loaded(*reader.read(_folder(spec, rest, reader.layout)))
+    return _load_folder(_folder(spec, spec), account, reading)
 
 
 def _folder(spec: str, text: str, layout: str = ALLOWED) -> Path:
@@ -159,36 +211,46 @@ def register_reader(prefix: str, reader: Reader) -> None:
     READERS[prefix] = reader
 
 
-def _load_folder(root: Path, bad: BadImages) -> tuple[ImageSet, ImageSet | None]:
-    train_folder, test_folder = _split_folders(root)
-    train = read_folder_split(train_folder, "train", root, bad)
-    test = read_folder_split(test_folder, "test", root, bad) if test_folder else None
-    if test_folder and test and test.class_names != train.class_names:
-        raise UserError(
-            f"{printable(train_folder)} and {printable(test_folder)} must have the same class folders; "
-            + _difference(train.class_names, test.class_names, test_folder.name)
-        )
-    return train, test
-
-
-def _split_folders(root: Path) -> tuple[Path, Path | None]:
-    """Return where the training and test classes are.
-
-    `train` is a split if it has sub-folders or only splits beside it; else it is a class (of vehicles, for example).
-    """
-    names = {name.lower(): name for name in sub_folders(root)}
-    only_splits = names.keys() <= {"train", *_TEST_FOLDERS}
-    if names and only_splits and "train" not in names:
-        raise UserError(
-            f"{printable(root)} has {' and '.join(map(visible, names.values()))}, but no train folder. Add one, "
-            "or give a folder of class folders."
-        )
-    if not names and any(root.glob("*-ubyte*")):
+def _load_folder(root: Path, account: Account, reading: Reading) -> _Loaded:
+    found = look_through(root, account, follow_links=reading.follow_links)
+    if found.is_empty and any(root.glob("*-ubyte*")):
         raise UserError(f"{printable(root)} has no class folders, but files in MNIST's format: give idx:{printable(root)}.")
-    if "train" not in names or not (only_splits or sub_folders(root / names["train"])):
-        return root, None
-    test = next((root / names[name] for name in _TEST_FOLDERS if name in names), None)
-    return root / names["train"], test
+    parts = find_parts(found, reading, account)
+    if VALIDATION in parts and TEST not in parts:  # what there is to measure on
+        parts[TEST] = parts.pop(VALIDATION)
+        account.notes.append(f"{visible(parts[TEST].name)} is measured on, since there is no test split")
+    names = sorted({*parts[TRAIN].classes.values()})
+    train = from_part(parts[TRAIN], TRAIN, names, reading.limits)
+    test, validation = (
+        from_part(_matched(parts[TRAIN], parts[kind], names, account), kind, names, reading.limits) if kind in parts else None
+        for kind in (TEST, VALIDATION)
+    )
+    return _Loaded(train, test, validation)
+
+
+def _matched(train: SplitPart, part: SplitPart, names: Sequence[str], account: Account) -> SplitPart:
+    """Return a split with the classes called as in training; those without an image are noted.
+
+    `UserError` for a class that training does not have, and for no image at all.
+    """
+    folded = {name.casefold(): name for name in names}
+    if len(folded) < len(names):
+        folded = {name: name for name in names}
+    called = {name: folded.get(name.casefold(), name) for name in set(part.classes.values()) if name not in names}
+    if any(now == name for name, now in called.items()):
+        raise UserError(
+            f"{printable(train.base)} and {printable(part.base)} must have the same class folders; "
+            + _difference(names, sorted({*part.classes.values(), *part.empty}), visible(part.name))
+        )
+    if not part.classes:
+        raise UserError(f"{printable(part.base)} has no images. Add some, or remove the folder.")
+    account.notes += [
+        f"{visible(part.name)}: {visible(name)} is taken for the class {visible(now)}" for name, now in called.items()
+    ]
+    classes = {path: called.get(name, name) for path, name in part.classes.items()}
+    if missing := sorted(set(names) - set(classes.values())):
+        account.notes.append(f"{visible(part.name)} has no images of {_listed(missing)}: it is scored on the other classes")
+    return replace(part, classes=classes)
 
 
 def _difference(train: Sequence[str], test: Sequence[str], test_name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.errors import UserError
 from ...core.text import brief, is_storable
@@ -27,7 +26,7 @@ class Columns:
     kinds: Mapping[str, str]
     gaps: frozenset[str]
 
-    def cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def cells(self, row: Mapping[str, object]) -> dict[str, object]:
         """Return the values of a row for all columns; None where it has none."""
         return {name: _cell(kind, row.get(name)) for name, kind in self.kinds.items()}
 
@@ -40,7 +39,7 @@ class Columns:
         return Columns(kinds=kinds, gaps=frozenset())
 
 
-def find_columns(rows: Iterable[Mapping[str, Any]]) -> Columns:
+def find_columns(rows: Iterable[Mapping[str, object]]) -> Columns:
     """Return the columns of `rows`, which are read once and not kept."""
     seen: dict[str, set[str]] = {}
     filled: dict[str, int] = {}
@@ -81,7 +80,7 @@ def _common(kinds: set[str]) -> str:
     return next(iter(kinds)) if len(kinds) == 1 else JSON if kinds else TEXT
 
 
-def _cell(kind: str, value: Any) -> Any:
+def _cell(kind: str, value: object) -> object:
     if kind == JSON:
         return json.dumps(value)
-    return float(value) if kind == NUMBER and value is not None else value
+    return float(value) if kind == NUMBER and isinstance(value, (int, float)) else value

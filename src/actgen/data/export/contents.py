@@ -12,19 +12,31 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict, cast
 
 from ...core.errors import UserError
+from ...core.rows import ManifestLine, SourceColumns
 from ...core.text import brief
 from ...core.types import Snapshot
 from ..datasets.imageset import ImageSet
 from ..store.columns import current
 from ..store.verify import Following
-from .columns import FILE, Columns
+from .columns import Columns
 
 OnProgress = Callable[[int], None]
-Row = dict[str, Any]
 _MOST_CLASSES = 1_000_000
+
+
+class Row(TypedDict):
+    """What is known of an image to export, by column; of a generated one all that its manifest line says."""
+
+    key: str
+    label: int
+    class_name: str
+    generated: bool
+    source: NotRequired[SourceColumns | None]
+    file_name: NotRequired[str]
+    sha256: NotRequired[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +50,7 @@ class Entry:
     label: int
     class_name: str
     png: bytes
-    cells: Mapping[str, Any]
+    cells: Mapping[str, object]
     file: Path | None = None
 
 
@@ -69,14 +81,16 @@ class Split:
             if on_progress is not None:
                 on_progress(number)
 
-    def _entry(self, row: Row, cells: Mapping[str, Any]) -> Entry:
+    def _entry(self, row: Row, cells: Mapping[str, object]) -> Entry:
         label, class_name = row["label"], row["class_name"]
         if self.generated is not None and row["generated"]:
-            file = Path(self.generated.folder) / row[FILE]
+            file = Path(self.generated.folder) / row["file_name"]
             png = _checked(file, row, Path(self.generated.folder))
             return Entry(name=row["key"], label=label, class_name=class_name, png=png, cells=cells, file=file)
+        source = row["source"]
         assert self.real is not None
-        name, png = f"real-{row['source']['index']:07d}", _png(self.real, row["source"]["index"])
+        assert source is not None
+        name, png = f"real-{source['index']:07d}", _png(self.real, source["index"])
         return Entry(name=name, label=label, class_name=class_name, png=png, cells=cells)
 
 
@@ -88,10 +102,10 @@ def _generated_rows(generated: Snapshot) -> Iterator[Row]:
                 f"{generated.folder}, line {number} ({row['key']}): {flaw}. `actgen store verify {generated.folder}` lists "
                 "all that is wrong."
             )
-        yield {**current(row), "generated": True}
+        yield cast(Row, {**current(row), "generated": True})
 
 
-def _flaw(row: Row) -> str:
+def _flaw(row: ManifestLine) -> str:
     missing = [name for name in ("label", "class_name", "sha256") if row.get(name) is None]
     return f"it has no {missing[0]}" if missing else ""
 
@@ -99,7 +113,7 @@ def _flaw(row: Row) -> str:
 def _real_rows(real: ImageSet) -> Iterator[Row]:
     names = real.class_names
     for index, (key, label) in enumerate(zip(real.keys, real.labels, strict=True)):
-        source = {"split": key.partition("/")[0], "index": index, "key": key}
+        source: SourceColumns = {"split": key.partition("/")[0], "index": index, "key": key}
         yield {"key": key, "label": label, "class_name": names[label], "source": source, "generated": False}
 
 

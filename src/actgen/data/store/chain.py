@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 CHAIN = "chain"
 LEFT_OUT = frozenset({CHAIN, "seconds"})
 START = ""  # what the first line continues
 
 
-def link(previous: str, row: Mapping[str, Any]) -> str:
+def link(previous: str, row: Mapping[str, object]) -> str:
     """Return the chain of `row` after a line whose chain is `previous`."""
     content = {name: value for name, value in row.items() if name not in LEFT_OUT}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

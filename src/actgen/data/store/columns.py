@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, cast
+
+Line = TypeVar("Line", bound=Mapping[str, object])
 
 COLUMNS: Final = {
     "redrawn": "regenerated",
@@ -21,7 +23,7 @@ FILES: Final = {"rejected.jsonl": "refused.jsonl", "set_aside/rejected": "set_as
 """New name of a run's file or folder -> old name."""
 
 
-def current(row: Mapping[str, object]) -> dict[str, object]:
+def current(row: Line) -> Line:
     """Return a line with today's column names; one that has them already is as it was."""
     found = _named(row, COLUMNS)
     if isinstance(guidance := found.get("guidance"), Mapping):
@@ -30,7 +32,7 @@ def current(row: Mapping[str, object]) -> dict[str, object]:
         }
     if isinstance(counts := found.get("filters"), Mapping):
         found["filters"] = _counts(counts)
-    return found
+    return cast(Line, found)
 
 
 def existing(folder: Path, name: str) -> Path:

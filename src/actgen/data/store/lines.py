@@ -17,7 +17,7 @@ _KEY = re.compile(_NAME)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def parse_line(line: bytes, required: Sequence[str] = ("key", "file_name")) -> dict[str, Any]:
+def parse_line(line: bytes, required: Sequence[str] = ("key", "file_name")) -> dict[str, object]:
     """Return the object in a line of a manifest, or of another list of images. Raises ValueError with what is wrong with it."""
     if len(line) > LONGEST_LINE:
         raise ValueError(f"longer than {LONGEST_LINE >> 20} MiB")

@@ -14,14 +14,15 @@ from collections.abc import Iterator, KeysView, Mapping, Sequence
 from contextlib import suppress
 from io import IOBase, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import BinaryIO, cast, overload
 
 from ...core.errors import UserError
 from ...core.files import make_folder, sync_folder
+from ...core.rows import ManifestLine
 from .chain import CHAIN, START, link
 from .lines import parse_line
 
-Row = dict[str, Any]
+Row = ManifestLine
 UNLABELLED = -1
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 _HEAD = re.compile(
@@ -119,7 +120,7 @@ class Manifest:
         """Return the chain of line number `count`, from 1."""
         return str(self._at(count - 1).get(CHAIN, START)) if count else START
 
-    def append(self, facts: Sequence[Mapping[str, Any]]) -> list[Row]:
+    def append(self, facts: Sequence[Mapping[str, object]]) -> list[Row]:
         """Write lines, with their chains, and have them on the disk; return them as they can be read."""
         chain, lines, rows = self.chain, list[bytes](), list[Row]()
         for one in facts:
@@ -201,7 +202,7 @@ class Manifest:
             )
 
 
-def encode(row: Mapping[str, Any]) -> bytes:
+def encode(row: Mapping[str, object]) -> bytes:
     """Return a line; `ValueError` for numbers that JSON has not."""
     return (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -209,12 +210,12 @@ def encode(row: Mapping[str, Any]) -> bytes:
 def parse(line: bytes, path: Path, number: int) -> Row:
     """Return the row of line `number` (from 0); `UserError` if it is not one."""
     try:
-        return parse_line(line)
+        return cast(ManifestLine, parse_line(line))
     except ValueError as error:
         raise _refusal(path, number, f"{error}. Restore the line or remove it.") from error
 
 
-def _label(row: Mapping[str, Any]) -> int:
+def _label(row: Mapping[str, object]) -> int:
     label = row.get("label")
     return label if type(label) is int and 0 <= label < 10**9 else UNLABELLED
 

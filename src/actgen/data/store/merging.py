@@ -42,11 +42,11 @@ class _Taken:
     rows: Rows
     number: int
 
-    def row(self) -> Row:
+    def row(self) -> dict[str, object]:
         """Return the new line, without its chain."""
         row = self.rows[self.number]
         came = {"store": self.folder.name, "key": row["key"]}
-        new = {**row, "key": self.key, "file_name": f"images/{self.key}.png", FROM: came}
+        new: dict[str, object] = {**row, "key": self.key, "file_name": f"images/{self.key}.png", FROM: came}
         new.pop(CHAIN, None)
         return new
 
@@ -95,7 +95,7 @@ def _write(store: Store, taken: Sequence[_Taken], on_progress: Callable[[int], N
             on_progress(len(store))
 
 
-def _without_chain(row: Row) -> Row:
+def _without_chain(row: Row) -> dict[str, object]:
     return {name: value for name, value in row.items() if name != CHAIN}
 
 

@@ -14,16 +14,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from ...core.errors import UserError
 from ...core.files import write_bytes
+from ...core.rows import ManifestLine, RejectionLine
 from ...core.types import Sample
 from .columns import current, existing
 from .lines import parse_line
 
 REJECTIONS = "rejected.jsonl"
-Row = Mapping[str, Any]
 
 
 class RejectionLog:
@@ -34,7 +34,7 @@ class RejectionLog:
     def __init__(self, folder: str | Path, *, pictures: bool = False) -> None:
         self.folder, self.pictures = Path(folder), pictures
         self.path = self.folder / REJECTIONS
-        self.rows: list[dict[str, Any]] = list(read_rejections(self.folder))
+        self.rows: list[RejectionLine] = list(read_rejections(self.folder))
         self._keys = {row["key"] for row in self.rows}
         self._torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
 
@@ -45,7 +45,7 @@ class RejectionLog:
         """Return the log as it is in its file now, after another process has written to it."""
         return RejectionLog(self.folder, pictures=self.pictures)
 
-    def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
+    def add(self, sample: Sample, facts: Mapping[str, object]) -> None:
         """Write a rejection, its image first if it is kept; one that is there is left as it is."""
         request = sample.request
         if request.key in self._keys:
@@ -102,7 +102,7 @@ class NoRejectionLog(RejectionLog):
     def __init__(self) -> None:
         self.folder, self.pictures, self.rows = Path(), False, []
 
-    def add(self, sample: Sample, facts: Mapping[str, Any]) -> None:
+    def add(self, sample: Sample, facts: Mapping[str, object]) -> None:
         """Let it pass."""
 
     def keep(self, count: int) -> None:
@@ -113,18 +113,18 @@ class NoRejectionLog(RejectionLog):
         return self
 
 
-def read_rejections(folder: Path) -> Iterator[dict[str, Any]]:
+def read_rejections(folder: Path) -> Iterator[RejectionLine]:
     """Yield the complete lines of the rejection log of the run in `folder`; nothing if there is none."""
     path = existing(folder, REJECTIONS)
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is no line
     for number, line in enumerate(lines, start=1):
         try:
-            yield current(parse_line(line, ("key", "after")))
+            yield cast(RejectionLine, current(parse_line(line, ("key", "after"))))
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}. Restore the line or remove it.") from error
 
 
-def in_order(stored: Iterable[Row], rejected: Iterable[Row]) -> Iterator[Row]:
+def in_order(stored: Iterable[ManifestLine], rejected: Iterable[RejectionLine]) -> Iterator[ManifestLine | RejectionLine]:
     """Yield the lines of a manifest and of its rejection log in the order in which their images were generated."""
     waiting = list(rejected)[::-1]
     for number, row in enumerate(stored):
@@ -139,5 +139,5 @@ def picture_path(folder: Path, key: str) -> Path:
     return existing(folder, "set_aside/rejected") / f"{key}.png"
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _line(row: Mapping[str, object]) -> str:
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

@@ -15,7 +15,6 @@ import hashlib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -45,7 +44,7 @@ class Store:
     def __contains__(self, key: str) -> bool:
         return key in self.manifest
 
-    def add(self, sample: Sample, facts: Mapping[str, Any]) -> Row:
+    def add(self, sample: Sample, facts: Mapping[str, object]) -> Row:
         """Write the image, then its line; an image that is already there with the same key is left as it is.
 
         A key that is there with other pixels is an error: the run's folder belongs to another configuration.
@@ -53,33 +52,34 @@ class Store:
         (row,) = self.add_all([(sample, facts)])
         return row
 
-    def add_all(self, samples: Sequence[tuple[Sample, Mapping[str, Any]]]) -> list[Row]:
+    def add_all(self, samples: Sequence[tuple[Sample, Mapping[str, object]]]) -> list[Row]:
         """Write images, then their lines, as `add` does; together they wait for the disk less often."""
         files: dict[Path, bytes] = {}
-        new: list[Row] = []
+        new: list[dict[str, object]] = []
         for sample, facts in samples:
             data = _png(sample.image)
-            row = _row(sample.request, hashlib.sha256(data).hexdigest(), facts)
-            if self._is_there(row):
+            key, digest = sample.request.key, hashlib.sha256(data).hexdigest()
+            if self._is_there(key, digest):
                 continue
+            row = _row(sample.request, digest, facts)
             encode(row)  # what cannot be written is found before there is an image
-            files[self.folder / row["file_name"]] = data
+            files[self.folder / _file_name(key)] = data
             new.append(row)
         if new:
             write_all(files)
-            for row in self.manifest.append(new):
-                self._take_back(row)
+            for line in self.manifest.append(new):
+                self._take_back(line)
         return [self.manifest[sample.request.key] for sample, _ in samples]
 
-    def add_files(self, rows: Sequence[Row], images: Sequence[bytes]) -> None:
+    def add_files(self, rows: Sequence[Mapping[str, object]], images: Sequence[bytes]) -> None:
         """Write images that are PNG files already, then their lines, which are chained anew."""
-        write_all({self.folder / row["file_name"]: data for row, data in zip(rows, images, strict=True)})
+        write_all({self.folder / str(row["file_name"]): data for row, data in zip(rows, images, strict=True)})
         self.manifest.append(rows)
 
-    def _is_there(self, row: Row) -> bool:
-        there = self.manifest.row(row["key"])
-        if there is not None and there["sha256"] != row["sha256"]:
-            raise UserError(f"{self.folder} already holds another image {row['key']}. Choose a new folder.")
+    def _is_there(self, key: str, digest: str) -> bool:
+        there = self.manifest.row(key)
+        if there is not None and there["sha256"] != digest:
+            raise UserError(f"{self.folder} already holds another image {key}. Choose a new folder.")
         return there is not None
 
     def keep(self, count: int, chain: str = "") -> None:
@@ -181,10 +181,10 @@ def refuse_other_folder(out: Path) -> None:
         raise UserError(f"--out {out} is not empty and holds no store. Give a new or empty folder.")
 
 
-def _row(request: Request, digest: str, facts: Mapping[str, Any]) -> Row:
+def _row(request: Request, digest: str, facts: Mapping[str, object]) -> dict[str, object]:
     return {
         "key": request.key,
-        "file_name": f"images/{request.key}.png",
+        "file_name": _file_name(request.key),
         "sha256": digest,
         "label": request.label,
         "class_name": request.class_name,
@@ -197,6 +197,10 @@ def _row(request: Request, digest: str, facts: Mapping[str, Any]) -> Row:
         "source": None if request.source is None else vars(request.source),
         **facts,
     }
+
+
+def _file_name(key: str) -> str:
+    return f"images/{key}.png"
 
 
 def _png(image: Image.Image) -> bytes:

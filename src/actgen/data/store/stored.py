@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -14,7 +13,7 @@ from ...core.types import Snapshot
 from ..datasets.decoding import decode
 
 
-def read_stored(folder: str | Path, row: Mapping[str, Any]) -> Image.Image:
+def read_stored(folder: str | Path, row: Mapping[str, object]) -> Image.Image:
     """Return the picture of a manifest line in RGB; `UserError` if it cannot be read."""
     path = Path(folder) / str(row["file_name"])
     try:

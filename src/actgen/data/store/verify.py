@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import UserError
 from ...core.lock import LOCK
@@ -188,12 +187,12 @@ def _known(folder: Path) -> tuple[int, str]:
     return _known_by(current(stats[-1]), "generated_so_far") if stats else (0, "")
 
 
-def _known_by(facts: Mapping[str, Any], name: str) -> tuple[int, str]:
+def _known_by(facts: Mapping[str, object], name: str) -> tuple[int, str]:
     count, chain = facts.get(name), facts.get("manifest_chain")
     return count if isinstance(count, int) else 0, chain if isinstance(chain, str) else ""
 
 
-def _objects(path: Path, *, whole: bool = False) -> list[dict[str, Any]]:
+def _objects(path: Path, *, whole: bool = False) -> list[dict[str, object]]:
     """Return the JSON objects in a file's lines, or the one that is the whole of it; none if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")

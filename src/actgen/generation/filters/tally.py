@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-Row = Mapping[str, Any]
+from ...core.rows import KeepRate, KeepRates, ManifestLine, RejectionLine, Tally
 
 
-def tally(kept: Sequence[Row], rejected: Sequence[Row]) -> dict[str, Any]:
+def tally(kept: Sequence[ManifestLine], rejected: Sequence[RejectionLine]) -> Tally:
     """Return {"generated", "kept", "rejected": {filter: count}, "classes": {class: {"generated", "kept"}}} of some lines."""
     names = sorted({row["class_name"] for row in (*kept, *rejected)})
     passed = Counter(row["class_name"] for row in kept)
@@ -22,15 +21,15 @@ def tally(kept: Sequence[Row], rejected: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def keep_rates(tallies: Iterable[Row], order: Sequence[str]) -> dict[str, Any]:
+def keep_rates(tallies: Iterable[Tally], order: Sequence[str]) -> KeepRates:
     """Return the sum of tallies with keep rates: of every filter among what reached it in this `order`, and of every class."""
     generated, rejected, classes = 0, Counter[str](), dict[str, Counter[str]]()
     for one in tallies:
         generated += one["generated"]
         rejected.update(one["rejected"])
         for name, counts in one["classes"].items():
-            classes.setdefault(name, Counter()).update(counts)
-    filters, left = {}, generated
+            classes.setdefault(name, Counter()).update(generated=counts["generated"], kept=counts["kept"])
+    filters, left = dict[str, KeepRate](), generated
     for name in order:
         filters[name] = _rate(left, left - rejected[name])
         left -= rejected[name]
@@ -38,5 +37,5 @@ def keep_rates(tallies: Iterable[Row], order: Sequence[str]) -> dict[str, Any]:
     return {**_rate(generated, left), "filters": filters, "classes": by_class}
 
 
-def _rate(generated: int, kept: int) -> dict[str, Any]:
+def _rate(generated: int, kept: int) -> KeepRate:
     return {"generated": generated, "kept": kept, "keep_rate": round(kept / generated, 4) if generated else None}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor
 
@@ -34,6 +34,16 @@ class Outcome:
     loss_after: tuple[float, ...]
 
 
+class ClassState(TypedDict):
+    """A `ClassBudgets` as plain data; `history` holds the outcomes as dictionaries."""
+
+    history: list[dict[str, Any]]
+    losses: tuple[float, ...] | None
+    generated: tuple[int, ...]
+    kept: tuple[int, ...]
+    before: NotRequired[ClassState | None]
+
+
 class ClassBudgets:
     """What the rounds so far came to; updated with every prediction of the pool, before the next round is planned.
 
@@ -44,7 +54,7 @@ class ClassBudgets:
         self.history: list[Outcome] = []
         self.losses: tuple[float, ...] | None = None
         self.generated = self.kept = (0,) * classes
-        self.before: dict[str, Any] | None = None
+        self.before: ClassState | None = None
 
     def note(self, losses_K: Sequence[float], generated_K: Sequence[int], kept_K: Sequence[int]) -> None:
         """Take the mean losses of the classes now, and how many images of each were generated and kept since the start."""
@@ -65,17 +75,17 @@ class ClassBudgets:
         """The share of the budget of each class; None before anything is known."""
         return class_shares(self.history, len(self.generated)) if self.history else None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> ClassState:
         """Return the state as plain data."""
         return {**self._known(), "before": self.before}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: ClassState) -> None:
         """Take back what `state_dict` returned."""
         self.history = [Outcome(**one) for one in state["history"]]
         self.losses, self.generated, self.kept = state["losses"], state["generated"], state["kept"]
         self.before = state.get("before")
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> ClassState:
         history = [asdict(outcome) for outcome in self.history]
         return {"history": history, "losses": self.losses, "generated": self.generated, "kept": self.kept}
 

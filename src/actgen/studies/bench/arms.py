@@ -6,14 +6,13 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ...core.errors import UserError
 from ...experiment.config import flat, parse_value
 from ...generation.strategies import STRATEGIES
 from .numbered import PATTERNS, numbered, spelled
 
-Settings = Mapping[str, Any]
+Settings = Mapping[str, object]
 """Dotted keys of a recipe and their values."""
 
 BASE = "none"
@@ -96,7 +95,7 @@ def read_arms(recipe: Path) -> dict[str, Settings]:
         raise UserError(f"{path}: {error}. It holds tables [arms.NAME] with settings of a recipe.") from error
 
 
-def _checked(name: str, settings: dict[str, Any]) -> Settings:
+def _checked(name: str, settings: dict[str, object]) -> Settings:
     if not _NAME.fullmatch(name):
         raise UserError(f"the arm {name!r} cannot be a folder: use letters, digits and any of _ . + - in its name.")
     if fixed := [key for key in settings if key in _FIXED]:

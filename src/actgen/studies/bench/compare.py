@@ -38,6 +38,25 @@ class Comparison:
     table: Numbers | None = field(default=None, compare=False, repr=False)
 
     @property
+    def facts(self) -> dict[str, object]:
+        """Return the arm's figures by name: percent, points and seconds."""
+        interval = self.interval
+        return {
+            "recipe": self.recipe,
+            "arm": self.arm,
+            "budget": self.budget,
+            "runs": len(self.accuracies),
+            "accuracy": self.accuracy,
+            "gain": self.gain,
+            "low": interval and interval.low,
+            "high": interval and interval.high,
+            "images": self.images,
+            "train_seconds": self.train_seconds,
+            "generation_seconds": self.generation_seconds,
+            "proxy_steps": self.proxy_steps,
+        }
+
+    @property
     def accuracy(self) -> float:
         """Mean accuracy in percent."""
         return statistics.fmean(self.accuracies)

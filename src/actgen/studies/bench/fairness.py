@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from operator import methodcaller
-from typing import Any
 
 from ...core.errors import UserError
 from .arms import BASE
@@ -65,7 +64,7 @@ def _of_one_length(group: Sequence[Row]) -> list[Row]:
     return [row for row in group if not is_longer(row["arm"])]
 
 
-def _unequal(group: Sequence[Row], words: str, value: Callable[[Row], Any]) -> Iterator[str]:
+def _unequal(group: Sequence[Row], words: str, value: Callable[[Row], object]) -> Iterator[str]:
     """Yield the first row that differs from the first of its group, if there is one."""
     other = next((row for row in group if value(row) != value(group[0])), None)
     if other is not None:
@@ -88,6 +87,6 @@ def _named(row: Row) -> str:
     return f"{row['recipe']} {row['arm']}{budget} {unit_words(row.get('label_set'), row['seed'])}"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 12 else text[:12] + "…"

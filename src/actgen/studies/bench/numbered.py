@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...core.errors import UserError
 from ...experiment.config import Recipe
@@ -28,13 +27,13 @@ def spelled(arm: str) -> str:
     return f"{name}-{number}" if colon and name in NUMBERED else arm
 
 
-def numbered(arm: str) -> dict[str, Any] | None:
+def numbered(arm: str) -> dict[str, object] | None:
     """Return the settings of "more-real-N" or "none-long-F"; None for another arm. `UserError` for a number that cannot be."""
     name, _, number = arm.rpartition("-")
     return NUMBERED[name](arm, number) if name in NUMBERED else None
 
 
-def settled(settings: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+def settled(settings: Mapping[str, object], recipe: Recipe) -> dict[str, object]:
     """Return the settings with the multiples of what `recipe` says worked out."""
     return {
         key: max(1, round(recipe.training.epochs * value.factor)) if isinstance(value, Times) else value
@@ -47,13 +46,13 @@ def is_longer(arm: str) -> bool:
     return arm.startswith(f"{NONE_LONG}-")
 
 
-def _more_real(arm: str, number: str) -> dict[str, Any]:
+def _more_real(arm: str, number: str) -> dict[str, object]:
     if not re.fullmatch(r"[1-9]\d{0,8}", number):
         raise UserError(f"--arms: {arm!r}: give the number of further labelled real images from 1, as in {MORE_REAL}-150.")
     return {"strategy": "none", "extra.real": int(number)}
 
 
-def _none_long(arm: str, number: str) -> dict[str, Any]:
+def _none_long(arm: str, number: str) -> dict[str, object]:
     if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", number) or not 1 < float(number) <= 100:
         raise UserError(
             f"--arms: {arm!r}: give how many times the recipe's epochs, above 1 and up to 100, as in {NONE_LONG}-1.5."
@@ -61,4 +60,4 @@ def _none_long(arm: str, number: str) -> dict[str, Any]:
     return {"strategy": "none", EPOCHS: Times(float(number))}
 
 
-NUMBERED: dict[str, Callable[[str, str], dict[str, Any]]] = {MORE_REAL: _more_real, NONE_LONG: _none_long}
+NUMBERED: dict[str, Callable[[str, str], dict[str, object]]] = {MORE_REAL: _more_real, NONE_LONG: _none_long}

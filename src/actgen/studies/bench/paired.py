@@ -30,7 +30,7 @@ def _right(rows: Sequence[Row], cell: Cell) -> dict[int, Numbers]:
     """Return how often each image is right, [N], on every label set of a cell; without rows that do not say so."""
     found: dict[int, list[Numbers]] = defaultdict(list)
     for row in rows:
-        own = (row["recipe"], row["arm"], row["budget"]) == cell and row.get("label_set") is not None
-        if own and (right := right_of(row)) is not None:
-            found[row["label_set"]].append(right.astype(np.float64))
+        own, label_set = (row["recipe"], row["arm"], row["budget"]) == cell, row.get("label_set")
+        if own and label_set is not None and (right := right_of(row)) is not None:
+            found[label_set].append(right.astype(np.float64))
     return {one: np.mean(many, axis=0) for one, many in found.items()}

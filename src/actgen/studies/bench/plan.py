@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ...core.assets import find_recipe
 from ...core.errors import UserError
@@ -111,7 +110,7 @@ def _job(
     evaluate: str,
 ) -> Job:
     label_set, seed = unit
-    flags: dict[str, Any] = {
+    flags: dict[str, object] = {
         **changes,
         "seed": seed,
         "label_set": label_set,

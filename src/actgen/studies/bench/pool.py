@@ -19,6 +19,7 @@ import torch
 
 from ...core.errors import UserError
 from .plan import Job
+from .rows import Row
 
 PATIENCE = 20.0
 """Seconds that a process which was told to end may take."""
@@ -33,7 +34,7 @@ class Event:
     job: Job
     done: int = 0
     of: int = 0
-    row: dict[str, Any] | None = None
+    row: Row | None = None
     error: str = ""
     trace: str = ""
 

@@ -189,7 +189,7 @@ def _protocol(tree: Mapping[str, Any], text: str) -> Protocol:
     )
 
 
-def _texts(value: Any, name: str) -> tuple[str, ...]:
+def _texts(value: object, name: str) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not all(isinstance(one, str) for one in value):
         raise UserError(f'{name} = {brief(value)}: write a list of texts, as ["one", "two"].')
     return tuple(value)

@@ -5,18 +5,61 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from ...classifiers.correctness import Right, unpack_right
 from ...core import files
 from ...core.errors import UserError
-from ...data.datasets.evaluation import KINDS
+from ...core.rows import RunSummary
+from ...data.datasets.evaluation import KINDS, TEST
 from ...experiment.config import flat
 from .arms import ARMS
 from .plan import Job
 
-Row = Mapping[str, Any]
-"""A run as in results.jsonl; accuracies in percent, times in seconds, `budget` as a fraction of the real training images."""
+
+class BenchRow(TypedDict):
+    """A run as in results.jsonl; accuracies in percent, times in seconds, `budget` as a fraction of the real training images.
+
+    It has one of the two accuracies. What older versions did not write is not required.
+    """
+
+    recipe: str
+    arm: str
+    seed: int
+    budget: float
+    label_set: NotRequired[int | None]
+    test_accuracy: NotRequired[float]
+    validation_accuracy: NotRequired[float]
+    synthetic_images: int
+    optimizer_steps: int
+    train_seconds: float
+    generation_seconds: float
+    peak_memory_gib: NotRequired[float]
+    real_images: NotRequired[int]
+    epochs: NotRequired[int]
+    extra_images: NotRequired[int]
+    teacher_seconds: NotRequired[float]
+    waited_seconds: NotRequired[float]
+    seconds: NotRequired[dict[str, float]]
+    generator_hash: NotRequired[str | None]
+    judge_hashes: NotRequired[dict[str, str]]
+    initial_weights: NotRequired[str]
+    real_images_digest: NotRequired[str]
+    test_digest: NotRequired[str | None]
+    per_class: NotRequired[dict[str, float] | None]
+    proxy_steps: NotRequired[int]
+    commit: NotRequired[str]
+    recipe_sha256: NotRequired[str]
+    right: NotRequired[str | None]
+    by_epoch: NotRequired[list[float | None]]
+    settings: NotRequired[dict[str, object]]
+    options: NotRequired[dict[str, object]]
+    declared: NotRequired[list[str]]
+    version: NotRequired[str]
+    device: NotRequired[str]
+
+
+Row = BenchRow
 
 RESULT, RESULTS = "result.json", "results.jsonl"
 NEEDED = ("recipe", "arm", "seed", "budget", "synthetic_images", "optimizer_steps", "train_seconds", "generation_seconds")
@@ -45,8 +88,11 @@ SHARED = ("data", "generator", "model.", "training.", "evaluation.")
 """Settings, or how their keys begin, that the arms of a comparison must share unless an arm declares to change them."""
 
 
-def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> Row:
+def make_row(
+    job: Job, summary: RunSummary, stats: Iterable[Mapping[str, object]], facts: Mapping[str, object]
+) -> dict[str, object]:
     """Return the row of a run from its summary and epochs; `facts` say where and with what it ran."""
+    measured: Mapping[str, object] = summary
     accuracy = f"{job.recipe.evaluation.on}_accuracy"
     return {
         "recipe": job.name,
@@ -54,8 +100,8 @@ def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, 
         "label_set": job.label_set,
         "seed": job.seed,
         "budget": job.budget,
-        accuracy: summary[accuracy],
-        **{key: summary[key] for key in _MEASURED},
+        accuracy: measured[accuracy],
+        **{key: measured[key] for key in _MEASURED},
         "waited_seconds": summary.get("waited_seconds", 0.0),
         "seconds": phases(summary),
         "by_epoch": [row[accuracy] for row in stats],
@@ -65,7 +111,7 @@ def make_row(job: Job, summary: Mapping[str, Any], stats: Iterable[Mapping[str, 
     }
 
 
-def phases(summary: Mapping[str, Any]) -> dict[str, float]:
+def phases(summary: RunSummary) -> dict[str, float]:
     """Return the seconds of a run by phase. What a proxy model took is in a summary's `generation_seconds`, and here a
     proxy's."""
     generation = summary["generation_seconds"] - summary["scout_seconds"]
@@ -77,11 +123,10 @@ def phases(summary: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def options(row: Row) -> Mapping[str, Any]:
+def options(row: Row) -> Mapping[str, object]:
     """Return the settings that the arms of a comparison must share, by dotted key, unless an arm declares to change them."""
     if "settings" not in row:  # as older versions wrote them
-        older: Mapping[str, Any] = row.get("options", {})
-        return older
+        return row.get("options", {})
     return {key: value for key, value in row["settings"].items() if key.startswith(SHARED)}
 
 
@@ -98,10 +143,10 @@ def kind(row: Row) -> str:
 
 def accuracy(row: Row) -> float:
     """Return a row's accuracy in percent."""
-    return float(row[f"{kind(row)}_accuracy"])
+    return float(row["test_accuracy"] if kind(row) == TEST else row["validation_accuracy"])
 
 
-def order(row: Row) -> tuple[Any, ...]:
+def order(row: Row) -> tuple[object, ...]:
     """Return the place of a row in results.jsonl."""
     names = list(ARMS)
     arm = row["arm"]

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -211,7 +210,7 @@ def _leave_no_trace(out: Path) -> None:
         shutil.rmtree(out / "logs", ignore_errors=True)
 
 
-def _path(row: Row) -> tuple[Any, ...]:
+def _path(row: Row) -> tuple[object, ...]:
     return row["recipe"], row["arm"], row["budget"], *unit(row)
 
 

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -59,7 +58,7 @@ def do(job: Job, out: Path, tell: Tell) -> None:
     tell("finished", row=row)
 
 
-def _facts() -> dict[str, Any]:
+def _facts() -> dict[str, object]:
     device = PartialState().device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {"version": version("actgen"), "device": name, **machine()}
@@ -76,6 +75,7 @@ def _data(recipe: Recipe) -> RealData:
         (
             recipe.data,
             recipe.on_bad_image,
+            recipe.reading,
             recipe.images,
             recipe.labels_per_class,
             recipe.label_set,

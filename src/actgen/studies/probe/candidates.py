@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any
 
 import tomli_w
 
@@ -19,7 +18,7 @@ from ...experiment.renamed_keys import current_name
 from .parts import REAL
 
 OF_SAMPLING = ("sampling.", "loading.", "prompts", "generation.preset")
-OF_CLASSIFIER = ("model.", "training.")
+OF_CLASSIFIER = ("model.", "training.", "reading.")
 _CHANGE = r"[a-z_]+(?:\.[^\s=,]+)*="
 _OWN = re.compile(rf"(.+?):((?:{_CHANGE}).*)", re.DOTALL)
 _COMMA = re.compile(rf",\s*(?={_CHANGE})")
@@ -94,7 +93,7 @@ def _candidate(
     generator: str, own: Sequence[str], shared: Sequence[str], lora: str | None, seed: int, last: Counter[str]
 ) -> ProbeCandidate:
     refuse_other_keys(own, f"--generator {visible(generator)}", OF_SAMPLING)
-    changes: dict[str, Any] = {} if lora is None else {"loading.lora": lora}
+    changes: dict[str, object] = {} if lora is None else {"loading.lora": lora}
     for setting in own:  # after those of all, which they win over
         key, _, value = setting.partition("=")
         changes[key.strip()] = parse_value(value.strip())

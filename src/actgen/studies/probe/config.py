@@ -6,11 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ...experiment.config import to_toml
 from .candidates import ProbeCandidate
-from .judge import WEIGHTS, Learner, digest
+from .judge import WEIGHTS, JudgeTraining, digest
 
 FORMAT = 1  # of the measures: those of another are measured again
 
@@ -26,7 +25,7 @@ class Probe:
 
     data: str
     candidates: tuple[ProbeCandidate, ...]
-    learner: Learner
+    learner: JudgeTraining
     count: int = 200
     seed: int = 0
     classifier: Path | None = None
@@ -45,7 +44,7 @@ class Probe:
         return f"{to_toml(self.learner.recipe)}{self.learner.epochs_given}"
 
     @cached_property
-    def how(self) -> dict[str, Any]:
+    def how(self) -> dict[str, object]:
         """What numbers depend on beside the generated images and the data."""
         return {
             "format": FORMAT,
@@ -60,10 +59,14 @@ class Probe:
         }
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Everything that was asked, as in probe.json."""
-        recipes = {one.name: one.toml for one in self.candidates}
-        return {"data": self.data, "on_bad_image": self.on_bad_image, **self.how, "candidates": recipes}
+        return {"data": self.data, "on_bad_image": self.on_bad_image, **self.how, "candidates": self.recipes}
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        """The recipes of the candidates by name, as TOML."""
+        return {one.name: one.toml for one in self.candidates}
 
 
 def short_digest(*parts: object) -> str:

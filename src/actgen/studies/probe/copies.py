@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ...data.datasets.imageset import ImageSet
 from ...generation.filters.options import Filters
@@ -35,7 +34,7 @@ def copied(near: Sequence[Near]) -> int:
     return sum(one.distance < DISTANCE for one in near)
 
 
-def nearest_pairs(keys: Sequence[str], near: Sequence[Near], most: int = MOST_NAMED) -> tuple[dict[str, Any], ...]:
+def nearest_pairs(keys: Sequence[str], near: Sequence[Near], most: int = MOST_NAMED) -> tuple[dict[str, object], ...]:
     """Return the nearest pairs: key of the drawing, key of the training image, their distance, and how it was looked at."""
     order = sorted(range(len(near)), key=lambda place: near[place].distance)[:most]
     return tuple(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
+from ...core.rows import ManifestLine
 from ...core.types import Request
 from ...data.store.store import Store
 from ...data.store.stored import read_stored
@@ -20,7 +20,7 @@ class GeneratedSet:
     """Lines of a store as labelled images; the labels are those that were asked for."""
 
     folder: Path
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[ManifestLine]
     class_names: tuple[str, ...]
 
     @classmethod

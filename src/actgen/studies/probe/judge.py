@@ -59,7 +59,7 @@ def right(seen: Seen, labels: Sequence[int]) -> tuple[bool, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learner:
+class JudgeTraining:
     """How classifiers are trained in a probe: for `STEPS` optimiser steps, or for the recipe's epochs if `epochs_given`."""
 
     recipe: Recipe
@@ -92,7 +92,7 @@ class Learner:
         return replace(self.recipe, training=replace(self.recipe.training, epochs=epochs, test_every=epochs))
 
 
-def make_learner(data: str, settings: Sequence[str], model: str | None, seed: int) -> Learner:
+def make_learner(data: str, settings: Sequence[str], model: str | None, seed: int) -> JudgeTraining:
     """Return how to train by those of `settings` ("a.b=c") that are about a classifier."""
     own = [one for one in settings if one.startswith(OF_CLASSIFIER)]
     given = any(one.partition("=")[0].strip() == "training.epochs" for one in own)
@@ -100,7 +100,7 @@ def make_learner(data: str, settings: Sequence[str], model: str | None, seed: in
     recipe = replace(recipe, evaluation=Evaluation(on=VALIDATION))
     if given:
         recipe = replace(recipe, training=replace(recipe.training, test_every=recipe.training.epochs))
-    return Learner(recipe=recipe, epochs_given=given)
+    return JudgeTraining(recipe=recipe, epochs_given=given)
 
 
 def open_given(folder: Path, images: ImageSet) -> Classifier:

@@ -58,7 +58,7 @@ class Measures:
     diversity: float | None
     copies: int
     nearest: float
-    nearest_pairs: tuple[Mapping[str, Any], ...]
+    nearest_pairs: tuple[Mapping[str, object], ...]
     seconds: float | None = None
     clip: float | None = None
     inception: float | None = None

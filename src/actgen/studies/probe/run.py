@@ -90,7 +90,7 @@ def _write(config: Probe, out: Path, measured: dict[str, Measures], session: Pro
     sheet = draw_sheet({REAL: session.parts.control, **generated})
     files.write_bytes(out / SHEET, png(sheet))
     origin = f"actgen probe · {config.data} · {config.count} generated images each · seed {config.seed}"
-    write_page(out / PAGE, render(origin, measured, advice, said, sheet, config.facts["candidates"]))
+    write_page(out / PAGE, render(origin, measured, advice, said, sheet, config.recipes))
     lines = [markdown(measured), f"Try `{advice.name}`: {advice.reason}", *said, EXPLAINED]
     files.write_text(out / TABLE, "\n\n".join(line.strip() for line in lines) + "\n")
     rows = [{"name": name, "folder": folder.name, "measures": asdict(measured[name])} for name, folder in _folders(config, out)]

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from ...classifiers.classifier import Classifier
 from ...classifiers.zero_shot import ZeroShot
 from ...core import files
-from ...core.errors import UserError
+from ...core.errors import RunFailure, UserError
 from ...core.prompts import worded
 from ...core.types import Progress, Request
 from ...data.datasets.imageset import ImageSet, Subset, names_digest
@@ -48,7 +48,7 @@ class ProbeSession:
 
     def __init__(self, config: Probe, out: Path, on_progress: OnProgress) -> None:
         self.config, self.out, self.on_progress = config, out, on_progress
-        data = load_data(config.data, config.on_bad_image)
+        data = load_data(config.data, config.on_bad_image, config.learner.recipe.reading)
         self.images, self.left_out = data.train, data.left_out
         self.parts: Parts = cut(self.images, config.count, config.seed)
         self._generator: tuple[str, PipelineAdapter] | None = None
@@ -62,7 +62,7 @@ class ProbeSession:
         classes = len(self.images.class_names)
         if self.config.count < classes:
             raise UserError(
-                f"--count {self.config.count}: the data have {classes} classes. Give one generating of each or more, "
+                f"--count {self.config.count}: the data have {classes} classes. Give one image of each or more, "
                 f"best {20 * classes} and more."
             )
 
@@ -136,7 +136,7 @@ class ProbeSession:
             self.on_progress(f"generating {candidate.name}", done, len(requests))
         generated = self.generated(candidate)
         if len(generated.rows) < 2:
-            raise UserError(
+            raise RunFailure(
                 f"{candidate.name} generates nothing but broken pictures ({sampler.failed[0].reason}). Leave it out, "
                 "or try loading.dtype=float32 or another sampling.scheduler."
             )

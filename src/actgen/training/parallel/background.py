@@ -32,7 +32,7 @@ from typing import IO, Any
 import torch
 
 from ...core import files
-from ...core.errors import UserError
+from ...core.errors import RunFailure, UserError
 from ...core.lock import refuse_in_use
 from ...core.signals import asked, check
 from ..callbacks import OnProgress
@@ -212,7 +212,7 @@ class Background:
         if self._lost > RESTARTS:
             last = f' Its last words: "{words}".' if (words := life.last_words()) else ""
             memory = " That is often too little memory: give a smaller sampling.batch_size." if code == -signal.SIGKILL else ""
-            raise UserError(
+            raise RunFailure(
                 f"the process that generates on {self.device} ended with {how}, {self._lost} times in one round."
                 f"{memory}{last} The same command continues."
             )

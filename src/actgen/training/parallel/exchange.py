@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
+from torch import Tensor
 
 from ...core.files import make_folder
 from ...core.frozen import frozen
 from ...core.parallel import agreeing, ranks
+from ...core.rows import ManifestLine
 from ...core.types import Snapshot
 from ...generation.sampling_context import SamplingContext
 from ...generation.spread import Spread
@@ -78,15 +80,23 @@ def _handed_on(before: Snapshot, now: Snapshot) -> Snapshot:
     with_files = any(ranks.exchange(copies))
     rows, labels = list(before.rows), list(before.labels)
     for start in range(len(before), count, TOGETHER):
-        part = ranks.broadcast(_part(now, start, with_files) if ranks.is_first() else dict[str, Any]())
+        part = ranks.broadcast(_part(now, start, with_files) if ranks.is_first() else _Part(names=[], labels=[], files=[]))
         if copies:
             _write(Path(before.folder), part)
-        rows += [{"file_name": name} for name in part["names"]]
+        rows += [cast(ManifestLine, {"file_name": name}) for name in part["names"]]  # all that a training reads of them
         labels += part["labels"]
     return now if ranks.is_first() else Snapshot(folder=before.folder, rows=rows, labels=labels)
 
 
-def _part(snapshot: Snapshot, start: int, with_files: bool) -> dict[str, Any]:
+class _Part(TypedDict):
+    """Images of a snapshot; `files` hold their bytes, uint8 [n], where they are asked for."""
+
+    names: list[str]
+    labels: list[int]
+    files: list[Tensor]
+
+
+def _part(snapshot: Snapshot, start: int, with_files: bool) -> _Part:
     names = [str(row["file_name"]) for row in snapshot.rows[start : start + TOGETHER]]
     files = [(Path(snapshot.folder) / name).read_bytes() for name in names] if with_files else []
     return {
@@ -96,7 +106,7 @@ def _part(snapshot: Snapshot, start: int, with_files: bool) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, part: dict[str, Any]) -> None:
+def _write(folder: Path, part: _Part) -> None:
     for name, data in zip(part["names"], part["files"], strict=True):
         make_folder((folder / name).parent)
         (folder / name).write_bytes(data.numpy().tobytes())

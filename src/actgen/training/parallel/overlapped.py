@@ -11,6 +11,7 @@ from typing import Any
 
 from ...classifiers.zero_shot import ZeroShot
 from ...core.memory import give_back_memory
+from ...core.rows import GeneratorColumns
 from ...core.types import Request, Sample
 from ...data.store.store import Store
 from ...diffusion.guides.bank import MemoryBank
@@ -34,7 +35,7 @@ Generated for the classifier after epoch e, while epoch e+1 trains; epoch e+2 is
 class Elsewhere:
     """What a training has to know of a sampler in another process: all but how to generate."""
 
-    facts: dict[str, object]
+    facts: GeneratorColumns
     sampling: SamplingConfig
     bank: MemoryBank
     together: int
@@ -45,7 +46,7 @@ class Elsewhere:
     @classmethod
     def of(cls, sampler: Sampler) -> Elsewhere:
         """Return what is to be known of a sampler, without its networks."""
-        return cls(dict(sampler.facts), sampler.sampling, sampler.bank, sampler.together, sampler.batch_size)
+        return cls(sampler.facts.copy(), sampler.sampling, sampler.bank, sampler.together, sampler.batch_size)
 
     def groups(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Nobody asks for it: rounds go to the other process whole."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import nn
 
 from actgen.core.errors import UserError
+from actgen.core.rows import ManifestLine
 from actgen.core.types import Sample
 from actgen.data.store.rounds import Remembered, RoundFiles
 from actgen.diffusion.guides.bank import MemoryBank
@@ -44,14 +46,15 @@ def test_the_bank_is_rebuilt_in_order_and_within_its_capacity(tmp_path: Path) ->
         rows += [
             {"key": one.request.key, "label": one.request.label, "round": number, "guides": ["image"]} for one in generated
         ]
-    run = Revisit(tmp_path, rows)
+    lines = cast(list[ManifestLine], rows)
+    run = Revisit(tmp_path, lines)
     again = run.bank(3)
     assert len(again) == len(bank) == 2 * bank.capacity
     assert all(torch.equal(again.latents_of(label), bank.latents_of(label)) for label in (0, 1))
     assert run.bank(2).latents_of(0).max() < 1
     assert len(run.bank(0)) == 0
     with pytest.raises(UserError, match="holds other images than the store"):
-        Revisit(tmp_path, rows[1:]).bank(1)
+        Revisit(tmp_path, lines[1:]).bank(1)
 
 
 def test_the_same_round_gives_the_same_files(tmp_path: Path) -> None:

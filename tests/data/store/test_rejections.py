@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from actgen.core.errors import UserError
+from actgen.core.rows import ManifestLine, RejectionLine
 from actgen.data.store.rejections import RejectionLog, in_order, picture_path, read_rejections
 from tests.conftest import make_sample, read_lines, tree
 
@@ -93,8 +94,8 @@ def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
 
 
 def test_the_order_of_drawing() -> None:
-    stored = [{"key": key} for key in "ace"]
-    refused = [{"key": "b", "after": 1}, {"key": "d", "after": 2}, {"key": "f", "after": 3}, {"key": "g", "after": 3}]
+    stored = [ManifestLine(key=key, file_name=f"{key}.png") for key in "ace"]
+    refused = [RejectionLine(key=key, after=after) for key, after in zip("bdfg", (1, 2, 3, 3), strict=True)]
     assert [row["key"] for row in in_order(stored, refused)] == list("abcdefg")
     assert [row["key"] for row in in_order(stored, [])] == list("ace")
     assert [row["key"] for row in in_order([], [{"key": "x", "after": 0}])] == ["x"]

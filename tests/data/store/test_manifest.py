@@ -57,7 +57,7 @@ def test_what_is_appended_is_there_now_and_when_opened_again(path: Path) -> None
     manifest, before = Manifest(path), path.read_bytes()
     rows = manifest.rows()
     (row,) = manifest.append([facts(7, note=("a", 1))])
-    assert row == {**facts(7, note=["a", 1]), CHAIN: row[CHAIN]} == manifest.row("k7") == Manifest(path).rows()[-1]
+    assert row == {**facts(7, note=["a", 1]), CHAIN: row["chain"]} == manifest.row("k7") == Manifest(path).rows()[-1]
     assert (len(rows), len(manifest), list(manifest.labels())[-1]) == (5, 6, 1)
     assert path.read_bytes().startswith(before)
 
@@ -67,8 +67,8 @@ def test_a_chain_stands_for_all_lines_but_not_for_seconds(tmp_path: Path) -> Non
     assert manifest.chain == START
     for number in range(3):
         (row,) = manifest.append([facts(number, seconds=number * 1.5, odd="é")])
-        assert row[CHAIN] == link(previous, facts(number, seconds=99.0, odd="é")) == manifest.chain
-        previous = row[CHAIN]
+        assert row["chain"] == link(previous, facts(number, seconds=99.0, odd="é")) == manifest.chain
+        previous = row["chain"]
     assert Manifest(tmp_path / "m.jsonl").chain == previous
     assert link(START, facts(0)) != link(previous, facts(0)) != link(previous, facts(1))
 

@@ -76,7 +76,7 @@ def test_extra_images_change_no_steps_and_no_number_of_generated_images(digits: 
             f"generation.budget={budget}",
             "generation.holdout=0.5",
         ]
-        return run(build_recipe(None, given), tmp_path / str(count), page=False)
+        return {**run(build_recipe(None, given), tmp_path / str(count), page=False)}
 
     plain, more = summary(0), summary(40)
     same = ("optimizer_steps", "real_images", "real_images_digest", "synthetic_images", "initial_weights", "test_digest")

@@ -17,8 +17,7 @@ from actgen.experiment.build import open_data
 from actgen.experiment.compatibility import check_compatible
 from actgen.experiment.config import Recipe, build_recipe
 from actgen.experiment.reproduce import regenerate
-
-from .conftest import Refuse, read_lines
+from tests.conftest import Refuse, read_lines
 
 
 @pytest.fixture(scope="module")
