@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from rich.progress import Progress, TextColumn, track
+from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import (
@@ -35,16 +36,16 @@ from transformers import (
 from actgen.classifiers.zero_shot import ZeroShot
 from actgen.core.assets import bundled_generator
 from actgen.core.class_words import class_prompt
-from actgen.core.rng import derive, generator
+from actgen.core.rng import derive, generator, streams
 from actgen.data.datasets.imageset import ImageSet, to_pixels
 from actgen.data.datasets.sources import load_data
 from actgen.finetune.optimise import Schedule, maybe_compiled, optimise, seconds_spent
 from actgen.finetune.tiny import TEMPLATES
-from actgen.training.augment.batch import Augmentation
+from actgen.training.augment.moves import Moves
 
 SIZE, BORDER = 28, 2  # of the 32 pixels that the generator generates, two at each side are black
 SCHEDULE = Schedule(steps=5600, batch_size=256, learning_rate=2e-3, warmup=200, decay=0.6)
-AUGMENT = Augmentation(shift=2, flip=True, erase=0.2)
+SHIFT, ERASE = 2, RandomErasing(0.2, max_area=0.25, device="cpu")
 WIDTHS, DEPTHS = [32, 64, 128], [1, 2, 1]
 
 
@@ -100,7 +101,11 @@ def train(
     def loss_at(step: int) -> Tensor:
         rng = generator(seed, "clip", step)
         rows = torch.randint(len(pixels), (schedule.batch_size,), generator=rng)
-        images = AUGMENT(pixels[rows].float() / 255.0, rng)[:, :, BORDER:-BORDER, BORDER:-BORDER]
+        moves = Moves.of_epoch(SHIFT, True, schedule.batch_size, seed, step)
+        images = moves(pixels[rows].float() / 255.0, range(schedule.batch_size))[:, :, BORDER:-BORDER, BORDER:-BORDER]
+        with streams() as start:
+            start(derive(seed, "erase", step))
+            images = ERASE(images)
         images = ((images - mean) / spread).contiguous(memory_format=torch.channels_last)
         seen = F.normalize(model.visual_projection(vision(pixel_values=images).pooler_output))
         text = model.text_model(**told[int(torch.randint(len(told), (1,), generator=rng))]).pooler_output

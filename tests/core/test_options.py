@@ -41,6 +41,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "momentum": {"nesterov": False},
     "label_set": {"labels_per_class": 2},
     "drop_path": {"name": "resnet18"},
+    "dropout": {"name": "resnet18"},
 }
 """What goes with a value that cannot stand alone."""
 UNREACHED = ("band_start = 1", "band_stop = 0", "min_confidence = 1", "max_confidence = 0", "warmup_epochs = 1e+06")

@@ -24,7 +24,7 @@ from actgen.experiment.run import run
 from actgen.finetune import tiny
 from actgen.studies.bench.arms import read_arms
 from actgen.studies.bench.worker import _data
-from actgen.training.loop import steps_per_epoch
+from actgen.training.epoch import steps_per_epoch
 from actgen.training.schedule import epoch_budgets, generating_epochs
 from tests.conftest import Refuse, read_lines
 from tests.support.stand_ins import write_cifar, write_eurosat, write_idx, write_imagenet

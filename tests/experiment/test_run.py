@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from actgen.cli.app import app
 from actgen.core.errors import UserError
 from actgen.core.types import Request, Sample
-from actgen.data.datasets.imageset import ImageSet, to_pixels
+from actgen.data.datasets.imageset import ImageSet, View, to_pixels
 from actgen.experiment.build import open_run
 from actgen.experiment.config import Recipe, build_recipe, to_toml
 from actgen.experiment.dry_run import estimate
@@ -217,9 +217,9 @@ def test_another_generator_is_refused_at_the_continuation(finished: Path, recipe
 def test_a_round_looks_at_the_held_out_images_once(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
-    def counted(images: ImageSet, size: int, indices: Sequence[int] | None = None) -> Tensor:
+    def counted(images: ImageSet, size: int, indices: Sequence[int] | None, view: View) -> Tensor:
         looks.append(size)
-        return to_pixels(images, size, indices)
+        return to_pixels(images, size, indices, view)
 
     monkeypatch.setattr("actgen.classifiers.predictions.to_pixels", counted)
     stats = next(iter(fit(open_run(replace(recipe, generation=replace(recipe.generation, budget=0.02)), tmp_path))))

@@ -72,7 +72,7 @@ def test_the_held_out_images_return_and_the_length_is_as_chosen(
     for epoch, generated in ((0, 0), (1, 30), (2, 40)):
         dataset.at(epoch, generated)
         predictions.append(len(dataset))
-        images.append(len(dataset.open()[0]))
+        images.append(len(dataset.open().mixture))
     assert images == [REAL - AWAY, REAL - AWAY + 30, REAL + 40]
     assert predictions == lengths
 

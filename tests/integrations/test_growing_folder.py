@@ -37,7 +37,7 @@ def test_it_holds_what_the_epoch_trains_on(trained: Trained, tmp_path: Path, lin
         for epoch, (real, generated) in enumerate([(REAL - AWAY, 0), (REAL - AWAY, IMAGES // 2), (REAL, IMAGES)]):
             folder.begin(epoch)
             assert (len(files(train, "real-")), len(files(train, "generated-"))) == (real, generated)
-            wanted = sorted(active.dataset.open()[0].labels)
+            wanted = sorted(active.dataset.open().mixture.labels)
             by_timm = create_dataset("", root=str(tmp_path / "folder"), split="train").reader.samples
             for samples in (by_timm, ImageFolder(train).samples):
                 assert sorted(label for _, label in samples) == wanted

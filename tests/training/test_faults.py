@@ -5,15 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-from torch.utils.data._utils import signal_handling
 
 from actgen.classifiers.classifier import Classifier
 from actgen.classifiers.predictions import predict, predict_pixels
@@ -141,46 +139,18 @@ def kill(done: int, of: int) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-@pytest.fixture(params=["nobody's", "torch's"])
-def handler_before(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What answers the end of a child when training starts: nothing, or what a loader of somebody else left there."""
-    found = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
-    if request.param == "torch's":
-        list(DataLoader(TensorDataset(torch.arange(2)), num_workers=1))
-        assert signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL
-    yield
-    signal.signal(signal.SIGCHLD, found)
-
-
-@pytest.mark.usefixtures("handler_before")
-def test_a_killed_worker_is_replaced_and_nothing_changes(tmp_path: Path) -> None:
-    handler = signal.getsignal(signal.SIGCHLD)
-    clean, hit = (opened(tmp_path / name, options=WORKERS, images=400) for name in ("clean", "hit"))
+def test_a_killed_worker_ends_the_run_with_a_message_and_the_same_command_continues(tmp_path: Path) -> None:
+    clean = opened(tmp_path / "clean", options=WORKERS, images=400)
     list(fit(clean))
-    killed = []
-
-    def once_an_epoch(done: int, of: int) -> None:
-        if done == 2:
-            killed.extend(multiprocessing.active_children())
-            kill(done, of)
-
-    list(fit(hit, Callbacks(on_batch=once_an_epoch)))
-    assert len(killed) == 2
-    assert torch.equal(weights(hit), weights(clean))
-    assert signal.getsignal(signal.SIGCHLD) == handler
-
-
-@pytest.mark.usefixtures("handler_before")
-def test_workers_that_are_killed_again_and_again_end_the_run_with_a_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actgen.training.loading.MOST_LOST", 0)
-    next(iter(fit(opened(tmp_path, options=WORKERS, images=400))))
-    before = tree(tmp_path)
-    with pytest.raises(UserError, match=r"killed 1 times in one epoch.*\nThe same command continues"):
-        list(fit(opened(tmp_path, options=WORKERS, images=400), Callbacks(on_batch=kill)))
-    assert tree(tmp_path) == before
+    out = tmp_path / "hit"
+    next(iter(fit(opened(out, options=WORKERS, images=400))))
+    before = tree(out)
+    with pytest.raises(UserError, match=r"a data-loading process was killed.*\nThe same command continues"):
+        list(fit(opened(out, options=WORKERS, images=400), Callbacks(on_batch=kill)))
+    assert tree(out) == before
+    continued = opened(out, options=WORKERS, images=400)
+    list(fit(continued))
+    assert torch.equal(weights(continued), weights(clean))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from actgen.classifiers.classifier import create_classifier
+from actgen.core import signals
 from actgen.core.errors import UserError
 from actgen.experiment.config import build_recipe
 from actgen.experiment.run import run
-from actgen.training.augment.batch import Augmentation
+from actgen.training.augment.augmentation import Augmentation
 from actgen.training.augment.mixing import Mixing
+from actgen.training.callbacks import Callbacks
 from actgen.training.loop import fit
 from actgen.training.optim.losses import Loss
 from actgen.training.optim.optimisers import OptimizerOptions
@@ -34,6 +37,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "mixed": {"mixing": Mixing(mixup=0.2, cutmix=1.0)},
     "randaugment": {"augment": Augmentation(randaugment=2)},
     "crop": {"augment": Augmentation(shift=0, crop=0.3)},
+    "policy": {"augment": Augmentation(policy="rand-m9-mstd0.5-inc1", flip=True)},
+    "jitter": {"augment": Augmentation(jitter=0.4)},
+    "lamb": {"optimizer": OptimizerOptions(name="lamb"), "learning_rate": 1e-2},
+    "in parts": {"accumulate": 2, "clip_norm": 0.1},
     "erase": {"augment": Augmentation(erase=0.5)},
     "clip": {"clip_norm": 0.1},
     "average": {"ema_decay": 0.9},
@@ -69,12 +76,28 @@ def test_an_option_acts_and_a_stopped_training_continues_with_it(name: str, tmp_
     assert [row.test_accuracy for row in again] == [row.test_accuracy for row in rows[1:]]
 
 
-def test_workers_change_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stopped_with", [0, 1, 2])
+def test_a_run_that_was_stopped_equals_one_that_was_not_with_any_workers(stopped_with: int, tmp_path: Path) -> None:
+    """In the middle of an epoch, by a signal; the other epochs with one process more, or none."""
     options = replace(OPTIONS, **CHANGES["all"])
-    plain, threaded = opened(tmp_path / "plain", options), opened(tmp_path / "workers", replace(options, workers=2))
-    list(fit(plain))
-    list(fit(threaded))
-    assert torch.equal(weights(plain), weights(threaded))
+    whole = opened(tmp_path / "whole", options)
+    list(fit(whole))
+    first = opened(tmp_path / "stopped", replace(options, workers=stopped_with))
+    steps: list[int] = []
+
+    def stop(done: int, of: int) -> None:
+        steps.append(done)
+        if len(steps) == 3:
+            signals.ask(signal.SIGTERM)
+
+    with pytest.raises(signals.Stopped), signals.deferred():
+        list(fit(first, Callbacks(on_batch=stop)))
+    signals._State.asked = 0
+    continued = opened(tmp_path / "stopped", replace(options, workers=(stopped_with + 1) % 3))
+    list(fit(continued))
+    assert len(steps) < 6
+    assert torch.equal(weights(continued), weights(whole))
+    assert torch.equal(final(continued), final(whole))
 
 
 def test_the_average_lags_behind_and_leaves_the_training_alone(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from actgen.training.optim.scheduler import cosine
 from actgen.training.sampling import passes
 from actgen.training.schedule import (
     epoch_budgets,
     generating_epochs,
     has_round,
-    learning_rate,
     round_budgets,
     schedule_position,
 )
@@ -53,10 +54,21 @@ def test_the_first_half_generates() -> None:
     assert [generating_epochs(epochs, 0.5) for epochs in (1, 2, 4, 30, 31)] == [0, 1, 2, 15, 15]
 
 
+def rates_of(total: int, peak: float, warmup: float) -> list[float]:
+    """Return the rates of all steps of a schedule, as the optimiser has them."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    schedule = cosine(optimizer, total, peak, warmup, 0.0)
+    rates = []
+    for step in range(total):
+        schedule.step_update(step)
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+    return rates
+
+
 @pytest.mark.parametrize("total", [1, 2, 10, 1000])
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.9])
 def test_the_rate_rises_once_falls_once_and_stays_positive(total: int, warmup: float) -> None:
-    rates = [learning_rate(step, total, 0.2, warmup) for step in range(total)]
+    rates = rates_of(total, 0.2, warmup)
     top = rates.index(max(rates))
     assert 0 < min(rates) <= max(rates) <= 0.2
     assert rates[: top + 1] == sorted(rates[: top + 1])
@@ -65,7 +77,7 @@ def test_the_rate_rises_once_falls_once_and_stays_positive(total: int, warmup: f
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1])
 def test_the_rate_reaches_its_peak_and_ends_near_zero(warmup: float) -> None:
-    rates = [learning_rate(step, 1000, 0.2, warmup) for step in range(1000)]
+    rates = rates_of(1000, 0.2, warmup)
     assert max(rates) == pytest.approx(0.2, rel=0.01)
     assert rates[-1] < 0.2 * 1e-5
 

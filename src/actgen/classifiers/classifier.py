@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from ..core.errors import UserError
 from ..core.frozen import frozen
 from ..core.options import Choices, Text, options
+from ..data.datasets.imageset import WHOLE, View
 from .from_transformers import HUB, input_of, is_transformers, open_transformers
 from .small_cnn import SmallCNN
 from .stem import STEMS, shrink_stem
@@ -23,12 +24,14 @@ SMALL_CNN, TINY_CNN = "actgen/small-cnn", "actgen/tiny-cnn"
 OWN_MODELS = {SMALL_CNN: 32, TINY_CNN: 16}
 """Our own models and their width."""
 FREEZES = ("none", "backbone")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 class Classifier(nn.Module):
     """A model with what it expects: [B, 3, S, S] in [0, 1] of any size -> logits [B, K].
 
-    Images of another size are resized (bilinear, antialiased when shrinking), then normalised by `mean` and `std`.
+    Images of another size are resized (bilinear, antialiased when shrinking), then normalised by `mean` and `std`. `view` is
+    how images are cut and resized that it is tested on.
     """
 
     mean: Tensor
@@ -36,7 +39,7 @@ class Classifier(nn.Module):
 
     def __init__(self, model: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        self.model, self.image_size = model, image_size
+        self.model, self.image_size, self.view = model, image_size, WHOLE
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
         self._head_only = False
@@ -122,9 +125,16 @@ class Model:
     ] = ""
     freeze: Annotated[str, Choices(FREEZES), Field(description="backbone: only the last layer learns.")] = "none"
     stem: Annotated[str, Choices(STEMS), Field(description="cifar: a ResNet's first layers for 32-pixel images.")] = "published"
+    test_crop: Annotated[
+        float,
+        Field(ge=0.1, le=1, description="Part of a test image's short side that is looked at: 0.875 is 224 of 256 pixels."),
+    ] = 1.0
+    interpolation: Annotated[str, Choices(INTERPOLATIONS), Field(description="How a test image is resized.")] = "bilinear"
     drop_path: Annotated[
         float, Field(ge=0, le=0.9, description="Stochastic depth (Huang et al. 2016), for timm models that have it.")
     ] = 0.0
+
+    dropout: Annotated[float, Field(ge=0, le=0.9, description="Before the last layer, for timm models.")] = 0.0
 
     def __post_init__(self) -> None:
         if self.pretrained and self.checkpoint:
@@ -132,10 +142,14 @@ class Model:
         if self.pretrained and (self.stem != "published" or self.name in OWN_MODELS):
             what = self.name if self.name in OWN_MODELS else f"model.stem = {self.stem!r}"
             raise UserError(f"model.pretrained: there are no published weights for {what}. Give model.checkpoint, or neither.")
-        if self.name.startswith(HUB) and (self.stem != "published" or self.drop_path):
-            raise UserError(f"{self.name} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
-        if self.name in OWN_MODELS and (self.stem != "published" or self.drop_path):
-            raise UserError(f"{self.name} has no model.stem and no model.drop_path to choose. Use a timm model for these.")
+        if self.name.startswith(HUB) and (self.stem != "published" or self.drop_path or self.dropout):
+            raise UserError(
+                f"{self.name} has no model.stem, model.drop_path and model.dropout to choose. Use a timm model for these."
+            )
+        if self.name in OWN_MODELS and (self.stem != "published" or self.drop_path or self.dropout):
+            raise UserError(
+                f"{self.name} has no model.stem, model.drop_path and model.dropout to choose. Use a timm model for these."
+            )
 
 
 def create_classifier(model: str | Model, classes: int, *, data_size: int, image_size: int = 0, seed: int = 0) -> Classifier:
@@ -154,6 +168,7 @@ def create_classifier(model: str | Model, classes: int, *, data_size: int, image
             classifier = Classifier(*open_transformers(name, classes, wanted.image_size, wanted.pretrained))
         else:
             classifier = _from_timm(wanted, classes, data_size)
+    classifier.view = View(wanted.test_crop, wanted.interpolation)
     if wanted.checkpoint:
         load_weights(classifier.model, classifier.head, Path(wanted.checkpoint))
     if wanted.freeze == "backbone":
@@ -176,6 +191,8 @@ def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
     more: dict[str, object] = {"img_size": size} if native.fixed_input_size else {}
     if wanted.drop_path:
         more["drop_path_rate"] = wanted.drop_path
+    if wanted.dropout:
+        more["drop_rate"] = wanted.dropout
     try:
         model = _made(name, wanted.pretrained, num_classes=classes, **more)
         if wanted.stem == "cifar":

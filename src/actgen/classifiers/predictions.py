@@ -100,7 +100,7 @@ def predict(classifier: Classifier, images: ImageSet, batch_size: int = 250) -> 
 
     def logits(start: int) -> Tensor:
         rows = range(start, min(start + batch_size, total))
-        return predict_pixels(classifier, to_pixels(images, classifier.image_size, rows))
+        return predict_pixels(classifier, to_pixels(images, classifier.image_size, rows, classifier.view))
 
     parts = ranks.spread(range(0, total, batch_size), logits)
     return Predictions(torch.cat(parts), torch.tensor(list(images.labels)))

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from ..core.parallel import agreeing, ranks
-from ..core.parallel.launching import launch_forgotten
 from .flags import (
     HELP,
     OUT,
@@ -80,7 +79,6 @@ def train(
     }
     if dry_run and ranks.launched() > 1:
         raise ranks.Shared("--dry-run measures one process: give it without the launcher.")
-    launch_forgotten()
     ranks.begin()
     with agreeing.agreed():
         full = build_recipe(recipe, settings or [], flags)

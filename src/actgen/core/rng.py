@@ -7,7 +7,11 @@ not depend on the batch size, the number of processes, or on where a run was int
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -31,3 +35,24 @@ def generator(seed: int, *key: str | int) -> torch.Generator:
 def permutation(n: int, seed: int, *key: str | int) -> list[int]:
     """Return a random order of range(n) that belongs to `key`."""
     return list(torch.randperm(n, generator=generator(seed, *key)).tolist())
+
+
+@contextmanager
+def streams() -> Iterator[Callable[[int], None]]:
+    """Yield a function that starts the global streams of Python, NumPy and torch (CPU) at a seed; they end as they were found.
+
+    For transforms of others, which draw from them.
+    """
+
+    def start(seed: int) -> None:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+
+    found = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield start
+    finally:
+        random.setstate(found[0])
+        np.random.set_state(found[1])
+        torch.set_rng_state(found[2])

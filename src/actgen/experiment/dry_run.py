@@ -18,7 +18,7 @@ from ..generation.sampler import ImageSampler, Sampler
 from ..generation.sampling_context import SamplingContext
 from ..generation.strategies.base import BEFORE
 from ..training.callbacks import SILENT
-from ..training.loop import steps_per_epoch, train_epoch
+from ..training.epoch import steps_per_epoch, train_epoch
 from ..training.training import Training
 from .build import open_data_for, open_run
 from .config import Recipe
@@ -84,7 +84,7 @@ def _trial(training: Training) -> Training:
 
 
 def _seconds_a_step(trial: Training) -> float:
-    mixture = Mixture(trial.real, size=trial.learner.classifier.image_size, crop=trial.crop(0))
+    mixture = Mixture(trial.real, size=trial.learner.classifier.image_size)
     train_epoch(trial, 0, mixture, SILENT.on_batch)
     began = time.perf_counter()
     steps = train_epoch(trial, 0, mixture, SILENT.on_batch)[2]

@@ -25,8 +25,8 @@ from ..core.parallel import agreeing, ranks
 from ..core.rng import derive, permutation
 from ..data.datasets.imageset import ImageSet, Subset
 from .callbacks import SILENT
+from .epoch import train_epoch
 from .learner import Learner
-from .loop import train_epoch
 from .stages import Proxy
 from .training import Training
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..core.errors import UserError
-from ..data.crop import Crop
 from ..data.datasets.imageset import ImageSet, Subset
 from ..data.mixture import Mixture
 from ..data.store.store import MANIFEST, Store
-from .loop import steps_per_epoch
+from .augment.augmentation import Augmentation
+from .epoch import steps_per_epoch
+from .epoch_images import EpochImages
 from .options import TrainingOptions
 
 Transform = Callable[[Tensor], Any]
@@ -50,7 +51,7 @@ class Growing(Dataset[tuple[Any, int]]):
         self.until, self.transform, self.extra = until, transform, extra
         self._there = tuple(row for row, key in enumerate(real.keys) if key not in held_out_keys)
         self._now = torch.zeros(2, dtype=torch.int64).share_memory_()
-        self._opened: tuple[tuple[int, int], Mixture, list[int]] | None = None
+        self._opened: tuple[tuple[int, int], EpochImages] | None = None
 
     @property
     def epoch(self) -> int:
@@ -77,30 +78,35 @@ class Growing(Dataset[tuple[Any, int]]):
         return steps_per_epoch(self.options, len(self.real.labels) - self.extra, images) * self.options.batch_size
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
-        mixture, order = self.open()
-        pixels, label = mixture[order[place]]
+        pixels, label = self.open()[place]
         return pixels if self.transform is None else self.transform(pixels), label
 
-    def open(self) -> tuple[Mixture, list[int]]:
-        """Return what the epoch is made of: its images, and which of them comes at which place."""
+    def open(self) -> EpochImages:
+        """Return the images of the epoch, in their order."""
         now = self.now
         if self._opened is None or self._opened[0] != now:
             mixture = self._mixture(*now)
-            self._opened = now, mixture, self._order(mixture, now[0])
-        return self._opened[1:]
+            self._opened = now, self._epoch(mixture, now[0])
+        return self._opened[1]
+
+    def _epoch(self, mixture: Mixture, epoch: int) -> EpochImages:
+        """Return the items: of the recipe's augmentation only the cut, which has to be made when an image is read."""
+        cut = Augmentation(shift=0, crop=self.options.augment.crop, interpolation=self.options.augment.interpolation)
+        transform = cut.per_image(self.size, (0.5,) * 3, (0.5,) * 3)
+        order = self._order(mixture, epoch)
+        return EpochImages(mixture, order, transform, seed=self.seed, epoch=epoch, from_originals=cut.reads_originals)
 
     def _order(self, mixture: Mixture, epoch: int) -> list[int]:
         return self.options.sampling.order(mixture.labels, len(mixture.real.labels), len(self), self.seed, epoch)
 
     def _mixture(self, epoch: int, generated: int) -> Mixture:
-        snapshot, smallest = Store(self.store).snapshot(generated) if generated else None, self.options.augment.crop
+        snapshot = Store(self.store).snapshot(generated) if generated else None
         if snapshot is not None and len(snapshot) < generated:
             raise UserError(
                 f"{self.store / MANIFEST} has {len(snapshot)} lines, but {generated} images were generated. Put the file "
                 "back as it was."
             )
-        crop = Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None
-        return Mixture(Subset(self.real, self.rows(epoch)), snapshot, size=self.size, crop=crop)
+        return Mixture(Subset(self.real, self.rows(epoch)), snapshot, size=self.size)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}  # a process that is spawned opens it itself

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+from torch import nn
 
 from ..classifiers.classifier import Classifier
 from ..core.device import open_accelerator
+from ..core.errors import UserError
 from ..core.parallel import ranks
 from ..diffusion.weights import hash_networks
 from .optim.average import averaged
 from .optim.microbatch import MicroBatches
 from .options import MIXED, TrainingOptions
-from .parallel.batchnorm import has_batch_norm
 from .running_losses import RunningLosses
 
 if TYPE_CHECKING:
@@ -37,9 +41,8 @@ class Learner:
     """A classifier that is trained, by the steps of `fit` or by another loop.
 
     `learns`: whether `fit` moves the weights; where another loop does (`active.py`), there is no optimiser, no average and no
-    running losses. `watched`: of how many real images the losses are followed while they are trained on (`running`). `model` is
-    the classifier as accelerate prepared it, `average` the moving average of its weights, `initial_weights` the digest of the
-    classifier before its first step.
+    running losses. `watched`: of how many real images the losses are followed while they are trained on (`running`).
+    `average`: the moving average of the weights. `initial_weights`: the digest of the classifier before its first step.
     """
 
     classifier: Classifier
@@ -53,22 +56,29 @@ class Learner:
         self.running: RunningLosses | None = None
         if self.learns:
             self._open()
-        self.micro_batches = MicroBatches(may_split=ranks.size() == 1 or not has_batch_norm(self.classifier))
+        self.micro_batches = MicroBatches(self.options.accumulate, may_split=ranks.size() == 1)
 
     def _open(self) -> None:
         """Make what the training steps need."""
         options = self.options
+        _refuse_uneven(options)
         self.accelerator = open_accelerator(options.precision, f'training.precision = "{options.precision}"')
+        if ranks.size() > 1 and self.accelerator.device.type == "cuda":
+            self.classifier.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.classifier.model)
+        self.classifier.to(self.accelerator.device)
         optimizer = options.optimizer.create(self.classifier, options.learning_rate, options.weight_decay)
-        if ranks.size() == 1 and self.accelerator.num_processes == 1:
-            self.model, self.optimizer = self.accelerator.prepare(self.classifier, optimizer)
-        else:  # accelerate would wrap the model; what ranks share is in `loop.py`, and a loop of others has one of them here
-            self.model = self.accelerator.prepare_model(self.classifier, evaluation_mode=True)
-            self.optimizer = self.accelerator.prepare_optimizer(optimizer)
-        if options.precision in MIXED:  # only the training step is in mixed precision: see `_step`
-            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         self.average = averaged(self.classifier, options.ema_decay) if options.ema_decay else None
         self.running = RunningLosses(self.watched) if self.watched else None
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The classifier as accelerate prepared it for the training steps; several processes meet at its first use."""
+        alone = ranks.size() != self.accelerator.num_processes  # within the processes of another loop, one of which has this
+        model: nn.Module = self.accelerator.prepare_model(self.classifier, evaluation_mode=alone)
+        if self.options.precision in MIXED:  # only the training step is in mixed precision: see `epoch.py`
+            self.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        return torch.compile(model) if self.options.compile else model  # type: ignore[return-value]
 
     @property
     def tested(self) -> Classifier:
@@ -85,3 +95,14 @@ class Learner:
             **({} if scaler is None else {"scaler": scaler}),
             **({} if self.running is None else {"running": self.running}),
         }
+
+
+def _refuse_uneven(options: TrainingOptions) -> None:
+    """Raise `UserError` unless every process gets as many images of a batch, and pairs where pairs are mixed."""
+    share = ranks.size() * (2 if options.mixing.acts else 1)
+    if options.batch_size % share:
+        pairs = " and training.mixing mixes pairs" if options.mixing.acts else ""
+        raise UserError(
+            f"training.batch_size = {options.batch_size}: {ranks.size()} processes take equal parts of it{pairs}. Give a "
+            f"multiple of {share}."
+        )

@@ -13,33 +13,23 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from ..classifiers.predictions import Predictions, predict, predict_together
 from ..core.parallel import ranks
-from ..core.rng import derive, generator
 from ..core.signals import Stopped, check, deferred
 from ..core.types import Progress
 from ..data.datasets.evaluation import VALIDATION
-from ..data.mixture import Mixture
 from ..diffusion.weights import hash_networks
 from ..generation.round import Round
 from ..generation.strategies.base import BEFORE
 from ..generation.strategies.class_budgets import class_losses
 from .callbacks import SILENT, Callbacks, OnProgress
-from .distil import batch_targets
-from .loading import batches
-from .optim.finite import gradient_norm, refuse_not_finite
-from .options import TrainingOptions
-from .parallel.batchnorm import shared_statistics
+from .epoch import train_epoch
 from .parallel.exchange import agree_on_weights, begin_together, generate_together
 from .parallel.overlapped import generated_overlapped, join_pending, overlapping, pending, start_pending
-from .parallel.part import own_part
-from .random_states import get_random, set_random
 from .resume import restore, save
-from .schedule import learning_rate, schedule_position
-from .stages import Begun, EpochStats, Within
+from .stages import Begun, EpochStats
 from .training import Training
 
 
@@ -125,107 +115,11 @@ def _train(training: Training, epoch: int, on_batch: OnProgress) -> dict[str, An
     }
 
 
-def train_epoch(training: Training, epoch: int, mixture: Mixture, on_batch: OnProgress) -> tuple[float, float, int]:
-    """Train one epoch; return mean loss, last learning rate and optimiser steps since the start."""
-    options, seed, device = training.learner.options, training.seed, training.learner.accelerator.device
-    steps = steps_per_epoch(options, training.own_real, len(mixture))
-    nominal = steps_per_epoch(options, training.own_real, training.own_real)
-    done = int(training.state.stats[-1]["optimizer_steps"]) if training.state.stats else 0
-    order = options.sampling.order(mixture.labels, len(mixture.real.labels), steps * options.batch_size, seed, epoch)
-    within = training.state.within or Within()
-    part = own_part(options.batch_size, mixed=options.mixing.acts)
-    loader = batches(
-        mixture,
-        part.of(order[within.steps * options.batch_size :]),
-        len(part.rows),
-        options.workers,
-        generator(seed, "loader", epoch),
-    )
-    classes, rows, count = len(mixture.real.class_names), training.real_rows(epoch), len(mixture.real.labels)
-    counts_K = torch.bincount(torch.tensor(mixture.labels), minlength=classes).to(device)
-    training.learner.model.train()
-    losses, rate = within.losses, within.rate
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
-        set_random(within.random, device)
-        for number, (pixels, labels) in enumerate(loader, start=within.steps):
-            position = schedule_position(epoch, number, steps, nominal)
-            rate = learning_rate(
-                position, nominal * options.epochs, options.learning_rate, options.warmup_fraction, options.min_learning_rate
-            )
-            images = options.augment(pixels.to(device).float() / 255, generator(seed, "augment", epoch, number), part)
-            batch = part.of(order[number * options.batch_size : (number + 1) * options.batch_size])
-            known = [rows[index] if index < count else None for index in batch]
-            targets = batch_targets(training.state.taught, labels, known, classes).to(device)
-            images, targets = options.mixing(images, targets, classes, derive(seed, "mixing", epoch, number))
-            if ranks.size() > 1:  # what the model draws itself is the rank's own
-                torch.manual_seed(derive(seed, "epoch", epoch, number, ranks.rank()))
-            loss, logits = _step(
-                training, images[part.guests :], targets[part.guests :], counts_K, rate, (epoch, number), part.share
-            )
-            losses += loss
-            _watch(training, epoch, mixture, order[number * options.batch_size :], logits, targets[part.guests :])
-            if training.learner.average is not None:
-                training.learner.average.update(training.learner.classifier, step=done + number + 1)
-            on_batch(number + 1, steps)
-            if ranks.heard():
-                training.state.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
-                check()
-    return losses / steps, rate, done + steps
-
-
-def _step(
-    training: Training, images: Tensor, targets: Tensor, counts_K: Tensor, rate: float, at: tuple[int, int], own: float
-) -> tuple[float, Tensor]:
-    """Take one optimiser step, the `at`th (epoch, number); return its loss and the logits [B, K] before it.
-
-    `own`: how much of the whole batch the images are, in (0, 1]; the loss is that of the whole batch.
-    """
-    options, accelerator = training.learner.options, training.learner.accelerator
-    for group in training.learner.optimizer.param_groups:
-        group["lr"] = rate
-
-    def part(images: Tensor, targets: Tensor, share: float) -> tuple[float, Tensor]:
-        with accelerator.autocast(), shared_statistics():
-            logits = training.learner.model(images)
-            loss = options.loss(logits, targets, options.label_smoothing, counts_K) * (share * own)
-        accelerator.backward(loss)
-        return float(loss.detach()), logits.detach()
-
-    parts = training.learner.micro_batches.run(part, images, targets, training.learner.optimizer.zero_grad)
-    loss = ranks.total(sum(loss for loss, _ in parts))
-    refuse_not_finite(training, "loss", loss, at)
-    ranks.add_up([p.grad for p in training.learner.model.parameters() if p.grad is not None])
-    if accelerator.scaler is None:  # which leaves out a step whose gradient overflowed
-        refuse_not_finite(training, "gradient", gradient_norm(training.learner.model), at)
-    if options.clip_norm:
-        accelerator.clip_grad_norm_(training.learner.model.parameters(), options.clip_norm)
-    training.learner.optimizer.step()
-    return loss, torch.cat([logits for _, logits in parts])
-
-
-def _watch(training: Training, epoch: int, mixture: Mixture, order: Sequence[int], logits: Tensor, targets: Tensor) -> None:
-    """Let the running losses take in those of a batch's real images; `order` begins with the batch."""
-    if training.learner.running is None:
-        return
-    logits, targets = ranks.joined(logits), ranks.joined(targets)
-    rows, count = training.real_rows(epoch), len(mixture.real.labels)
-    real = [(place, rows[index]) for place, index in enumerate(order[: len(logits)]) if index < count]
-    places = torch.tensor([place for place, _ in real], dtype=torch.long)
-    losses = F.cross_entropy(logits.float().cpu()[places], targets.cpu()[places], reduction="none")
-    training.learner.running.update([row for _, row in real], losses)
-
-
-def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
-    """Return the optimiser steps of an epoch: by the real images alone ("real"), or by all there are ("grow")."""
-    return max(1, math.ceil((images if options.epoch_length == "grow" else real) / options.batch_size))
-
-
 def look_at_test(training: Training) -> Predictions | None:
     """Return the predictions of the images that accuracy is measured on; None if there are none."""
     if training.test is None:
         return None
-    pixels = training.cached("test", training.test)
+    pixels = training.cached("test", training.test, training.learner.tested.view)
     if pixels is None:
         return predict(training.learner.tested, training.test)
     return Predictions(predict_together(training.learner.tested, pixels), torch.tensor(list(training.test.labels)))

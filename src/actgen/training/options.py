@@ -10,7 +10,7 @@ from pydantic import Field
 from ..core.device import EXACT
 from ..core.errors import UserError
 from ..core.options import Choices, options
-from .augment.batch import Augmentation
+from .augment.augmentation import Augmentation
 from .augment.mixing import Mixing
 from .distil import Distil
 from .optim.losses import Loss
@@ -42,7 +42,7 @@ class TrainingOptions:
     precision: Annotated[
         str,
         Choices(PRECISIONS),
-        Field(description="bf16 or fp16: mixed; fp64: float64, which several processes train as one does (docs/processes.md)."),
+        Field(description="bf16 or fp16: mixed; fp64: float64."),
     ] = "no"
     epoch_length: Annotated[
         str, Choices(EPOCH_LENGTHS), Field(description="real: the steps of the real data; grow: those of the grown set.")
@@ -50,6 +50,15 @@ class TrainingOptions:
     test_every: Annotated[
         int, Field(ge=1, le=10**6, description="Measure the test accuracy after so many epochs, for the curves only.")
     ] = 1
+    accumulate: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1024,
+            description="Parts in which a batch passes the model; one process takes more where memory does not suffice.",
+        ),
+    ] = 1
+    compile: Annotated[bool, Field(description="Train on what torch.compile makes of the classifier.")] = False
     workers: Annotated[int, Field(ge=0, le=256, description="Processes that load data; 0: this one.")] = 0
     keep_checkpoints: Annotated[int, Field(ge=1, le=1000, description="How many of the newest checkpoints stay.")] = 2
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
@@ -65,6 +74,8 @@ class TrainingOptions:
                 f"training.warmup_epochs = {self.warmup_epochs:g} of {self.epochs} epochs leaves too little after the "
                 "warm-up: allowed is up to nine tenths of the epochs."
             )
+        if self.mixing.acts and self.batch_size % 2:
+            raise UserError(f"training.batch_size = {self.batch_size}: training.mixing mixes pairs. Give an even number.")
 
     @property
     def warmup_fraction(self) -> float:

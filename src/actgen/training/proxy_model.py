@@ -24,8 +24,8 @@ from ..core.parallel import agreeing, ranks
 from ..core.rng import derive
 from .augment.mixing import Mixing
 from .callbacks import SILENT
+from .epoch import train_epoch
 from .learner import Learner
-from .loop import train_epoch
 from .stages import Proxy, ProxyModel
 from .training import Training
 

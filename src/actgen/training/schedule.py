@@ -54,11 +54,3 @@ def schedule_position(epoch: int, number: int, steps: int, nominal: int) -> floa
     Every epoch covers the same share of the schedule, however many steps it takes.
     """
     return epoch * nominal + number * nominal / steps
-
-
-def learning_rate(step: float, total: int, peak: float, warmup: float, final: float = 0.0) -> float:
-    """Return the rate at step `step` (0-based) of `total`: linear warm-up over a fraction, then cosine to `final`."""
-    ramp = warmup * total
-    if step < ramp:
-        return peak * (step + 1) / (ramp + 1)
-    return final + (peak - final) * 0.5 * (1.0 + math.cos(math.pi * (step - ramp) / max(1.0, total - ramp)))

@@ -13,9 +13,8 @@ from ..classifiers.classifier import Classifier
 from ..classifiers.mining import CROSS_FIT, TRAINING, Mining
 from ..classifiers.predictions import Predictions
 from ..classifiers.zero_shot import ZeroShot
-from ..data.crop import Crop
 from ..data.datasets.evaluation import TEST
-from ..data.datasets.imageset import ImageSet, Subset, names_digest, to_pixels
+from ..data.datasets.imageset import WHOLE, ImageSet, Subset, View, names_digest, to_pixels
 from ..data.mixture import CACHE_BYTES, Mixture
 from ..generation.filters.tally import tally
 from ..generation.round import Round
@@ -98,18 +97,13 @@ class Training:
         pending = set(self.held_out.keys) if self.held_out is not None and epoch < self.budget.generating else set()
         return tuple(i for i, key in enumerate(self.real.keys) if key not in pending)
 
-    def crop(self, epoch: int) -> Crop | None:
-        """Return how the images of an epoch are cut when they are read; None for the centre square."""
-        smallest = self.learner.options.augment.crop
-        return Crop(smallest=smallest, seed=self.seed, epoch=epoch) if smallest < 1 else None
-
     def mixture(self, epoch: int) -> Mixture:
         """Return what an epoch trains on."""
-        rows, crop, size = self.real_rows(epoch), self.crop(epoch), self.learner.classifier.image_size
-        cache = None if crop else self.cached("real", self.real)
+        rows, size = self.real_rows(epoch), self.learner.classifier.image_size
+        cache = None if self.learner.options.augment.reads_originals else self.cached("real", self.real)
         if cache is not None and len(rows) < len(self.real.labels):
             cache = cache[list(rows)]
-        return Mixture(Subset(self.real, rows), self.state.snapshot, size=size, cache=cache, crop=crop)
+        return Mixture(Subset(self.real, rows), self.state.snapshot, size=size, cache=cache)
 
     @property
     def mining(self) -> Mining | None:
@@ -164,11 +158,11 @@ class Training:
         names = self.real.class_names
         return [total(name, "generated") for name in names], [total(name, "kept") for name in names]
 
-    def cached(self, name: str, images: ImageSet) -> Tensor | None:
+    def cached(self, name: str, images: ImageSet, view: View = WHOLE) -> Tensor | None:
         """Decode a set of images once; None if it is too large to keep."""
         size = self.learner.classifier.image_size
         if len(images.labels) * 3 * size * size > CACHE_BYTES:
             return None
         if name not in self._pixels:
-            self._pixels[name] = to_pixels(images, size)
+            self._pixels[name] = to_pixels(images, size, view=view)
         return self._pixels[name]

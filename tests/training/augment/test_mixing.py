@@ -17,7 +17,7 @@ def test_off_gives_back_the_very_batch() -> None:
     images, labels = Mixing()(IMAGES, LABELS, 5, 0)
     assert images is IMAGES
     assert labels is LABELS
-    assert Mixing(mixup=1.0, probability=0.0)(IMAGES, LABELS, 5, 0)[0] is IMAGES
+    assert Mixing(mixup=1.0, probability=0.0)(IMAGES, LABELS, 5, 0)[0].equal(IMAGES)
 
 
 @pytest.mark.parametrize("mixing", SETTINGS)
@@ -38,7 +38,7 @@ def test_targets_are_probabilities_of_the_classes_that_went_in(mixing: Mixing, s
     images, targets = mixing(IMAGES, LABELS, 5, seed)
     assert (images.shape, targets.shape) == (IMAGES.shape, (16, 5))
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(16))
-    went_in = torch.nn.functional.one_hot(LABELS, 5) + torch.nn.functional.one_hot(LABELS.roll(1), 5)
+    went_in = torch.nn.functional.one_hot(LABELS, 5) + torch.nn.functional.one_hot(LABELS.flip(0), 5)
     assert not bool((targets[went_in == 0] != 0).any())
 
 
@@ -53,6 +53,6 @@ def test_both_are_drawn_and_about_as_often_as_asked() -> None:
     mixing = Mixing(mixup=1.0, cutmix=1.0, probability=0.5)
     outs = [mixing(IMAGES, LABELS, 5, seed)[0] for seed in range(200)]
     plain = sum(torch.equal(out, IMAGES) for out in outs)
-    cut = sum(not torch.equal(out, IMAGES) and bool(((out == IMAGES) | (out == IMAGES.roll(1, 0))).all()) for out in outs)
+    cut = sum(not torch.equal(out, IMAGES) and bool(((out == IMAGES) | (out == IMAGES.flip(0))).all()) for out in outs)
     assert 75 <= plain <= 130
     assert 25 <= cut <= 75

@@ -50,7 +50,7 @@ def test_numbers_reach_adamw() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UserError, match="allowed: sgd, adamw"):
+    with pytest.raises(UserError, match="allowed: sgd, adamw, lamb"):
         OptimizerOptions(name="lion")
     with pytest.raises(UserError, match="nesterov needs momentum"):
         OptimizerOptions(momentum=0.0)

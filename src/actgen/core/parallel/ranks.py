@@ -126,8 +126,9 @@ def is_first() -> bool:
 
 
 def share(count: int) -> range:
-    """Return which of `count` things in a row are this rank's; the shares differ by one at most."""
-    return range(count * _job.rank // _job.size, count * (_job.rank + 1) // _job.size)
+    """Return which of `count` things in a row are this rank's: as many as any other's."""
+    own = count // _job.size
+    return range(own * _job.rank, own * (_job.rank + 1))
 
 
 def spread(items: Sequence[_Item], work: Callable[[_Item], _Value]) -> list[_Value]:
@@ -154,20 +155,6 @@ def total(value: float) -> float:
 def heard() -> bool:
     """Whether a signal has come that all ranks know of since the last `total`: they stop at the same place or not at all."""
     return signals.asked() if _job.size == 1 else _job.heard
-
-
-def add_up(tensors: Sequence[Tensor]) -> None:
-    """Replace every tensor by its sum over the ranks."""
-    if _job.size == 1 or not tensors:
-        return
-    import torch
-    from torch import distributed
-
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    with _reached():
-        distributed.all_reduce(flat)
-    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))
 
 
 def joined(rows: Tensor) -> Tensor:
@@ -217,7 +204,7 @@ def collect(value: _Value) -> list[_Value]:
 
     data = torch.empty(0, dtype=torch.uint8) if is_first() else _encoded(value)
     lengths = [int(length) for length in _all_gather(torch.tensor([len(data)]))]
-    with _reached():
+    with reached():
         if not is_first():
             for piece in data.split(PIECE):
                 distributed.send(piece, 0, group=_job.group)
@@ -236,40 +223,35 @@ def _all_gather(tensor: Tensor) -> list[Tensor]:
     from torch import distributed
 
     parts = [torch.empty_like(tensor) for _ in range(_job.size)]
-    with _reached():
+    with reached():
         distributed.all_gather(parts, tensor, group=_job.group)
     return parts
-
-
-def gather_on_device(tensor: Tensor) -> Tensor:
-    """Return the tensors of all ranks, all of one shape, as one more dimension in front; on the device of `tensor`."""
-    import torch
-    from torch import distributed
-
-    parts = [torch.empty_like(tensor) for _ in range(_job.size)]
-    with _reached():
-        distributed.all_gather(parts, tensor.contiguous())
-    return torch.stack(parts)
 
 
 def _send(tensor: Tensor) -> None:
     from torch import distributed
 
-    with _reached():
+    with reached():
         distributed.broadcast(tensor, 0, group=_job.group)
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def reached() -> Iterator[None]:
     """Say in words that another rank is gone; gloo and nccl say it in theirs."""
-    from ..memory import is_out_of_memory
-
     try:
         yield
     except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise
-        raise Lost from error
+        if _job.size > 1 and _is_of_the_network(error):
+            raise Lost from error
+        raise
+
+
+def _is_of_the_network(error: RuntimeError) -> bool:
+    """Whether gloo or nccl raised it; the backward pass of a model raises theirs without their type."""
+    from torch.distributed import DistError
+
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+    return isinstance(error, DistError) or any(word in str(error) for word in words)
 
 
 def _encoded(value: object) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batches of mixed images: mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019), by torchvision's transforms."""
+"""Batches of mixed images: mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019), by timm."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...core.options import options
-from ...core.rng import generator
+from ...core.rng import streams
 
 
 @options("training.mixing")
@@ -25,19 +26,18 @@ class Mixing:
         """Whether it ever mixes."""
         return self.mixup > 0 or self.cutmix > 0
 
-    def __call__(self, images: Tensor, labels: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        """[B, 3, S, S] and labels [B] -> mixed images and probabilities [B, K], or both as given; a function of `seed`."""
-        if not self.acts:
-            return images, labels
-        from torchvision.transforms import v2
+    def __call__(self, images: Tensor, targets: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+        """[B, 3, S, S] and labels [B] or probabilities [B, K] -> mixed images and probabilities [B, K], or both as given.
 
-        chosen = [mix for mix, alpha in ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix)) if alpha > 0]
-        lot = torch.rand(2, generator=generator(seed, "mixing")).tolist()
-        if lot[0] >= self.probability:
-            return images, labels
-        mix = chosen[int(lot[1] * len(chosen))]
-        alpha = self.mixup if mix is v2.MixUp else self.cutmix
-        with torch.random.fork_rng(devices=[]):  # torchvision generates from the global stream of the CPU
-            torch.manual_seed(seed)
-            mixed: tuple[Tensor, Tensor] = mix(alpha=alpha, num_classes=classes)(images, labels)
-        return mixed
+        B is even: the first image is mixed with the last, and so on. A function of `seed`.
+        """
+        if not self.acts:
+            return images, targets
+        from timm.data import Mixup
+
+        mix = Mixup(self.mixup, self.cutmix, prob=self.probability, label_smoothing=0.0, num_classes=len(images))
+        with streams() as start:
+            start(seed)
+            mixed, shares_BB = mix(images.clone(), torch.arange(len(images), device=images.device))
+        soft_BK = targets if targets.is_floating_point() else F.one_hot(targets, classes).to(images.dtype)
+        return mixed, shares_BB.to(soft_BK.dtype) @ soft_BK

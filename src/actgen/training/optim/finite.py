@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from torch import nn
-
 from ...core.parallel.ranks import SharedFailure
 from ..training import Training
 
@@ -21,8 +19,3 @@ def refuse_not_finite(training: Training, name: str, value: float, at: tuple[int
         f"{training.learner.optimizer.param_groups[0]['lr']:.3g}. {there}\nStart again with a smaller "
         f"training.learning_rate (now {training.learner.options.learning_rate:g}) and another --out."
     )
-
-
-def gradient_norm(model: nn.Module) -> float:
-    """Return the L2 norm over all gradients; not finite if one of them is not."""
-    return float(nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))

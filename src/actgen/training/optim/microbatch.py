@@ -16,20 +16,20 @@ FEWEST = 2  # images in a part: BatchNorm needs two
 
 
 class MicroBatches:
-    """In how many parts a batch passes the model: one, and twice as many whenever memory does not suffice.
+    """In how many parts a batch passes the model: as many as are given, and twice as many whenever memory does not suffice.
 
     The gradient of a batch is the sum over its parts, each weighted by its share of the images: up to rounding that of the
     whole batch, but for what looks at a batch as a whole (BatchNorm) or generates anew in every pass (dropout).
     """
 
-    def __init__(self, *, may_split: bool = True) -> None:
-        """`may_split`: not where every pass has to meet those of other processes (`batchnorm.py`)."""
-        self.parts, self.may_split = 1, may_split
+    def __init__(self, parts: int = 1, *, may_split: bool = True) -> None:
+        """`may_split`: whether there may be more; not where every pass has to meet those of other processes."""
+        self.parts, self.may_split = parts, may_split
 
     def run(
-        self, step: Callable[[Tensor, Tensor, float], _Out], images: Tensor, targets: Tensor, begin: Callable[[], None]
+        self, step: Callable[[Tensor, Tensor, float, bool], _Out], images: Tensor, targets: Tensor, begin: Callable[[], None]
     ) -> list[_Out]:
-        """Return what `step(images, targets, share)` returns for each part; it is to add to the gradients.
+        """Return what `step(images, targets, share, last)` returns for each part; it is to add to the gradients.
 
         `begin` clears them before a first or a further try. `UserError` if not even `FEWEST` images fit.
         """
@@ -43,8 +43,8 @@ class MicroBatches:
                 if not self.may_split:
                     raise UserError(
                         f"{len(images)} images of {images.shape[-1]} pixels do not fit into memory in training. "
-                        "Give a smaller training.batch_size or more processes; where several share a BatchNorm, a "
-                        "batch is not split."
+                        "Several processes do not split a batch by themselves: give a larger training.accumulate, or more "
+                        "processes."
                     ) from error
                 if len(images) // (2 * self.parts) < FEWEST:
                     few = -(-len(images) // self.parts)
@@ -56,6 +56,8 @@ class MicroBatches:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _try(self, step: Callable[[Tensor, Tensor, float], _Out], images: Tensor, targets: Tensor) -> list[_Out]:
+    def _try(self, step: Callable[[Tensor, Tensor, float, bool], _Out], images: Tensor, targets: Tensor) -> list[_Out]:
         pairs = zip(images.tensor_split(self.parts), targets.tensor_split(self.parts), strict=True)
-        return [step(some, of, len(some) / len(images)) for some, of in pairs]
+        return [
+            step(some, of, len(some) / len(images), number == self.parts) for number, (some, of) in enumerate(pairs, start=1)
+        ]
