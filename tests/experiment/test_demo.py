@@ -15,7 +15,14 @@ from tests.conftest import CLASSES, TEST_IMAGES, read_lines, tree
 from tests.support.browser import BINARY, FLAGS, check_page
 
 ARMS = ["none", "text-only", "actgen"]
-MEASURED = {"test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps"}
+MEASURED = {
+    "test_accuracy",
+    "validation_accuracy",
+    "synthetic_images",
+    "train_seconds",
+    "generation_seconds",
+    "optimizer_steps",
+}
 EPOCHS = 4
 
 

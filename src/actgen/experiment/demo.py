@@ -17,6 +17,7 @@ from .config import Recipe
 from .run import SHOWN, run
 
 ARMS = ("none", "text-only", "actgen")
+VALIDATED = "validation_accuracy"
 
 
 def run_demo(
@@ -42,7 +43,7 @@ def run_demo(
             data=data,
             callbacks=callbacks(arm),
         )
-        arms[arm] = {key: summary[key] for key in SHOWN}
+        arms[arm] = {key: summary[key] for key in SHOWN} | {VALIDATED: summary.get(VALIDATED)}
         yield arm, arms[arm]
     facts = {"arms": arms, "seed": recipe.seed, "data": recipe.data, "generator": recipe.generator}
     files.write_text(out / "summary.json", json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
