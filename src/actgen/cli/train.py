@@ -52,10 +52,14 @@ def train(
     recipe: RecipeFile = None,
     settings: Settings = None,
     track: Track = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Then train on real images only, in OUT/baseline, and say whether it helped.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier with active generation."""
+    from ..experiment.baseline import real_only_of, run_baseline
     from ..experiment.config import build_recipe, read_tracking
     from ..experiment.dry_run import estimate
     from ..experiment.run import run
@@ -86,12 +90,15 @@ def train(
     track = track or [read_tracking(recipe, settings or [])]
     with agreeing.agreed():
         parse_trackers(track)
+        base = real_only_of(full, out) if baseline else None
     if dry_run:
         show_estimate(console, full, estimate(full, out))
+        if base is not None:
+            console.print("# --baseline trains once more, on real images only: as many optimiser steps, nothing generated.")
         return
     console.quiet = not ranks.is_first()
     stderr.quiet = stderr.quiet or console.quiet
-    with RunBars(stderr, full.training.epochs) as bars:
+    with RunBars(stderr, full.training.epochs * (2 if base else 1)) as bars:
         summary = run(
             full,
             out,
@@ -99,6 +106,8 @@ def train(
             callbacks=bars.callbacks(full.strategy),
             track=track,
         )
+        if base is not None:
+            run_baseline(base, out, bars.callbacks(base.strategy))
     if not as_json:
         show_summary(console, summary, out)
     elif ranks.is_first():
