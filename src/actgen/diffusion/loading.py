@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import CRITICAL
 from pathlib import Path
@@ -13,13 +13,15 @@ from pydantic import Field
 from torch import nn
 
 from ..core.errors import UserError
-from ..core.options import Choices, Text, options
+from ..core.options import Choices, Text, Texts, options
 from ..core.text import brief, first_line, visible
 from .contents import check_contents
+from .embeddings import load_embeddings
+from .folder_parts import load_options
+from .lora import load_lora
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _IDS = "stable-diffusion-v1-5/stable-diffusion-v1-5 or stabilityai/stable-diffusion-xl-base-1.0"
-_DOWN = (".lora_A.", ".lora.down.", ".lora_linear_layer.down.")  # names of a LoRA layer's first matrix
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer")
 
 
@@ -29,6 +31,13 @@ class Loading:
 
     dtype: Annotated[str, Choices(("auto", *DTYPES)), Field(description="auto: float16 on a GPU, float32 elsewhere.")] = "auto"
     lora: Annotated[Text, Field(description="Folder, file or id of LoRA weights; empty: none.")] = ""
+    embeddings: Annotated[Texts, Field(description="Files of textual inversion: words that the generator learns.")] = ()
+    config: Annotated[
+        Text,
+        Field(
+            description="For a generator in one .safetensors file: the diffusers folder or id of its family; empty: guessed."
+        ),
+    ] = ""
     compile: Annotated[bool, Field(description="torch.compile for the UNet calls that need no gradient.")] = False
     offload: Annotated[bool, Field(description="Keep networks in main memory until they are used; needs a GPU.")] = False
     vae_slicing: Annotated[bool, Field(description="Decode image by image.")] = False
@@ -43,19 +52,25 @@ class Loading:
 
 def load_pipeline(path_or_id: str, device: str, loading: Loading) -> Any:
     """Load a pipeline folder or hub id onto `device`; `UserError` if it is neither, or cannot be guided."""
-    folder = Path(path_or_id)
-    if folder.exists() and not (folder / "model_index.json").is_file():
-        raise UserError(
-            f"--generator {visible(path_or_id)}: no model_index.json in it. Give a diffusers pipeline folder, "
-            "a hub id, or make one with `actgen finetune --from-scratch tiny`."
-        )
-    if folder.exists():
-        check_contents(folder)
-    pipeline = _load(path_or_id, loading.torch_dtype(device))
+    path = Path(path_or_id)
+    if path.is_file():
+        pipeline = _load_file(path, loading, device)
+    else:
+        if path.exists() and not (path / "model_index.json").is_file():
+            raise UserError(
+                f"--generator {visible(path_or_id)}: no model_index.json in it. Give a diffusers pipeline folder, a "
+                ".safetensors checkpoint, a hub id, or make one with `actgen finetune --from-scratch tiny`."
+            )
+        if path.exists():
+            check_contents(path)
+        pipeline = _load(path_or_id, loading.torch_dtype(device), load_options(path) if path.exists() else {})
     refuse_unguidable(pipeline, path_or_id)
     _refuse_missing_weights(pipeline, path_or_id)
+    for file in loading.embeddings:
+        load_embeddings(pipeline, file)
     if loading.lora:
-        _load_lora(pipeline, loading.lora)
+        parts = {name: getattr(pipeline, name, None) for name in ("unet", "text_encoder", "text_encoder_2")}
+        load_lora({name: part for name, part in parts.items() if part is not None}, loading.lora, pipeline.unet.config)
     pipeline.set_progress_bar_config(disable=True)
     if not loading.offload:
         return pipeline.to(device)
@@ -125,12 +140,36 @@ def _quiet() -> Iterator[None]:
         text_logging.set_verbosity(conditioning[1])
 
 
-def _load(path_or_id: str, dtype: torch.dtype) -> Any:
+def _load_file(path: Path, loading: Loading, device: str) -> Any:
+    """Load a checkpoint in one file, as for other programs: its configuration comes from `loading.config` or the hub."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+    from safetensors import safe_open
+
+    if path.suffix != ".safetensors":
+        raise UserError(
+            f"--generator {visible(str(path))} is a file of a format that can run code. Give a .safetensors checkpoint or a "
+            "folder."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            is_xl = any(name.startswith("conditioner.embedders.1.") for name in list(file.keys()))
+        kind = StableDiffusionXLPipeline if is_xl else StableDiffusionPipeline
+        config = {"config": loading.config} if loading.config else {}
+        with _quiet():
+            return kind.from_single_file(str(path), torch_dtype=loading.torch_dtype(device), **config)
+    except Exception as error:  # what damaged files, and a hub that is not there, raise has no end
+        raise UserError(
+            f"cannot load the generator {brief(str(path))}: {first_line(error)}\nA checkpoint in one file needs the "
+            "configuration of its family: --set loading.config=FOLDER_OR_ID (without: from the hub, by the network once)."
+        ) from error
+
+
+def _load(path_or_id: str, dtype: torch.dtype, options: Mapping[str, object]) -> Any:
     from diffusers import DiffusionPipeline
 
     try:
         with _quiet():
-            return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True)
+            return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True, **options)
     except Exception as error:  # what damaged configurations and weights raise has no end
         here = ", ".join(["bundled", *local_generators()][:6])
         raise UserError(
@@ -138,26 +177,3 @@ def _load(path_or_id: str, dtype: torch.dtype) -> Any:
             f"There are here: {here}. Or give the path of a diffusers folder, or an id such as {_IDS} "
             "(needs the network once)."
         ) from error
-
-
-def _load_lora(pipeline: Any, lora: str) -> None:
-    try:
-        with _quiet():  # safetensors, else formats that run code would be tried
-            conditioning = pipeline.lora_state_dict(lora, use_safetensors=True, unet_config=pipeline.unet.config)
-            pipeline.load_lora_weights(lora, use_safetensors=True)
-    except Exception as error:
-        reason = first_line(error)
-        if "size mismatch" in str(error):
-            reason = "its matrices have other sizes than the layers of this generator, so it was made for another."
-        raise UserError(
-            f"loading.lora = {brief(lora)} cannot be loaded: {reason} Give a folder or "
-            ".safetensors file of LoRA weights for this generator, or a hub id."
-        ) from error
-    layers = sum(any(mark in name for mark in _DOWN) for name in conditioning[0])
-    networks = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    loaded = sum(".lora_A." in name for network in networks for name, _ in network.named_parameters())
-    if loaded < layers:  # diffusers leaves such layers out and goes on
-        raise UserError(
-            f"loading.lora = {brief(lora)} has {layers} layers, but this generator only {loaded} of them, so it "
-            "was made for another. Give LoRA weights for this generator."
-        )
