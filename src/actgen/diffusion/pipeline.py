@@ -75,7 +75,8 @@ class PipelineAdapter:
             for network in (getattr(pipeline, "unet", None), pipeline.vae if hasattr(pipeline, "unet") else None):
                 if network is not None:
                     network.to(memory_format=torch.channels_last)
-        adapter = cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+        own = folder.is_dir() and not (loading.lora or loading.embeddings)
+        adapter = cls(pipeline, path_or_id, hash_folder(folder) if own else "", loading)
         adapter._try_out()
         return adapter
 
@@ -134,7 +135,10 @@ class PipelineAdapter:
     @property
     def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
-        loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
+        given = {key: value for key, value in asdict(self.loading).items() if value or key not in ("embeddings", "config")}
+        loading = {**given, "dtype": str(self.dtype).removeprefix("torch.")}
+        if self.loading.embeddings:
+            loading["embeddings"] = list(self.loading.embeddings)  # as JSON reads it
         columns: GeneratorColumns = {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
         if licence := licence_of(self.name):
             columns["generator_licence"] = licence

@@ -156,9 +156,15 @@ def _generator(adapter: PipelineAdapter) -> GeneratorSeen:
         pipeline=type(pipeline).__name__,
         parts=parts,
         image_size=adapter.image_size,
-        lora=adapter.loading.lora,
+        lora=_lora(adapter),
         licence=licence_of(adapter.name),
     )
+
+
+def _lora(adapter: PipelineAdapter) -> str:
+    """Return the LoRA file and on how many layers it lies."""
+    layers = sum(".lora_A." in name for network in adapter.networks for name, _ in network.named_parameters())
+    return f"{adapter.loading.lora} on {layers} layers" if layers else ""
 
 
 def _described(part: object) -> str:
