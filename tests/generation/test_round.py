@@ -20,7 +20,7 @@ from actgen.data.store.store import Store
 from actgen.data.store.stored import read_stored
 from actgen.experiment.config import Recipe
 from actgen.generation.filters import open_chain
-from actgen.generation.filters.base import KEPT, Filter, Verdict, View
+from actgen.generation.filters.base import KEPT, Filter, FilterVerdict, FilterView
 from actgen.generation.filters.chain import Chain
 from actgen.generation.filters.duplicates import Duplicates, Leakage
 from actgen.generation.filters.options import Filters
@@ -44,9 +44,9 @@ class EverySecond:
     name: str = "every-second"
     all: bool = False
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         seed = sample.request.seed
-        return KEPT if seed % 2 and not self.all else Verdict(filter=self.name, reason="even", score=float(seed % 2))
+        return KEPT if seed % 2 and not self.all else FilterVerdict(filter=self.name, reason="even", score=float(seed % 2))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from .flags import AsJson, Out, Settings, console, stderr
 
-LabelSets = Annotated[str, typer.Option(help="0:3: the labels drawn anew for each; its number is its seed.")]
+LabelSets = Annotated[str, typer.Option(help="0:3: new labels for each; its number is its seed.")]
 Processes = Annotated[int | None, typer.Option(help="Runs at a time; else one a GPU, or one a core.", min=1)]
 
 

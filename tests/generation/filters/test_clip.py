@@ -11,7 +11,7 @@ from transformers import CLIPModel, CLIPProcessor
 from actgen.classifiers.zero_shot import ZeroShot
 from actgen.core.errors import UserError
 from actgen.generation.filters import open_chain
-from actgen.generation.filters.base import View
+from actgen.generation.filters.base import FilterView
 from actgen.generation.filters.clip import ClipConsistency
 from actgen.generation.filters.options import Filters
 from tests.support.classifiers import classifier
@@ -34,7 +34,7 @@ def test_a_class_among_the_first_is_kept(clip_folder: Path, top_k: int) -> None:
     clip = ClipConsistency(str(clip_folder), top_k, NAMES)
     order = clip.clip.probabilities([picture("train", 5)])[0].argsort(descending=True).tolist()
     for place, label in enumerate(order):
-        verdict = clip.judge(sample_of(picture("train", 5), "k", label), View(classifier(1), {}))
+        verdict = clip.judge(sample_of(picture("train", 5), "k", label), FilterView(classifier(1), {}))
         assert verdict.kept == (place < top_k)
         assert verdict.kept or f"CLIP's choice {place + 1} " in verdict.reason
 

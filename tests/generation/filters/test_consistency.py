@@ -10,7 +10,7 @@ from actgen.classifiers.predictions import predict_pixels
 from actgen.core.errors import UserError
 from actgen.data.datasets.imageset import stack_pixels
 from actgen.data.store.store import Store
-from actgen.generation.filters.base import View
+from actgen.generation.filters.base import FilterView
 from actgen.generation.filters.chain import Chain
 from actgen.generation.filters.consistency import Consistency, loaded, moved
 from actgen.generation.filters.options import Filters
@@ -30,7 +30,7 @@ def ranks(judge: Classifier, index: int) -> list[int]:
 def test_a_class_among_the_first_is_kept(top_k: int) -> None:
     judge, rule = classifier(1), Consistency("top-k", top_k, 0.5)
     for place, label in enumerate(ranks(judge, 0)):
-        verdict = rule.judge(sample_of(picture("train", 0), "k", label), View(judge, {}))
+        verdict = rule.judge(sample_of(picture("train", 0), "k", label), FilterView(judge, {}))
         assert verdict.kept == (place < top_k)
         assert verdict.kept or f"choice {place + 1} " in verdict.reason
 
@@ -40,7 +40,7 @@ def test_a_class_with_enough_probability_is_kept() -> None:
     probabilities = predict_pixels(judge, stack_pixels([picture("train", 0)])).softmax(dim=1)[0].tolist()
     least = sorted(probabilities)[5]
     for label, own in enumerate(probabilities):
-        verdict = Consistency("probability", 1, least).judge(sample_of(picture("train", 0), "k", label), View(judge, {}))
+        verdict = Consistency("probability", 1, least).judge(sample_of(picture("train", 0), "k", label), FilterView(judge, {}))
         assert verdict.kept == (own >= least)
         assert verdict.kept or verdict.score == pytest.approx(own, abs=1e-6)
 

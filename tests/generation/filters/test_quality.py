@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from actgen.generation.filters.base import View
+from actgen.generation.filters.base import FilterView
 from actgen.generation.filters.quality import Emptiness, Sharpness, detail
 from tests.support.classifiers import classifier
 from tests.support.pictures import fashion, picture, resized, sample_of
 
 
 @pytest.fixture(scope="module")
-def view() -> View:
-    return View(classifier(1), {})
+def view() -> FilterView:
+    return FilterView(classifier(1), {})
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_one_colour_is_refused_and_a_real_image_is_not(view: View, level: int) -> None:
+def test_one_colour_is_refused_and_a_real_image_is_not(view: FilterView, level: int) -> None:
     empty = Image.new("RGB", (32, 32), (level, level // 2, 0))
     assert Emptiness(1.0).judge(sample_of(empty, "k"), view).filter == "emptiness"
     assert Emptiness(1.0).judge(sample_of(picture("train", level), "k"), view).kept
 
 
-def test_noise_of_a_level_is_still_one_colour(view: View) -> None:
+def test_noise_of_a_level_is_still_one_colour(view: FilterView) -> None:
     noise = np.random.default_rng(0).integers(100, 103, (32, 32, 1)).repeat(3, axis=2).astype(np.uint8)
     verdict = Emptiness(1.0).judge(sample_of(Image.fromarray(noise), "k"), view)
     assert verdict.filter == "emptiness"
@@ -42,7 +42,7 @@ def test_detail_is_invariant_to_brightness_and_falls_with_blur() -> None:
 
 
 @pytest.mark.parametrize("side", [32, 128])
-def test_blurred_pictures_are_refused_at_every_size_and_real_ones_are_not(view: View, side: int) -> None:
+def test_blurred_pictures_are_refused_at_every_size_and_real_ones_are_not(view: FilterView, side: int) -> None:
     train = fashion().train
     sharp = Sharpness(0.05, train)
     for index in range(0, 200, 10):

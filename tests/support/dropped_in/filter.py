@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actgen.core.types import Sample
 from actgen.data.datasets.imageset import ImageSet
-from actgen.generation.filters.base import KEPT, Verdict, View
+from actgen.generation.filters.base import KEPT, FilterVerdict, FilterView
 
 
 class OnlyEven:
@@ -15,7 +15,7 @@ class OnlyEven:
     def __init__(self, real: ImageSet) -> None:
         self.real = real
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         if int(sample.request.key[-1]) % 2 == 0:
             return KEPT
-        return Verdict(filter=self.name, reason=f"odd, unlike {len(self.real.keys)} real images", score=1.0)
+        return FilterVerdict(filter=self.name, reason=f"odd, unlike {len(self.real.keys)} real images", score=1.0)

@@ -11,7 +11,7 @@ from .thumbnails import Album
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class FilterVerdict:
     """Kept, or refused by the filter of that name. `score` is what it measured, `reason` says it in words."""
 
     filter: str = ""
@@ -24,11 +24,11 @@ class Verdict:
         return not self.filter
 
 
-KEPT = Verdict()
+KEPT = FilterVerdict()
 
 
 @dataclass(frozen=True)
-class View:
+class FilterView:
     """What a filter may look at beside the sample: the (averaged) classifier, and what is stored, by label."""
 
     classifier: Classifier
@@ -43,6 +43,6 @@ class Filter(Protocol):
         """The filter's name in the rejection log."""
         ...
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Return `KEPT`, or the rejection with its reason."""
         ...

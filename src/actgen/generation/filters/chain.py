@@ -11,7 +11,7 @@ from ...classifiers.classifier import Classifier
 from ...classifiers.zero_shot import ZeroShot
 from ...core.types import Sample, Snapshot
 from ...data.store.stored import read_stored
-from .base import KEPT, Filter, Verdict, View
+from .base import KEPT, Filter, FilterVerdict, FilterView
 from .clip import ClipConsistency
 from .consistency import Consistency, loaded, moved
 from .duplicates import Duplicates
@@ -33,7 +33,7 @@ class Chain:
         self._average: dict[str, Tensor] = {}
         self._stored: dict[int, Album] = {}
         self._predictions = 0  # images of the store that are described in `_stored`
-        self._view: View | None = None
+        self._view: FilterView | None = None
         self.kept = 0
 
     @classmethod
@@ -59,9 +59,9 @@ class Chain:
             self._average = moved(self._average, classifier.state_dict(), self.options.average)
         if self._remembers:
             self._catch_up(snapshot)
-        self._view = View(loaded(classifier, self._average) if self._averages else classifier, self._stored)
+        self._view = FilterView(loaded(classifier, self._average) if self._averages else classifier, self._stored)
 
-    def judge(self, sample: Sample) -> Verdict:
+    def judge(self, sample: Sample) -> FilterVerdict:
         """Return the first rejection, or `KEPT`."""
         assert self._view is not None, "begin comes first"
         for one in self.filters:

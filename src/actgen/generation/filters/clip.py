@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...classifiers.zero_shot import ZeroShot
 from ...core.types import Sample
-from .base import KEPT, Verdict, View
+from .base import KEPT, FilterVerdict, FilterView
 
 
 class ClipConsistency:
@@ -19,13 +19,13 @@ class ClipConsistency:
     ) -> None:
         self.top_k, self.clip = top_k, ZeroShot(model, class_names, device, prompts=prompts, given="filters.clip =")
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Ask CLIP which prompt fits."""
         probabilities = self.clip.probabilities([sample.image])[0]
         own = float(probabilities[sample.request.label])
         rank = 1 + int((probabilities > own).sum())
         if rank <= self.top_k:
             return KEPT
-        return Verdict(
+        return FilterVerdict(
             filter=self.name, reason=f"{sample.request.class_name} is CLIP's choice {rank} ({own:.3f})", score=round(own, 6)
         )

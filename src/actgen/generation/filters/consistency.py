@@ -16,7 +16,7 @@ from ...classifiers.classifier import Classifier
 from ...classifiers.predictions import predict_pixels
 from ...core.types import Sample
 from ...data.datasets.imageset import fit_square, stack_pixels
-from .base import KEPT, Verdict, View
+from .base import KEPT, FilterVerdict, FilterView
 from .options import TOP_K
 
 
@@ -28,7 +28,7 @@ class Consistency:
     def __init__(self, rule: str, top_k: int, probability: float) -> None:
         self.rule, self.top_k, self.probability = rule, top_k, probability
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Ask the averaged classifier."""
         pixels = stack_pixels([fit_square(sample.image, view.classifier.image_size)])
         probabilities = predict_pixels(view.classifier, pixels).softmax(dim=1)[0]
@@ -36,7 +36,7 @@ class Consistency:
         rank = 1 + int((probabilities > own).sum())
         if rank <= self.top_k if self.rule == TOP_K else own >= self.probability:
             return KEPT
-        return Verdict(
+        return FilterVerdict(
             filter=self.name,
             reason=f"{sample.request.class_name} is the classifier's choice {rank} ({own:.3f})",
             score=round(own, 6),

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ...core.types import Sample
 from ...data.datasets.imageset import ImageSet
-from .base import KEPT, Verdict, View
+from .base import KEPT, FilterVerdict, FilterView
 from .thumbnails import Album, Near, look_at
 
 
@@ -23,7 +23,7 @@ class Leakage:
         """The test images."""
         return Album.of(self.test)
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Look for the picture among the test images."""
         (near,) = self.album.nearest(look_at([sample.image]))
         return _verdict(self.name, near, self.distance, "the test image")
@@ -37,7 +37,7 @@ class Duplicates:
     def __init__(self, distance: float) -> None:
         self.distance = distance
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Look for the picture among the stored ones of its class."""
         stored = view.stored.get(sample.request.label)
         if stored is None:
@@ -46,8 +46,8 @@ class Duplicates:
         return _verdict(self.name, near, self.distance, "the stored image")
 
 
-def _verdict(name: str, near: Near, distance: float, whose: str) -> Verdict:
+def _verdict(name: str, near: Near, distance: float, whose: str) -> FilterVerdict:
     if near.distance >= distance:
         return KEPT
     look = f", {near.look}" if near.look else ""
-    return Verdict(filter=name, reason=f"near to {whose} {near.key}{look} ({near.distance:.3f})", score=near.distance)
+    return FilterVerdict(filter=name, reason=f"near to {whose} {near.key}{look} ({near.distance:.3f})", score=near.distance)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...core.types import Sample
 from ...data.datasets.imageset import ImageSet, fit_square
-from .base import KEPT, Verdict, View
+from .base import KEPT, FilterVerdict, FilterView
 
 REFERENCES = 32  # real images of a class that say what is usual
 
@@ -23,12 +23,12 @@ class Emptiness:
     def __init__(self, levels: float) -> None:
         self.levels = levels
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Measure how much the brightness varies."""
         varies = float(_grey(sample.image).std())
         if varies >= self.levels:
             return KEPT
-        return Verdict(
+        return FilterVerdict(
             filter=self.name, reason=f"nearly one colour: varies by {varies:.2f} grey levels", score=round(varies, 6)
         )
 
@@ -45,13 +45,15 @@ class Sharpness:
         self.share, self.real = share, real
         self._usual: dict[tuple[int, int], float] = {}
 
-    def judge(self, sample: Sample, view: View) -> Verdict:
+    def judge(self, sample: Sample, view: FilterView) -> FilterVerdict:
         """Compare the picture's detail with what is usual."""
         usual = self._of_class(sample.request.label, min(sample.image.size))
         share = detail(sample.image) / max(usual, 1e-9)
         if share >= self.share:
             return KEPT
-        return Verdict(filter=self.name, reason=f"{share:.1%} of the detail that is usual in its class", score=round(share, 6))
+        return FilterVerdict(
+            filter=self.name, reason=f"{share:.1%} of the detail that is usual in its class", score=round(share, 6)
+        )
 
     def _of_class(self, label: int, size: int) -> float:
         if (label, size) not in self._usual:
