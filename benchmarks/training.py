@@ -3,11 +3,11 @@
     python benchmarks/training.py                     # all cases, one process and two
     python benchmarks/training.py --cases memory --processes 1 --rounds 3
 
-Both train the same model from the same weights on the same images, with the same transforms, batch size, optimiser, schedule and
-number of data-loading processes; `timm` is the loop of its training script, put together from its parts (`create_loader`,
-`create_transform`, `create_optimizer_v2`, `CosineLRScheduler`, DistributedDataParallel), without what it logs. They take turns,
-epoch by epoch, in one process (or in two, by torchrun), so that whatever else the machine does meets both. The figure of a
-loop is its fastest epoch; the first ones are not counted.
+Both train the same model from the same weights on the same images, with the same transforms, batch size, optimiser, schedule
+and number of data-loading processes; `timm` is the loop of its training script, put together from its parts
+(`create_transform`, `create_optimizer_v2`, `CosineLRScheduler`, DistributedDataParallel), without what it logs. They take
+turns, epoch by epoch, in one process (or in two, by torchrun), each with one thread, so that whatever else the machine does
+meets both. The figure of a loop is its fastest epoch; the first is not counted. The losses are those of the last epoch.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default="", help="those whose name has this in it")
     parser.add_argument("--processes", default="1,2", help="how many, separated by commas")
-    parser.add_argument("--rounds", type=int, default=4, help="counted epochs of each loop")
+    parser.add_argument("--rounds", type=int, default=8, help="counted epochs of each loop")
     parser.add_argument("--measure", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:
@@ -108,11 +108,10 @@ def in_processes(name: str, processes: int, rounds: int) -> dict[str, dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         own = [__file__, "--rounds", str(rounds), "--measure", name, folder]
         many = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        threads = str(max(1, len(os.sched_getaffinity(0)) // processes))
         subprocess.run(
             [sys.executable, *(many if processes > 1 else []), *own],
             check=True,
-            env={**os.environ, "OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": ""},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
         return dict(json.loads((Path(folder) / "found.json").read_text(encoding="utf-8")))
 
