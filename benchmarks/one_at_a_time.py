@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from benchmarks.materialised_attention import AttentionRecorder, RecordingProcessor
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import Tensor
@@ -20,7 +21,7 @@ from actgen.classifiers.classifier import Classifier
 from actgen.core.class_words import class_words
 from actgen.core.types import Request
 from actgen.data.datasets.imageset import fit_square, stack_pixels
-from actgen.diffusion.attention import AttentionRecorder, RecordingProcessor, cross_attention_sizes
+from actgen.diffusion.attention import cross_attention_sizes
 from actgen.diffusion.denoising import Step
 from actgen.diffusion.guides.bank import MemoryBank
 from actgen.diffusion.guides.image import BoundImage
@@ -68,7 +69,7 @@ class OneAtATime:
             with torch.set_grad_enabled(index < self.gradient_steps):
                 output = self._predict(x, timestep.to(device), text, index)
                 x0 = solver.x0(x, output, index)
-            maps = recorder.take(1)
+            maps = recorder.take(1)[..., tokens[0]].sum(dim=-1)
             recorder.listening = True
             noise = noises.at(index).to(device)
             next_latents = solver.advance(x, x0.detach(), noise, index, last)

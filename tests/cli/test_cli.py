@@ -6,9 +6,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from typer.testing import CliRunner
 
 from actgen.cli.app import app
 from actgen.core.errors import UserError
-from actgen.experiment.config import Recipe, build_recipe, to_toml
+from actgen.experiment.config import build_recipe, to_toml
 from tests.conftest import CLASSES, TRAIN_IMAGES, Refuse, read_lines, tree, write_digits
 
 
@@ -156,7 +155,7 @@ def something(tmp_path: Path) -> Path:
 
 def test_a_folder_that_holds_something_else(refuse: Refuse, something: Path, digits: Path, tiny_generator: Path) -> None:
     assert "holds no run" in refuse(*train(digits, something, "--strategy", "none"))
-    assert "holds no demo" in refuse("demo", "--out", str(something))
+    assert "holds no bench" in refuse("demo", "--out", str(something))
     assert "exists already" in refuse("finetune", "--from-scratch", "tiny", "--data", str(digits), "--out", str(something))
     assert "not empty" in refuse(
         "generate", "--classes", "zero", "--generator", str(tiny_generator), "--out", str(something), "--count", "1"
@@ -266,25 +265,12 @@ def test_what_the_system_refuses_is_a_message(
 # what it prints
 
 
-def test_what_a_user_sets_wins_in_a_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    seen: list[int] = []
-
-    def look(recipe: Recipe, out: Path, *_: object) -> Iterator[tuple[str, dict[str, Any]]]:
-        seen.append(recipe.training.test_every)
-        return iter(())
-
-    monkeypatch.setattr("actgen.experiment.demo.run_demo", look)
-    for more in ([], ["--set", "training.test_every=5"]):
-        result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "out"), *more], catch_exceptions=False)
-        assert result.exit_code == 0
-    assert seen == [3, 5]
-
-
 def test_without_a_terminal_it_prints_epochs_and_no_empty_line(digits: Path, tmp_path: Path) -> None:
     arguments = train(digits, tmp_path / "out", "--strategy", "none")
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     lines = result.stderr.splitlines()
-    assert [line.split()[:3] for line in lines[:2]] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
+    assert lines[0] == f"data: {digits}"
+    assert [line.split()[:3] for line in lines if line.startswith("none ")] == [["none", "epoch", "1"], ["none", "epoch", "2"]]
     assert "" not in [line.strip() for line in (*lines, *result.stdout.splitlines())]
 
 

@@ -23,7 +23,7 @@ def case(cases: Callable[[str], Case]) -> Case:
     return cases("guided by hard examples")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_asked_to_stop_it_ends_with_how_to_continue_and_continues(case: Case, number: int, code: int) -> None:
     rng, stops = random.Random(code), 0
     for attempt in range(5):  # a run on a machine that has become faster ends before it is asked to

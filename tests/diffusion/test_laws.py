@@ -152,8 +152,7 @@ def arrives(solver: Solver) -> None:
     rng = torch.Generator().manual_seed(1)
     guide, x = torch.randn((2, 4, 32, 32), generator=rng), torch.randn((2, 4, 32, 32), generator=rng)
     for index in range(len(solver)):
-        alpha = float(solver.alpha_bar[index])
-        noise = (x - alpha**0.5 * guide) / (1 - alpha) ** 0.5
+        noise = (x - float(solver.signal[index]) * guide) / float(solver.level[index])
         assert index == 0 or float(noise.std()) == pytest.approx(1.0, abs=0.05)
         x = solver.advance(x, guide, torch.randn(guide.shape, generator=rng), index, guide if index else None)
     torch.testing.assert_close(x, guide, atol=1e-4, rtol=1e-4)
@@ -262,6 +261,8 @@ def test_every_preset_draws_on_every_family(
 
 class Failing(BoundGuide):
     """A guide that asks for everything and raises in step 2."""
+
+    words = ((1,),)
 
     def reads_attention(self, index: int) -> bool:
         return True

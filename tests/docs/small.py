@@ -79,7 +79,7 @@ TINY = [
 SETTINGS = [f"--set={one}" for one in TINY]
 SMALL: dict[str, list[str]] = {
     "train": [*SETTINGS, "--model=actgen/tiny-cnn", "--epochs=2", "--set=evaluation.on=validation"],
-    "demo": SETTINGS,
+    "demo": [*(one for one in SETTINGS if "images=80" not in one), "--set=labels_per_class=3", "--label-sets=0:1"],
     "bench": [*SETTINGS, "--seeds=0:1", "--processes=1", "--evaluate=validation"],
     "probe": ["--count=10", "--model=actgen/tiny-cnn", "--set=sampling.num_inference_steps=2", "--set=training.epochs=1"],
     "cifar100-resnet50": ["--set=images=0"],

@@ -47,7 +47,10 @@ MANIFEST: dict[str, type | tuple[type, ...]] = {
     "generator_hash": str,
     "classifier_accuracy": float,
     "guide_probability": (float, type(None)),
+    "guide_predicted": (str, type(None)),
     "probability": float,
+    "predicted": str,
+    "margin": float,
     "seconds": float,
 }
 
@@ -78,6 +81,10 @@ def test_every_image_has_a_whole_line(finished: Path, digits: Path, tiny_generat
         assert (row["strategy"], row["generator"]) == ("actgen", str(tiny_generator))
         assert len(row["generator_hash"]) == 64
         assert 0 <= row["probability"] <= 1
+        assert row["margin"] <= row["probability"]
+        assert (row["margin"] > 0) == (row["predicted"] == row["class_name"])
+        assert (row["guide_predicted"] is None) == (row["guide_probability"] is None)
+        assert row["guide_predicted"] != row["class_name"]
         assert 0 <= row["classifier_accuracy"] <= 100
         assert row["round"] in (0, 1)
         if row["source"] is not None:

@@ -39,12 +39,18 @@ def lines(path: Path, records: list[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
-def epoch(number: int, end: float, synthetic: int) -> dict[str, object]:
+def change_summary(folder: Path, **changes: object) -> None:
+    """Change entries of a run's summary."""
+    path = folder / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def epoch(number: int, end: float, synthetic: int, measured: str) -> dict[str, object]:
     accuracy = end - 22 * 0.55**number if number != 3 else None  # one epoch without a measurement
     return {
         "epoch": number,
         "train_loss": 2.0 / (number + 1),
-        "test_accuracy": accuracy,
+        f"{measured}_accuracy": accuracy,
         "holdout_accuracy": accuracy,
         "per_class": None if accuracy is None else per_class(accuracy, 4.0 - number),
         "real_images": 1800,
@@ -80,9 +86,10 @@ def sample(number: int, guided: bool, sourced: bool) -> dict[str, object]:
     }
 
 
-def totals(end: float, synthetic: int, epochs: int = 8) -> dict[str, object]:
+def totals(end: float, synthetic: int, epochs: int = 8, measured: str = "test") -> dict[str, object]:
     return {
-        "test_accuracy": end,
+        "test_accuracy": None,
+        f"{measured}_accuracy": end,
         "per_class": per_class(end, 3.0 if synthetic else 2.0),
         "synthetic_images": synthetic * epochs,
         "real_images": 1800,
@@ -92,12 +99,12 @@ def totals(end: float, synthetic: int, epochs: int = 8) -> dict[str, object]:
     }
 
 
-def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples: int = 40) -> Path:
+def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples: int = 40, measured: str = "test") -> Path:
     """Write a run; every fourth sample is generated from text only (actgen keeps its source), every fifth lacks a preview."""
     synthetic = 5 if samples else 0
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.toml").write_text('[data]\nname = "fashion" # <b>not bold</b> & not markup\n', encoding="utf-8")
-    lines(folder / "stats.jsonl", [epoch(number, end, synthetic) for number in range(8)])
+    lines(folder / "stats.jsonl", [epoch(number, end, synthetic, measured) for number in range(8)])
     summary: dict[str, object] = {
         "strategy": strategy,
         "model": "resnet18",
@@ -105,7 +112,7 @@ def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples:
         "generator": "tiny",
     }
     summary |= {"generator_hash": "abc", "seed": 0, "epochs": 8}
-    (folder / "summary.json").write_text(json.dumps(summary | totals(end, synthetic)), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(summary | totals(end, synthetic, measured=measured)), encoding="utf-8")
     sourced = strategy == "actgen"
     records = [sample(number, guided=sourced and number % 4 != 3, sourced=sourced) for number in range(samples)]
     lines(folder / "store" / "metadata.jsonl", records)
@@ -118,12 +125,12 @@ def make_run(folder: Path, strategy: str = "actgen", end: float = 84.1, samples:
     return folder
 
 
-def make_demo(folder: Path, actgen: float = 84.1, none: float = 83.5, text_only: float = 83.9) -> Path:
+def make_demo(folder: Path, actgen: float = 84.1, none: float = 83.5, text_only: float = 83.9, measured: str = "test") -> Path:
     """Write a demo of three arms with the given test accuracies."""
     ends = {"none": none, "text-only": text_only, "actgen": actgen}
     for arm, end in ends.items():
-        make_run(folder / "arms" / arm, arm, end, samples=0 if arm == "none" else 40)
-    arms = {arm: totals(end, 0 if arm == "none" else 5) for arm, end in ends.items()}
+        make_run(folder / "arms" / arm, arm, end, samples=0 if arm == "none" else 40, measured=measured)
+    arms = {arm: totals(end, 0 if arm == "none" else 5, measured=measured) for arm, end in ends.items()}
     summary = {"arms": arms, "seed": 0, "data": "fashion-mnist, 1 800 images", "generator": "tiny"}
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     return folder

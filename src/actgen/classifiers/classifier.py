@@ -18,6 +18,7 @@ from ..data.datasets.imageset import WHOLE, View
 from .from_transformers import HUB, input_of, is_transformers, open_transformers
 from .small_cnn import SmallCNN
 from .stem import STEMS, shrink_stem
+from .timm_names import near, plain_name, published
 from .weights import load_weights
 
 SMALL_CNN, TINY_CNN = "actgen/small-cnn", "actgen/tiny-cnn"
@@ -104,7 +105,11 @@ class Model:
     """The classifier, its weights at the start, and which of them learn."""
 
     name: Annotated[
-        Text, Field(description="actgen/small-cnn, actgen/tiny-cnn, any timm model, or of transformers hf:NAME or hf:FOLDER.")
+        Text,
+        Field(
+            description="actgen/small-cnn, actgen/tiny-cnn, any timm model (also timm/NAME, hf-hub:ID, local-dir:DIR), or of "
+            "transformers hf:NAME or hf:FOLDER."
+        ),
     ] = SMALL_CNN
     image_size: Annotated[
         int,
@@ -177,13 +182,12 @@ def create_classifier(model: str | Model, classes: int, *, data_size: int, image
 
 
 def _from_timm(wanted: Model, classes: int, data_size: int) -> Classifier:
-    import timm
 
-    name, native = wanted.name, _published(wanted.name)
+    name = plain_name(wanted.name)
+    native = published(name)
     if native is None:
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:3]) or "resnet18, vit_small_patch16_224"
         raise UserError(
-            f"--model {name!r} is unknown. Give {SMALL_CNN}, a timm name (like {near}), or hf: and a "
+            f"--model {wanted.name!r} is unknown. Give {SMALL_CNN}, a timm name (like {near(name)}), or hf: and a "
             "folder or id of transformers."
         )
     own = int(native.input_size[-1])
@@ -225,13 +229,3 @@ def _made(name: str, pretrained: bool, **more: object) -> nn.Module:
             f"{reason}). Download its model.safetensors from the hub on a machine with a network and give "
             "--set model.checkpoint=PATH instead."
         ) from error
-
-
-def _published(name: str) -> Any:
-    """Return what timm knows of the weights `name`: input size, mean, std; None if there is no such model or tag."""
-    import timm
-
-    try:
-        return timm.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None
-    except RuntimeError:
-        return None

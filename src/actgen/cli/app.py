@@ -24,6 +24,8 @@ from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
 from .bench import bench
+from .data import data
+from .demo import demo
 from .environment import environment
 from .finetune import finetune
 from .flags import Command, stderr
@@ -32,11 +34,11 @@ from .listing import listing
 from .probe import probe
 from .report import report
 from .store import store
-from .train import demo, train
+from .train import train
 
 
 class _Commands(TyperGroup):
-    """Commands that say how to go on after Ctrl-C or SIGTERM; Typer alone ends them without a word."""
+    """Commands that say how to go on after Ctrl-C, SIGTERM or SIGHUP; Typer alone ends them without a word."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -79,11 +81,12 @@ def options(
         warnings.filterwarnings("ignore", module=r"(diffusers|transformers|torch|timm|accelerate|PIL)(\..*)?")
 
 
-for panel, commands in {
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train": (demo, train, report),
-    "Decide before": (probe, bench),
+    "Decide before": (data, probe, bench),
     "Images and generators": (generate, finetune),
-}.items():
+}
+for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=panel)(command)
 app.add_typer(store, name="store", rich_help_panel="Images and generators")

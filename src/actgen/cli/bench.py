@@ -93,7 +93,7 @@ def bench(
         failed = run_all(jobs, out, count, bars.show, declared)
     shown = write_final(out) if final else write_comparison(out, anew=False) if len(failed) < len(jobs) else ""
     if as_json:
-        _show_json(out, len(failed))
+        show_bench(out, len(failed))
         raise typer.Exit(bool(failed))
     console.print(escape(shown))
     console.print(f"in {escape(str(out))}: results.jsonl, table.md, bench.html")
@@ -159,7 +159,7 @@ def report_bench(folder: Path) -> None:
     console.print(f"page: {escape(str(folder / PAGE))}")
 
 
-def _show_json(out: Path, failed: int) -> None:
+def show_bench(out: Path, failed: int) -> None:
     """Print the comparisons; of a protocol, over the test images that are open."""
     from ..studies.bench.compare import compare
     from ..studies.bench.rows import RESULTS, read_rows
@@ -180,7 +180,7 @@ def _print_table(path: Path, as_json: bool) -> None:
     rows = read_rows(path)
     refuse_unfair(rows)
     if as_json:
-        _show_json(path.parent, 0)
+        show_bench(path.parent, 0)
         return
     console.print(escape(make_table(rows, held_protocol(path.parent))))
 

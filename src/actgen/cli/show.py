@@ -13,11 +13,13 @@ from rich.table import Table
 
 from ..core.rows import RunSummary
 from ..core.text import for_terminal
+from ..data.datasets.evaluation import KINDS
 from ..experiment.config import Recipe, to_toml
 from ..experiment.dry_run import Estimate
 from ..experiment.reproduce import Regenerated
 from ..training.callbacks import Callbacks
 from ..training.stages import EpochStats
+from .data import show_understood
 
 
 def _progress(console: Console) -> Progress:
@@ -100,7 +102,8 @@ class RunBars:
 
     def epoch(self, arm: str, stats: EpochStats) -> None:
         """Show a finished epoch."""
-        seen = "" if stats.test_accuracy is None else f"test {stats.test_accuracy:.2f}%"
+        found = {"test": stats.test_accuracy, "validation": stats.validation_accuracy}
+        seen = next((f"{kind} {value:.2f}%" for kind, value in found.items() if value is not None), "")
         self._progress.update(self._epochs, advance=1, note=f"{arm} {seen}")
         if seen:
             self._progress.console.print(
@@ -126,7 +129,21 @@ def show_summary(console: Console, summary: RunSummary, out: Path) -> None:
         console.print(f"generated and refused: {reasons}; the reasons are in {for_terminal(out / 'rejected.jsonl')}")
     if summary.get("left_out_images") and (first := summary["left_out_first"]) is not None:
         console.print(left_out(summary["left_out_images"], first))
-    console.print(f"page: {for_terminal(out / 'report.html')}")
+    show_verdict(console, out)
+
+
+def show_verdict(console: Console, out: Path) -> None:
+    """Print the verdict on a run or a demo, what it rests on, its page and the next command: the words of its page."""
+    from ..report.reading import read_arms
+    from ..report.words import headline, next_command, remarks
+
+    arms = read_arms(out, pictures=False)
+    console.print(for_terminal(headline(arms)), style="bold", soft_wrap=True, markup=False)
+    for remark in remarks(arms):
+        console.print(for_terminal(remark), soft_wrap=True, markup=False)
+    console.print(f"page: {for_terminal(out / 'report.html')}", soft_wrap=True, markup=False)
+    why, command = next_command(arms)
+    console.print(f"next: {command}\n      ({why[:1].lower()}{why[1:]})", soft_wrap=True, markup=False)
 
 
 def left_out(count: int, first: str) -> str:
@@ -134,18 +151,14 @@ def left_out(count: int, first: str) -> str:
     return f"{count} image file{'s' if count > 1 else ''} left out; the first: {for_terminal(first)}"
 
 
-def show_demo(console: Console, arms: Mapping[str, Mapping[str, object]], out: Path) -> None:
-    """Print the arms side by side and where the page is."""
-    console.print(_table(arms))
-    console.print(f"One seed: a difference below about a point is noise. page: {for_terminal(out / 'report.html')}")
-
-
 def _table(arms: Mapping[str, Mapping[str, object]]) -> Table:
     table = Table()
-    for name in ("arm", "test accuracy", "images generated", "training", "generation", "optimiser steps"):
+    kind = next((kind for kind in KINDS if any(seen.get(f"{kind}_accuracy") is not None for seen in arms.values())), KINDS[0])
+    for name in ("arm", f"{kind} accuracy", "images generated", "training", "generation", "optimiser steps"):
         table.add_column(name, justify="left" if name == "arm" else "right")
     for arm, seen in arms.items():
-        accuracy = "no test data" if seen["test_accuracy"] is None else f"{seen['test_accuracy']:.2f}%"
+        value = seen.get(f"{kind}_accuracy")
+        accuracy = "no test data" if value is None else f"{value:.2f}%"
         table.add_row(
             arm,
             accuracy,
@@ -174,8 +187,7 @@ def _comparison(one: Regenerated) -> str:
 def show_estimate(console: Console, recipe: Recipe, seen: Estimate) -> None:
     """Print the complete configuration and what it will cost."""
     console.print("\n".join(for_terminal(line) for line in to_toml(recipe).split("\n")), soft_wrap=True)
-    if seen.left_out:
-        console.print(f"# {left_out(len(seen.left_out), seen.left_out[0])}")
+    show_understood(console, seen.understood, before="# ")
     console.print(f"# {seen.optimizer_steps} optimiser steps, {seen.images} images in {seen.rounds} rounds")
     if seen.images:
         console.print(f"# {seen.prompts} distinct prompts of {seen.prompts_there} for these images")

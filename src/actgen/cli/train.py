@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,6 @@ from .flags import (
     Masks,
     ModelName,
     OnBadImage,
-    Out,
     Seed,
     Settings,
     console,
@@ -34,28 +33,6 @@ RecipeFile = Annotated[
 Track = Annotated[
     list[str] | None, typer.Option(help="tensorboard, wandb, mlflow or trackio, or NAME:PROJECT. May be repeated.")
 ]
-
-
-def demo(
-    out: Out = Path("runs/demo"),
-    seed: Seed = None,
-    settings: Settings = None,
-    as_json: AsJson = False,
-) -> None:
-    """Real images only, random generation, active generation: three small runs and a page that compares them."""
-    from ..experiment.config import build_recipe
-    from ..experiment.demo import ARMS, run_demo
-    from .show import RunBars, show_demo
-
-    recipe = build_recipe(None, ["training.test_every=3", *(settings or [])], {"seed": seed})
-    arms: dict[str, Mapping[str, object]] = {}
-    with RunBars(stderr, len(ARMS) * recipe.training.epochs) as bars:
-        for arm, summary in run_demo(recipe, out, bars.callbacks):
-            arms[arm] = summary
-    if as_json:
-        show_json(arms)
-    else:
-        show_demo(console, arms, out)
 
 
 def train(
@@ -75,14 +52,19 @@ def train(
     recipe: RecipeFile = None,
     settings: Settings = None,
     track: Track = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Then train on real images only, in OUT/baseline, and say whether it helped.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print configuration, count and time; write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a classifier with active generation."""
+    from ..experiment.baseline import real_only_of, run_baseline
     from ..experiment.config import build_recipe, read_tracking
     from ..experiment.dry_run import estimate
     from ..experiment.run import run
     from ..experiment.tracking import parse_trackers
+    from .data import show_understood
     from .show import RunBars, show_estimate, show_summary
 
     flags = {
@@ -108,18 +90,24 @@ def train(
     track = track or [read_tracking(recipe, settings or [])]
     with agreeing.agreed():
         parse_trackers(track)
+        base = real_only_of(full, out) if baseline else None
     if dry_run:
         show_estimate(console, full, estimate(full, out))
+        if base is not None:
+            console.print("# --baseline trains once more, on real images only: as many optimiser steps, nothing generated.")
         return
     console.quiet = not ranks.is_first()
     stderr.quiet = stderr.quiet or console.quiet
-    with RunBars(stderr, full.training.epochs) as bars:
+    with RunBars(stderr, full.training.epochs * (2 if base else 1)) as bars:
         summary = run(
             full,
             out,
+            on_open=partial(show_understood, stderr),
             callbacks=bars.callbacks(full.strategy),
             track=track,
         )
+        if base is not None:
+            run_baseline(base, out, bars.callbacks(base.strategy))
     if not as_json:
         show_summary(console, summary, out)
     elif ranks.is_first():

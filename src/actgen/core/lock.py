@@ -22,6 +22,7 @@ import psutil
 
 from .errors import UserError
 from .files import PART, make_folder
+from .marker import MARKER
 
 LOCK = "run.lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that cannot lock: the file alone has to do
@@ -78,7 +79,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def is_unused(folder: Path) -> bool:
     """Whether a folder is missing or holds nothing, but for what a process leaves that is killed right after its start."""
-    return not folder.is_dir() or all(path.name == LOCK or path.suffix == PART for path in folder.iterdir())
+    return not folder.is_dir() or all(path.name in (LOCK, MARKER) or path.suffix == PART for path in folder.iterdir())
 
 
 def refuse_in_use(folder: Path) -> None:

@@ -39,6 +39,7 @@ class GeneratorColumns(TypedDict, total=False):
 
     generator: str
     generator_hash: str
+    generator_licence: str
     loading: dict[str, object]
 
 

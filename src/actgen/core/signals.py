@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT (Ctrl-C): what is under way comes to a safe end first, a second signal does not wait.
+"""SIGTERM, SIGINT (Ctrl-C), SIGHUP (a lost connection): what is under way ends safely first, a second one does not wait.
 
 Code that must not be cut short runs in `with deferred():` and asks `check()` where it can stop. Everywhere else a signal raises
 `Stopped` at once. Without `heeded()`, which the command line uses, signals do what they always do.
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked this process to end; `code` is the exit code that says so: 143 for SIGTERM, 130 for SIGINT."""
+    """A signal asked this process to end; `code`, the exit code that says so: SIGTERM 143, SIGINT 130, SIGHUP 129."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -92,7 +92,7 @@ def check() -> None:
 
 def _handle(number: int, _: FrameType | None) -> None:
     if os.getpid() != _State.owner:  # a data-loading process: Ctrl-C reaches it too, but the first one decides
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             os._exit(128 + number)
         return
     now = time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from PIL import Image
@@ -83,7 +83,7 @@ class Plan:
 
     `number` is the round; `accuracy` that of the classifier on the images that were looked at, in [0, 1]; `confidences` the
     probability that it gave to the true label of the sources, by key; `images` were in the store, `rejected` in the rejection
-    log.
+    log. `mistaken_for`: the class that it took each source for, by key.
     """
 
     number: int
@@ -92,6 +92,7 @@ class Plan:
     confidences: Mapping[str, float]
     images: int
     rejected: int = 0
+    mistaken_for: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

@@ -1,89 +1,62 @@
-"""Cross-attention maps of a UNet that we do not own: borrowed inside a `with`, given back as found.
-
-Only the layers that are read materialise softmax(QK^T); all others keep their fused attention.
-"""
+"""Cross-attention of a UNet, heard in the layers whose maps have one size (`hearing.py`); nothing of the UNet is changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
+from .backbone import Words
+from .hearing import AttentionCall, listening, refuse_silence
 
 if TYPE_CHECKING:
     from diffusers.models.attention_processor import Attention
 
 
-@dataclass
-class AttentionRecorder:
-    """Collects one map a layer and call of the UNet; `take()` hands them over and stops listening.
+class UNetRecorder:
+    """Collects the shares of `words` (columns of `Words` for the same images) one layer and call of the UNet at a time.
 
     Deaf after `take()`: with gradient checkpointing the backward pass calls the layers again.
     """
 
-    resolution: int
-    layers: int
-    listening: bool = True
-    maps: list[Tensor] = field(default_factory=list)
+    def __init__(self, words: Sequence[Words], resolution: int, layers: int) -> None:
+        self.words, self.resolution, self.layers = words, resolution, layers
+        self.heard: list[Tensor] = []
+        self.listening = True
 
-    def offer(self, probabilities: Tensor, heads: int) -> None:
-        """Keep the head mean of `probabilities` [B*heads, R*R, L] if it has this recorder's resolution."""
-        if self.listening and probabilities.shape[1] == self.resolution**2:
-            self.maps.append(probabilities.detach().float().unflatten(0, (-1, heads)).mean(dim=1))
+    def hear(self, layer: int, call: AttentionCall) -> None:
+        """Keep the shares of one call, [rows, R*R, columns]; rows are images, once for each branch that is called."""
+        if not self.listening or call.query.shape[-2] != self.resolution**2:
+            return
+        groups = word_groups(self.words, call.key.shape[-2], call.key.device)
+        repeats = call.query.shape[0] // groups.shape[0]
+        self.heard.append(call.shares(slice(None), slice(None), groups.repeat(repeats, 1, 1)))
 
     def take(self, images: int) -> Tensor:
-        """Return the mean over the layers as [branches, B, R, R, L], every layer with equal weight.
+        """Return the mean over the layers as [columns, branches, B, R, R], every layer with equal weight.
 
         The branches of classifier-free guidance may have come in one call of the UNet or in one each.
         """
         self.listening = False
-        calls = torch.stack(self.maps).unflatten(0, (-1, self.layers)).mean(dim=1)
-        self.maps.clear()
-        square: Tensor = calls.flatten(0, 1).unflatten(1, (self.resolution, self.resolution)).unflatten(0, (-1, images))
-        return square
+        if not self.heard:
+            raise refuse_silence(self.layers)
+        calls = torch.stack(self.heard).unflatten(0, (-1, self.layers)).mean(dim=1)
+        self.heard.clear()
+        shares: Tensor = calls.flatten(0, 1).unflatten(1, (self.resolution, self.resolution)).unflatten(0, (-1, images))
+        return shares.movedim(-1, 0)
 
 
-class RecordingProcessor:
-    """Attention in the open: the mathematics of the stock processor with the probabilities offered to a recorder."""
-
-    def __init__(self, recorder: AttentionRecorder, stock: Any) -> None:
-        self.recorder = recorder
-        self.stock = stock
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-        **kwargs: object,
-    ) -> Tensor:
-        """Return what the stock processor returns, [B, Q, D]."""
-        if encoder_hidden_states is None or hidden_states.ndim != 3:
-            out: Tensor = self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, temb, **kwargs)
-            return out
-        residual = hidden_states
-        if attn.group_norm is not None:
-            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
-        if attn.norm_cross:
-            encoder_hidden_states = attn.norm_encoder_hidden_states(encoder_hidden_states)
-        mask = attn.prepare_attention_mask(attention_mask, encoder_hidden_states.shape[1], hidden_states.shape[0])
-        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
-        key = attn.head_to_batch_dim(attn.to_k(encoder_hidden_states))
-        value = attn.head_to_batch_dim(attn.to_v(encoder_hidden_states))
-        probabilities = attn.get_attention_scores(query, key, mask)
-        self.recorder.offer(probabilities, attn.heads)
-        mixed = attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(torch.bmm(probabilities, value))))
-        if attn.residual_connection:
-            mixed = mixed + residual
-        result: Tensor = mixed / attn.rescale_output_factor
-        return result
+def word_groups(words: Sequence[Words], keys: int, device: torch.device) -> Tensor:
+    """Return [B, keys, columns] in {0, 1}: which rows of a text belong to a column's words for an image."""
+    groups = torch.zeros(len(words[0]), keys, len(words))
+    for column, images in enumerate(words):
+        for image, positions in enumerate(images):
+            groups[image, list(positions), column] = 1.0
+    return groups.to(device)
 
 
 def cross_attention_sizes(unet: nn.Module, latent_size: int) -> dict[str, int]:
@@ -126,14 +99,8 @@ def map_layers(unet: nn.Module, latent_size: int, resolution: int) -> list[Atten
 
 
 @contextmanager
-def recording(layers: Sequence[Attention], resolution: int) -> Iterator[AttentionRecorder]:
-    """Record the maps of these layers inside the block; their processors come back afterwards, the same objects."""
-    before = [layer.processor for layer in layers]
-    recorder = AttentionRecorder(resolution, len(layers))
-    try:
-        for layer, stock in zip(layers, before, strict=True):
-            layer.set_processor(RecordingProcessor(recorder, stock))
+def recording(layers: Sequence[Attention], resolution: int, words: Sequence[Words]) -> Iterator[UNetRecorder]:
+    """Hear the shares of `words` in these layers inside the block."""
+    recorder = UNetRecorder(words, resolution, len(layers))
+    with listening(layers, recorder):
         yield recorder
-    finally:
-        for layer, stock in zip(layers, before, strict=True):
-            layer.set_processor(stock)

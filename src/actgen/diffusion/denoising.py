@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ..core.options import options
-from .attention import map_layers, recording
-from .pipeline import Conditions, PipelineAdapter
+from .backbone import Conditions, Words
+from .pipeline import PipelineAdapter
 from .solver import Solver
 
 
@@ -38,8 +38,8 @@ class Step:
     """One denoising step while guides act on it.
 
     `latents` entered the step; `x0` is the clean latent predicted from them (with a graph back to `text` if a guide asked
-    for one); `next_latents` enters the next step, as does `next_text`. `attention` [2, B, R, R, L] (or [1, ...] without
-    classifier-free guidance) is there when a guide asked for it.
+    for one); `next_latents` enters the next step, as does `next_text`. `attention` [2, B, R, R] (or [1, ...] of the prompts'
+    branch alone) is what each place gives to the words of the guide that asked for it; every guide finds its own there.
     """
 
     index: int
@@ -68,8 +68,11 @@ class BoundGuide(ABC):
     mask: Tensor | None = None
     """Where it pulls, [B, 1, h, w]; None if it pulls everywhere, or has not pulled yet."""
 
+    words: Words = ()
+    """For each image the rows of its text whose attention it reads."""
+
     def reads_attention(self, index: int) -> bool:
-        """Whether step `index` must record attention maps: never."""
+        """Whether step `index` must record the attention to its `words`: never."""
         return False
 
     def gradient_branches(self, index: int) -> int:
@@ -108,17 +111,16 @@ def denoise(
 ) -> Iterator[Step]:
     """Walk from noise to image, yielding each `Step` after the guides have acted; the last `next_latents` is the result.
 
-    With no guides this is the stock pipeline's own loop, for every scheduler. The UNet's processors come back as they were
-    found, also when the caller stops in the middle or a guide raises.
+    With no guides this is the stock pipeline's own loop, for every scheduler. The network comes back as it was found, also when
+    the caller stops in the middle or a guide raises.
     """
     x, text, last = solver.enter(batch.latents_BCHW, batch.source_BCHW, batch.first), batch.conditions.text_2BLD, None
     size = attention_resolution or 0
-    layers = map_layers(adapter.unet, x.shape[-1], size) if size else []
     timesteps = solver.timesteps.to(x.device)
     for index in range(batch.first, len(solver)):
         graph = max((guide.gradient_branches(index) for guide in guides), default=0)
-        listen = bool(layers) and any(guide.reads_attention(index) for guide in guides)
-        with recording(layers, size) if listen or (layers and adapter.loading.compile) else nullcontext() as recorder:
+        reading = [guide for guide in guides if size and guide.words and guide.reads_attention(index)]
+        with adapter.recording([guide.words for guide in reading], size) if reading else nullcontext() as recorder:
             with torch.set_grad_enabled(graph > 0):
                 text = text.detach().requires_grad_(graph > 0)
                 conditioning = replace(batch.conditions, text_2BLD=text)
@@ -127,15 +129,15 @@ def denoise(
                     if adapter.embeds_guidance_scale
                     else classifier_free_guidance.at(index, len(solver))
                 )
-                output = adapter.predict(x, timesteps[index], conditioning, scale, graph=graph, plain=True)
+                output = adapter.predict(x, timesteps[index], conditioning, scale, graph=graph, plain=not reading)
                 x0 = solver.x0(x, output, index)
-            maps = None if recorder is None else recorder.take(len(x))  # a compiled network writes them in every step:
-            attention = maps if listen else None  # one graph for all
+            maps = [] if recorder is None else list(recorder.take(len(x)))
             noise = batch.noise_at(index)
             next_latents = solver.advance(x, x0.detach(), noise, index, last)
-            step = Step(index, len(solver), x, text, output.detach(), x0, noise, attention, next_latents, text.detach())
+            step = Step(index, len(solver), x, text, output.detach(), x0, noise, None, next_latents, text.detach())
             for guide in guides:
-                step = guide.apply(step)
+                attention = maps[reading.index(guide)] if guide in reading else None
+                step = guide.apply(replace(step, attention=attention))
         x, text, last = step.next_latents.detach(), step.next_text.detach(), x0.detach()
         step, x0, output = replace(step, x0=last), last, step.output  # let go of the graph before the next one is built
         yield step

@@ -1,10 +1,10 @@
-"""One face over Stable-Diffusion-type pipelines: encode text and images, predict, decode."""
+"""One face over diffusers' text-to-image pipelines: encode text and images, predict, decode."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +17,24 @@ from ..core.frozen import borrowed
 from ..core.memory import is_out_of_memory
 from ..core.rows import GeneratorColumns
 from ..core.text import brief, first_line, visible
-from .compiling import CompiledUNet
+from .backbone import Backbone, Conditions, Recorder, Words
+from .families import FAMILIES
+from .flow_solvers import is_flow
+from .latents import Latents
+from .licence import licence_of
 from .loading import Loading, load_pipeline, refuse_unguidable
+from .solver import Solver
+from .transformer_backbone import TransformerBackbone
+from .unet_backbone import UNetBackbone
 from .weights import hash_folder, hash_networks
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny, DiffusionPipeline
 
-TRIAL_SIZE = 8  # of the latent that is tried when a generator is loaded
+__all__ = ["Conditions", "PipelineAdapter"]
 
-
-@dataclass(frozen=True)
-class Conditions:
-    """What the UNet is told beside latents and time, for B images; row 0 unconditional, row 1 of the prompts.
-
-    `text_2BLD`: token embeddings. `added`: SDXL's pooled text and sizes, each [2, B, ...]; empty for other families.
-    """
-
-    text_2BLD: Tensor
-    added: dict[str, Tensor] = field(default_factory=dict)
+TRIAL_SIZE, TRIAL_PIXELS = 8, 32  # least side of the latent and of the picture tried when a generator is loaded
+_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 class PipelineAdapter:
@@ -48,24 +47,36 @@ class PipelineAdapter:
     def __init__(self, pipeline: DiffusionPipeline, name: str, weights_hash: str = "", loading: Loading | None = None) -> None:
         refuse_unguidable(pipeline, name)
         self.pipeline, self.name = pipeline, name
-        self.unet, self.vae = pipeline.unet, pipeline.vae
         self.loading = Loading() if loading is None else loading
+        self.vae = pipeline.vae
+        self.latents = Latents(self.vae)
+        self.backbone = self._open_backbone()
         self.weights_hash = weights_hash or hash_networks(self.networks)
-        self._text: dict[tuple[str, torch.dtype], tuple[Tensor, ...]] = {}
-        self._empty: dict[torch.dtype, tuple[Tensor, ...]] = {}
         self._decoders: dict[tuple[str, torch.dtype], AutoencoderTiny] = {}
-        self._compiled = CompiledUNet(self.unet) if self.loading.compile else None
+
+    def _open_backbone(self) -> Backbone:
+        size, kind = self.loading.image_size, type(self.pipeline).__name__
+        if self.loading.gradient_checkpointing and kind in FAMILIES and not FAMILIES[kind].checkpoints:
+            raise UserError(
+                f"loading.gradient_checkpointing = true changes the pictures of a {kind}, whose masks are left out then. "
+                "Leave it out; sampling.text.through = latent needs no graph of the network."
+            )
+        if getattr(self.pipeline, "unet", None) is None:
+            return TransformerBackbone(self.pipeline, self.name, self.networks, size)
+        return UNetBackbone(self.pipeline, self.name, self.networks, size, compiled=self.loading.compile)
 
     @classmethod
     def from_pretrained(cls, path_or_id: str, *, device: str = "cpu", loading: Loading | None = None) -> PipelineAdapter:
-        """Load a diffusers pipeline folder or hub id; `UserError` if it is neither, or has no UNet with text."""
+        """Load a diffusers pipeline folder or hub id; `UserError` if it is neither, or no text-to-image pipeline."""
         loading = Loading() if loading is None else loading
         pipeline = load_pipeline(path_or_id, device, loading)
         folder = Path(path_or_id)
         if not loading.offload:
-            for network in (pipeline.unet, pipeline.vae):
-                network.to(memory_format=torch.channels_last)
-        adapter = cls(pipeline, path_or_id, hash_folder(folder) if folder.is_dir() and not loading.lora else "", loading)
+            for network in (getattr(pipeline, "unet", None), pipeline.vae if hasattr(pipeline, "unet") else None):
+                if network is not None:
+                    network.to(memory_format=torch.channels_last)
+        own = folder.is_dir() and not (loading.lora or loading.embeddings)
+        adapter = cls(pipeline, path_or_id, hash_folder(folder) if own else "", loading)
         adapter._try_out()
         return adapter
 
@@ -74,9 +85,12 @@ class PipelineAdapter:
         try:
             with torch.no_grad(), self.borrowed():
                 channels, size, _ = self.latent_shape
-                x = torch.zeros((1, channels, *(min(size, TRIAL_SIZE),) * 2), device=self.device)
-                self.predict(x, torch.tensor(1, device=self.device), self.encode_text(["a"]), 1.0)
+                side = min(size, max(TRIAL_SIZE, TRIAL_PIXELS // self.vae_factor))
+                x = torch.zeros((1, channels, side, side), device=self.device)
+                self.predict(x, torch.tensor(1.0 if self.is_flow else 1, device=self.device), self.encode_text(["a"]), 1.0)
                 self.decode(x)
+        except UserError:
+            raise
         except Exception as error:
             if is_out_of_memory(error):
                 raise
@@ -91,12 +105,13 @@ class PipelineAdapter:
         """Use the networks in eval mode, without parameter gradients, in `dtype` if given; all comes back as found."""
         with borrowed(self.networks, dtype), self._together():
             if self.loading.gradient_checkpointing:
-                self.unet.enable_gradient_checkpointing()
-                self.vae.enable_gradient_checkpointing()
+                for network in (self.backbone.network, self.vae):
+                    if network._supports_gradient_checkpointing:
+                        network.enable_gradient_checkpointing()
             if self.loading.vae_slicing:
                 self.vae.enable_slicing()
-            if self._compiled is not None and dtype is None:
-                self._compiled.refresh()
+            if isinstance(self.backbone, UNetBackbone) and self.backbone.compiled is not None and dtype is None:
+                self.backbone.compiled.refresh()
             if self._overflows():
                 with borrowed([self.vae], torch.float32):
                     yield
@@ -105,7 +120,7 @@ class PipelineAdapter:
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """Under offload, let the UNet stay while the VAE works: a loss decodes while the UNet's graph is alive."""
+        """Under offload, let the network stay while the VAE works: a loss decodes while its graph is alive."""
         hook = getattr(self.vae, "_hf_hook", None)
         before = getattr(hook, "prev_module_hook", None)
         if before is None:
@@ -120,14 +135,30 @@ class PipelineAdapter:
     @property
     def facts(self) -> GeneratorColumns:
         """What a picture depends on beside its request and the settings: the manifest's generator columns."""
-        loading = {**asdict(self.loading), "dtype": str(self.dtype).removeprefix("torch.")}
-        return {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
+        given = {key: value for key, value in asdict(self.loading).items() if value or key not in ("embeddings", "config")}
+        loading = {**given, "dtype": str(self.dtype).removeprefix("torch.")}
+        if self.loading.embeddings:
+            loading["embeddings"] = list(self.loading.embeddings)  # as JSON reads it
+        columns: GeneratorColumns = {"generator": self.name, "generator_hash": self.weights_hash, "loading": loading}
+        if licence := licence_of(self.name):
+            columns["generator_licence"] = licence
+        return columns
 
     @property
     def networks(self) -> list[Any]:
         """The pipeline's networks that are used."""
-        encoders = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
-        return [self.unet, self.vae, *(encoder for encoder in encoders if encoder is not None)]
+        names = ("unet", "transformer", "vae", *_ENCODERS)
+        return [network for name in names if (network := getattr(self.pipeline, name, None)) is not None]
+
+    @property
+    def unet(self) -> Any:
+        """The UNet; `UserError` where the generator is none."""
+        if not isinstance(self.backbone, UNetBackbone):
+            raise UserError(
+                f"--generator {visible(self.name)} is a {type(self.pipeline).__name__}, a transformer; this takes a UNet. "
+                "What works: Stable Diffusion 1.x, 2.x and XL, and generators made with `actgen finetune`."
+            )
+        return self.backbone.network
 
     @property
     def device(self) -> torch.device:
@@ -136,110 +167,86 @@ class PipelineAdapter:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the UNet computes in."""
-        return next(self.unet.parameters()).dtype  # type: ignore[no-any-return]
+        """What the network computes in."""
+        return next(self.backbone.network.parameters()).dtype  # type: ignore[no-any-return]
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the network has that is called in every step."""
+        return sum(parameter.numel() for parameter in self.backbone.network.parameters())
 
     @property
     def vae_factor(self) -> int:
         """Pixels per latent position and axis: 8 for Stable Diffusion, 4 for the bundled generator."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return self.backbone.factor
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the latent at the pipeline's native size."""
-        size = int(self.unet.config.sample_size)
-        return int(self.unet.config.in_channels), size, size
+        """(C, H, W) of the latent at the size that was asked for, else the pipeline's native one."""
+        return self.backbone.latent_shape
 
     @property
     def image_size(self) -> int:
-        """Native image size in pixels."""
+        """Image size in pixels."""
         return self.latent_shape[1] * self.vae_factor
 
     @property
+    def is_flow(self) -> bool:
+        """Whether the generator was trained with flow matching."""
+        return is_flow(self.pipeline.scheduler)
+
+    @property
     def embeds_guidance_scale(self) -> bool:
-        """Whether the UNet reads the guidance scale (LCM), so that no second branch is needed."""
-        return self.unet.config.time_cond_proj_dim is not None
+        """Whether the network reads the guidance scale (LCM, Flux), so that no second branch is needed."""
+        return self.backbone.embeds_guidance_scale
 
     def branches(self, guidance_scale: float) -> int:
-        """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the UNet is told the scale."""
-        return 2 if guidance_scale > 1.0 and not self.embeds_guidance_scale else 1
+        """Return 2 if this scale takes classifier-free guidance, else 1: up to 1, or where the network is told the scale."""
+        return self.backbone.branches(guidance_scale)
 
     # text
 
     def encode_text(self, prompts: Sequence[str]) -> Conditions:
-        """Prompts -> what the UNet reads of them; each distinct prompt is encoded once in the life of this object."""
-        parts = [self._encode_prompt(prompt) for prompt in prompts]
-        pairs = [
-            torch.stack([torch.stack([part[k + 1] for part in parts]), torch.stack([part[k] for part in parts])])
-            for k in range(0, len(parts[0]), 2)
-        ]
-        if len(pairs) == 1:
-            return Conditions(pairs[0])
-        size = float(self.image_size)
-        sizes = torch.tensor([size, size, 0.0, 0.0, size, size], device=self.device)
-        return Conditions(pairs[0], {"text_embeds": pairs[1], "time_ids": sizes.expand(2, len(parts), 6)})
-
-    def _encode_prompt(self, prompt: str) -> tuple[Tensor, ...]:
-        """(text [L, D], unconditional text) and, with a second encoder, (pooled [P], unconditional pooled), float32."""
-        key = (prompt, self.dtype)
-        if key not in self._text:
-            with torch.no_grad(), borrowed(self.networks):
-                out = self.pipeline.encode_prompt(
-                    prompt=prompt, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=True
-                )
-            self._empty[self.dtype] = tuple(tensor[0].float() for tensor in out[1::2])
-            self._text[key] = tuple(tensor[0].to(self.dtype) for tensor in out[::2])
-        conditioning = zip(self._text[key], self._empty[self.dtype], strict=True)
-        return tuple(tensor.float() for pair in conditioning for tensor in pair)
+        """Prompts -> what the network reads of them; each distinct prompt is encoded once in the life of this object."""
+        return self.backbone.encode_text(prompts)
 
     def forget_texts(self) -> None:
         """Encode every prompt anew from now on: the text encoders have changed."""
-        self._text.clear()
-        self._empty.clear()
+        self.backbone.forget_texts()
 
-    def token_ids(self, prompt: str) -> Tensor:
-        """Return the token ids of a prompt, padded to the model's length, [L]."""
-        return self._tokenize(prompt).input_ids[0]  # type: ignore[no-any-return]
+    @property
+    def text_length(self) -> int:
+        """How many rows a text has."""
+        return self.backbone.text_length
 
     def real_tokens(self, prompt: str) -> Tensor:
-        """Return which tokens of a prompt are no padding, [L] bool: its words, and the marks at its ends."""
-        return self._tokenize(prompt).attention_mask[0].bool()  # type: ignore[no-any-return]
-
-    def _tokenize(self, prompt: str) -> Any:
-        tokenizer = self.pipeline.tokenizer
-        return tokenizer(
-            prompt,
-            padding="max_length",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
+        """Return which rows of a prompt's text are no padding, [L] bool: its words, and the marks at its ends."""
+        return self.backbone.real_tokens(prompt)
 
     def token_positions(self, prompt: str, words: str) -> list[int]:
-        """Return the positions in `prompt`'s tokens that spell `words`, every time they stand there."""
-        tokenizer = self.pipeline.tokenizer
-        needle = tokenizer(words, add_special_tokens=False).input_ids
-        hay = self.token_ids(prompt).tolist()
-        starts = [i for i in range(len(hay) - len(needle) + 1) if needle and hay[i : i + len(needle)] == needle]
-        if not starts:
-            raise UserError(
-                f"the class name {words!r} is not in the prompt {prompt!r} as the tokenizer of "
-                f"{self.name} reads it. Choose a shorter class name, or one in words that it knows."
-            )
-        return sorted({start + offset for start in starts for offset in range(len(needle))})
+        """Return the rows of `prompt`'s text that spell `words`, every time they stand there."""
+        return self.backbone.token_positions(prompt, words)
+
+    # schedule and attention
+
+    def solver(self, steps: int, *, scheduler: str, eta: float = 0.0, previous: str = "grid") -> Solver:
+        """Return the solver of that name over the generator's own schedule; `UserError` if it cannot take it."""
+        return self.backbone.solver(steps, scheduler, eta, previous)
+
+    def map_resolution(self, wanted: int) -> int:
+        """Return the side of the attention maps, `wanted` if not 0; `UserError` if there are none of that side."""
+        return self.backbone.map_resolution(wanted)
+
+    def recording(self, words: Sequence[Words], resolution: int) -> AbstractContextManager[Recorder]:
+        """Hear inside how much attention each place of the image gives to `words`; no output changes by it."""
+        return self.backbone.recording(words, resolution)
 
     # images
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor, noise: Tensor) -> Tensor:
-        """[-1, 1] images and unit noise -> scaled latents [B, C, h, w], sampled from the posterior."""
-        posterior = self.vae.encode(pixels.to(self.device, self.vae.dtype)).latent_dist
-        mean = posterior.mean.float()
-        raw = mean + posterior.std.float() * noise.to(mean)
-        shift, scale = self._latent_units(raw)
-        scaled: Tensor = (raw - shift) / scale
-        return scaled
+        """[-1, 1] images and unit noise -> latents [B, C, h, w] in the network's units, sampled from the posterior."""
+        return self.latents.encode(pixels.to(self.device, self.vae.dtype), noise)
 
     def decode(self, latents: Tensor, decoder: str = "full") -> Tensor:
         """Scaled latents -> images in [0, 1], float32; differentiable.
@@ -252,18 +259,8 @@ class PipelineAdapter:
         else:
             if decoder == "half":
                 latents = F.avg_pool2d(latents, 2)
-            shift, scale = self._latent_units(latents)
-            raw = self.vae.decode((latents * scale + shift).to(self.vae.dtype)).sample
+            raw = self.latents.decode(latents)
         return (raw.float() / 2 + 0.5).clamp(0, 1)  # type: ignore[no-any-return]
-
-    def _latent_units(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """(shift, scale) of raw latents = scaled latents * scale + shift."""
-        config = self.vae.config
-        scale = 1.0 / float(config.scaling_factor)
-        if getattr(config, "latents_mean", None) is None or getattr(config, "latents_std", None) is None:
-            return 0.0, scale
-        mean, std = (torch.tensor(values).view(1, -1, 1, 1).to(like) for values in (config.latents_mean, config.latents_std))
-        return mean, std * scale
 
     def _overflows(self) -> bool:
         """SDXL's decoder leaves float16's range. Older families' files do not say so, but diffusers fills in the same flag."""
@@ -299,37 +296,9 @@ class PipelineAdapter:
         graph: int = 0,
         plain: bool = False,
     ) -> Tensor:
-        """Return the UNet's output [B, C, h, w], float32, with classifier-free guidance where `branches` says so.
+        """Return the network's output [B, C, h, w], float32, with classifier-free guidance where `branches` says so.
 
         `graph`: how many branches carry a graph back to the text: 0, 1 (the prompts', the other is computed without) or 2.
         `plain` allows the compiled network, which takes the calls that build no graph.
         """
-        if self.branches(guidance_scale) == 1:
-            return self._call(x, timestep, conditions, [1], guidance_scale, plain)
-        if graph == 1:
-            with torch.no_grad():
-                unconditional = self._call(x, timestep, conditions, [0], guidance_scale, plain)
-            conditional = self._call(x, timestep, conditions, [1], guidance_scale, plain)
-        else:
-            unconditional, conditional = self._call(x, timestep, conditions, [0, 1], guidance_scale, plain).chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)
-
-    def _call(
-        self, x: Tensor, timestep: Tensor, conditions: Conditions, rows: list[int], guidance_scale: float, plain: bool
-    ) -> Tensor:
-        def flat(tensor_2B: Tensor) -> Tensor:
-            return torch.cat([tensor_2B[row] for row in rows]).to(self.dtype)
-
-        embedded = None
-        if self.embeds_guidance_scale:
-            width = self.unet.config.time_cond_proj_dim
-            conditioning = torch.full((len(rows) * len(x),), guidance_scale - 1.0)
-            embedded = self.pipeline.get_guidance_scale_embedding(conditioning, embedding_dim=width).to(self.device, self.dtype)
-        added = {name: flat(tensor) for name, tensor in conditions.added.items()} or None
-        many = torch.cat([x] * len(rows)).to(self.dtype)
-        text, compiled = flat(conditions.text_2BLD), self._compiled
-        if plain and compiled is not None and compiled.dtype == self.dtype and not torch.is_grad_enabled():
-            out = compiled(many, timestep, text, embedded, added)
-        else:
-            out = self.unet(many, timestep, text, timestep_cond=embedded, added_cond_kwargs=added, return_dict=False)[0]
-        return out.float()
+        return self.backbone.predict(x, timestep, conditions, guidance_scale, graph=graph, plain=plain)

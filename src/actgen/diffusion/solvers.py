@@ -48,7 +48,8 @@ class _Common(TypedDict):
 
 class _Shared(_Common):
     timesteps: Tensor
-    alpha_bar: Tensor
+    signal: Tensor
+    level: Tensor
 
 
 class _Grid(Protocol):
@@ -103,6 +104,16 @@ def alphas_cumprod(config: SchedulerConfig) -> Tensor:
     return torch.as_tensor(scheduler.alphas_cumprod).double()
 
 
+def _signal(abar: Tensor) -> Tensor:
+    """sqrt(abar), each rounded as Python does."""
+    return torch.tensor([float(one) ** 0.5 for one in abar], dtype=abar.dtype)
+
+
+def _level(abar: Tensor) -> Tensor:
+    """sqrt(1 - abar), each rounded as Python does."""
+    return torch.tensor([(1.0 - float(one)) ** 0.5 for one in abar], dtype=abar.dtype)
+
+
 def _common(config: SchedulerConfig) -> _Common:
     clip = float(config.get("clip_sample_range") or 1.0) if config.get("clip_sample") else None
     return {"prediction_type": str(config.get("prediction_type") or "epsilon"), "clip": clip}
@@ -124,7 +135,8 @@ def _implicit(config: SchedulerConfig, steps: int, scheduler: str, eta: float, p
     large = scheduler == "ddpm" and config.get("variance_type") == "fixed_large"
     return Solver(
         timesteps=timesteps,
-        alpha_bar=now,
+        signal=_signal(now),
+        level=_level(now),
         memory_weight=torch.zeros_like(now),
         x0_weight=then.sqrt() - now.sqrt() * x_weight,
         x_weight=x_weight,
@@ -138,12 +150,8 @@ def _by_sigmas(config: SchedulerConfig, steps: int, scheduler: str) -> Solver:
     sigmas = torch.as_tensor(grid.sigmas).double().cpu()
     now, then = sigmas[:-1], sigmas[1:]
     scale, next_scale = (1 + now**2).sqrt(), (1 + then**2).sqrt()  # from these coordinates to the scheduler's own
-    shared: _Shared = {
-        "timesteps": torch.as_tensor(grid.timesteps).cpu(),
-        "alpha_bar": 1 / scale**2,
-        **_common(config),
-        "clip": None,
-    }
+    abar, timesteps = 1 / scale**2, torch.as_tensor(grid.timesteps).cpu()
+    shared: _Shared = {"timesteps": timesteps, "signal": _signal(abar), "level": _level(abar), **_common(config), "clip": None}
     if scheduler == "dpm++":
         return _dpm(now, then, steps, shared)
     up = torch.zeros_like(now)
@@ -185,7 +193,8 @@ def _lcm(config: SchedulerConfig, steps: int) -> Solver:
     skip, out = 0.25 / (scaled**2 + 0.25), scaled / (scaled**2 + 0.25).sqrt()
     return Solver(
         timesteps=timesteps,
-        alpha_bar=abar[timesteps],
+        signal=_signal(abar[timesteps]),
+        level=_level(abar[timesteps]),
         memory_weight=torch.zeros_like(then),
         x0_weight=then.sqrt() * out,
         x_weight=then.sqrt() * skip,

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import files
 from ..core.errors import UserError
@@ -50,7 +50,7 @@ def serve(out: Path, orders: Iterator[str], tell: Tell) -> None:
         tell("generated")
 
 
-def generate(round_: Round, classifier: Classifier, order: dict[str, Any], tell: Tell) -> dict[str, object]:
+def generate(round_: Round, classifier: Classifier, order: Message, tell: Tell) -> dict[str, object]:
     """Generate a round, or the rest of it, for the classifier with the weights of the order; return the answer."""
     from ..core.types import Plan
 
@@ -88,7 +88,7 @@ def _open(out: Path) -> tuple[Classifier, Round, dict[str, str]]:
     return classifier.to(device), round_, {"generator": generator, "training images": names_digest(data.train)}
 
 
-def _remember(round_: Round, order: dict[str, Any]) -> None:
+def _remember(round_: Round, order: Message) -> None:
     round_.sampler.bank.load_state_dict(order["bank"])
     round_.filters.load_state_dict(order["filters"])
 

@@ -47,6 +47,7 @@ from ..generation.spread import Spread
 from ..generation.strategies import STRATEGIES, create_strategy
 from ..generation.strategies.class_budgets import ClassBudgets
 from ..generation.strategies.oversample import Oversample
+from ..generation.told_apart import check_prompts
 from ..training.budget import ImageBudget
 from ..training.learner import Learner
 from ..training.parallel.background import Background
@@ -105,6 +106,8 @@ def open_sampler(
     if recipe.strategy == Oversample.name:
         return CopySampler(classifier.image_size)
     sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling, masks=masks)
+    told = {name: (text,) if isinstance(text, str) else text for name, text in (variants or prompts).items()}
+    check_prompts(sampler.adapter, {name: told.get(name, (class_prompt(name),)) for name in class_names})
     if STRATEGIES[recipe.strategy].mining is not None:
         sampler.check_guides(class_names, variants or prompts)
     selection = recipe.selection.over(create_strategy(recipe.strategy).candidates)
@@ -128,6 +131,13 @@ def open_data(recipe: Recipe, load: Callable[[str, str, Reading], RealData] = lo
     data = with_extra(data, whole, recipe.extra, recipe.seed)
     test, rest = (None if images is None else named(images) for images in (data.test, data.rest))
     return replace(data, train=named(data.train), test=test, rest=rest, prompts=prompts, variants=variants)
+
+
+def open_data_for(recipe: Recipe, out: Path) -> RealData:
+    """Return the images of a recipe that can run in folder `out`; `UserError` before they are read if it cannot."""
+    refuse_other_run(recipe, out)
+    check_compatible(recipe, torch.cuda.device_count())
+    return open_data(recipe)
 
 
 def _training_images(recipe: Recipe, images: ImageSet) -> ImageSet:

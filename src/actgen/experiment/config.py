@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,10 @@ from ..data.datasets.extra import Extra
 from ..data.datasets.reading import Reading
 from ..diffusion.guides.image import GIVEN
 from ..diffusion.loading import Loading
+from ..diffusion.solvers import AUTO
 from ..generation.best_of_n import Selection
 from ..generation.filters.options import Filters
+from ..generation.preset_choice import TINY, preset_for
 from ..generation.presets import PRESETS, SamplingConfig
 from ..training.options import TrainingOptions
 from .renamed_keys import current_name, renamed
@@ -69,7 +70,9 @@ class Generation:
         ),
     ] = 0.1
     preset: Annotated[
-        str, Choices(tuple(PRESETS)), Field(description="Where [sampling] starts from; not given: as the generator needs.")
+        str,
+        Choices(tuple(PRESETS)),
+        Field(description="Where [sampling] starts from; not given, or auto: as the generator needs."),
     ] = "tiny"
     curriculum: Annotated[bool, Field(description="Change the mix of guides as the epochs pass.")] = True
     previews: Annotated[int, Field(ge=0, le=10**6, description="Guides and masks kept a round, for the page.")] = 4
@@ -174,9 +177,11 @@ def build_from(tree: dict[str, object]) -> Recipe:
         tree["prompts"] = _read(Path(prompts), "prompts =")
     generation = tree.get("generation", {})
     preset = generation.get("preset") if isinstance(generation, dict) else None
-    if preset is None:
+    if preset in (None, AUTO):
         generator = tree.get("generator", BUNDLED)
         preset = suggested_preset(generator if isinstance(generator, str) else BUNDLED)
+        if isinstance(generation, dict):
+            generation.pop("preset", None)
     chosen = Generation(preset=preset, curriculum=preset != "paper")
     sampling = PRESETS[chosen.preset]
     if tree.get("masks"):
@@ -235,14 +240,8 @@ def _renamed_value(key: str, value: object) -> object:
 
 
 def suggested_preset(generator: str) -> str:
-    """Return the preset for a generator: "tiny" for those that `finetune --from-scratch tiny` made, else "default"."""
-    if generator == BUNDLED:
-        return "tiny"
-    try:
-        facts = json.loads(read_text(Path(generator) / "training.json"))
-        return "tiny" if facts["config"]["architecture"] == "tiny" else "default"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "default"
+    """Return the preset for a generator by recipe name."""
+    return TINY if generator == BUNDLED else preset_for(generator)
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -20,8 +20,9 @@ from ..generation.strategies.base import BEFORE
 from ..training.callbacks import SILENT
 from ..training.epoch import steps_per_epoch, train_epoch
 from ..training.training import Training
-from .build import open_run
+from .build import open_data_for, open_run
 from .config import Recipe
+from .understood import Understood, adapter_of, understand
 
 USUAL_SHARE = 0.4  # of the candidates that a choice may take, it takes so many, and asking about them costs
 
@@ -41,11 +42,14 @@ class Estimate:
     left_out: tuple[str, ...]
     prompts: int
     prompts_there: int
+    understood: Understood
 
 
 def estimate(recipe: Recipe, out: Path) -> Estimate:
     """Measure a few optimiser steps and one small batch of generated images, and scale them up; nothing is written."""
-    training = open_run(recipe, out)
+    data = open_data_for(recipe, out)
+    training = open_run(recipe, out, data)
+    understood = understand(recipe, data, adapter_of(training))
     steps, seconds_a_step = _planned_steps(training), _seconds_a_step(_trial(training))
     images = sum(training.budget.per_epoch)
     sampling = _sampling_seconds(training) if images else 0.0
@@ -55,7 +59,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     rounds = sum(training.budget.has_round(epoch) for epoch in range(training.budget.generating))
     asked = {request.prompt for request in _planned_requests(training, training.round)} if images and training.round else set()
     there = sum(map(len, recipe.prompts.variants(training.real.class_names).values())) if asked else 0
-    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(asked), there)
+    return Estimate(images, rounds, steps, steps * seconds_a_step, sampling, training.left_out, len(asked), there, understood)
 
 
 def _planned_steps(training: Training) -> int:

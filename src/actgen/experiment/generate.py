@@ -16,6 +16,7 @@ from ..core.types import Progress, Request
 from ..data.store.store import Store, refuse_other_folder
 from ..generation.sampler import ImageSampler
 from ..generation.strategies.text_only import TextOnly
+from ..generation.told_apart import check_prompts
 from .build import open_generator
 from .config import Recipe
 
@@ -37,6 +38,7 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     device = str(PartialState().device)
     names = recipe.prompts.names(class_names)
     sampler = ImageSampler(open_generator(recipe.generator, names, device, recipe.loading), recipe.sampling)
+    check_prompts(sampler.adapter, recipe.prompts.variants(class_names))
     refuse_in_use(out)
     requests = worded(
         TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.variants(class_names)

@@ -20,6 +20,7 @@ from ..classifiers.mining import CROSS_FIT
 from ..core import files
 from ..core.errors import UserError
 from ..core.lock import locked, refuse_in_use
+from ..core.marker import mark
 from ..core.memory import peak_gib
 from ..core.parallel import agreeing, ranks
 from ..core.provenance import recipe_hash, source_commit
@@ -37,9 +38,10 @@ from ..training.distil import teach
 from ..training.loop import fit, look_at_test
 from ..training.proxy_model import train_proxy_model
 from ..training.training import Training
-from .build import Generators, open_generator, open_run, refuse_other_run
+from .build import Generators, open_data_for, open_generator, open_run, refuse_other_run
 from .config import Recipe, flat, to_toml
 from .tracking import parse_trackers, tracking
+from .understood import Understood, adapter_of, understand
 
 Tell = Callable[[RunSummary | None], None]
 SHOWN = ("test_accuracy", "synthetic_images", "train_seconds", "generation_seconds", "optimizer_steps")
@@ -51,6 +53,7 @@ def run(
     out: Path,
     *,
     data: RealData | None = None,
+    on_open: Callable[[Understood], None] | None = None,
     callbacks: Callbacks = SILENT,
     generators: Generators = open_generator,
     page: bool = True,
@@ -58,9 +61,10 @@ def run(
 ) -> RunSummary:
     """Run a recipe in folder `out` to its end and return the summary; a finished run is only read, a stopped one continued.
 
-    `data` and `generators`: see `assembling.open_run` (a second process, `generation.on`, opens its own); without `page` no
-    report.html is written. Of several processes (`ranks.begin`) all must call this; rank 0 writes the folder. `track` names
-    trackers that are told what the run writes (`tracking.py`); it changes nothing else.
+    `on_open` hears what was understood before anything trains. `data` and `generators`: see `build.open_run` (a second process,
+    `generation.on`, opens its own); without `page` no report.html is written. Of several processes (`ranks.begin`) all must
+    call this; rank 0 writes the folder. `track` names trackers that are told what the run writes (`tracking.py`); it changes
+    nothing else.
     """
     source_commit()  # the files may change while the run goes on
     with agreeing.agreed():
@@ -72,9 +76,14 @@ def run(
         with agreeing.agreed():
             home = held.enter_context(agreeing.home(out))
             refuse_in_use(home)  # before a minute goes by with opening
+            data = open_data_for(recipe, home) if data is None else data
             training = open_run(recipe, home, data, generators)
+            if on_open is not None:
+                on_open(understand(recipe, data, adapter_of(training)))
         with agreeing.agreed():  # nothing is written before all have opened it
             held.enter_context(locked(home))
+            if not (home / "recipe.toml").exists():
+                mark(home)
             files.write_text(home / "recipe.toml", to_toml(recipe))
             tell = held.enter_context(tracking(home, trackers, flat(recipe)))
         if ranks.size() > 1:  # a signal is answered where all can answer it

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 from ..core.text import visible
-from .card import listed
+from .card import Facts, listed
 
 
-def write_adapted_card(folder: Path, facts: dict[str, Any]) -> None:
+def write_adapted_card(folder: Path, facts: Facts) -> None:
     """Write training.json and README.md into the folder of a LoRA or a pipeline."""
     (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_text(facts), encoding="utf-8")
 
 
-def _text(facts: dict[str, Any]) -> str:
+def _text(facts: Facts) -> str:
     config, prompts = facts["config"], list(facts["prompts"].values())
     title, what, use = (_lora if facts["way"] == "lora" else _full)(facts)
     rate = f"{facts['learning_rate']:g}"
@@ -43,7 +42,7 @@ Text-only samples, a row a class, not chosen; before and after, from the same no
 """
 
 
-def _lora(facts: dict[str, Any]) -> tuple[str, str, str]:
+def _lora(facts: Facts) -> tuple[str, str, str]:
     name, out, prompt = visible(facts["generator"]), facts["out"], next(iter(facts["prompts"].values()))
     options = facts["config"]["lora"]
     networks = "UNet and text encoders" if options["text_encoder"] else "UNet"
@@ -65,7 +64,7 @@ pipeline({prompt!r}).images[0].save("picture.png")
     return f"A LoRA for {name}", f"A LoRA of rank {options['rank']} for the {networks} of `{name}`,", use
 
 
-def _full(facts: dict[str, Any]) -> tuple[str, str, str]:
+def _full(facts: Facts) -> tuple[str, str, str]:
     name, out, prompt = visible(facts["generator"]), facts["out"], next(iter(facts["prompts"].values()))
     train = _train(facts, out, [], "runs/finetuned")
     use = f"""In actgen:
@@ -84,7 +83,7 @@ pipeline({prompt!r}).images[0].save("picture.png")
     return f"{name}, fine-tuned", f"`{name}`, all weights of its UNet", use
 
 
-def _train(facts: dict[str, Any], generator: str, settings: list[str], out: str) -> str:
+def _train(facts: Facts, generator: str, settings: list[str], out: str) -> str:
     """Return the command that trains a classifier with the result, told the same prompts."""
     settings = settings + [setting for setting in facts["settings"] if setting.strip().startswith("prompts")]
     words = [word for setting in settings for word in ("--set", setting)]

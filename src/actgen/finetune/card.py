@@ -16,11 +16,14 @@ from ..core.types import Progress
 from ..generation.sampler import ImageSampler
 from ..generation.strategies.base import make_request
 
+Facts = dict[str, Any]
+"""What training.json says of a training, by name: numbers, texts, lists and tables of them."""
+
 STAGES = ("autoencoder", "features", "decoder", "denoiser")
 COLUMNS = 12
 
 
-def write_card(folder: Path, work: Path, facts: dict[str, Any]) -> None:
+def write_card(folder: Path, work: Path, facts: Facts) -> None:
     """Write training.json, README.md, loss.png and samples.png into the pipeline folder."""
     (folder / "training.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     plot_losses(work, folder / "loss.png")
@@ -84,7 +87,7 @@ def listed(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _text(facts: dict[str, Any]) -> str:
+def _text(facts: Facts) -> str:
     config, seconds = facts["config"], facts["wall_seconds"]
     rows = "\n".join(
         f"| {stage} | {config[stage]['steps']:,} | {config[stage]['batch_size']} | {config[stage]['learning_rate']} "

@@ -99,6 +99,7 @@ def min_snr_weight(alpha: Tensor, kind: str, gamma: float) -> Tensor:
 def refuse_untrainable(adapter: PipelineAdapter) -> None:
     """Raise `UserError` for a generator that was not trained by this loss, and would unlearn what it was made for."""
     config, name = adapter.pipeline.scheduler.config, visible(adapter.name)
+    assert adapter.unet is not None  # refuses transformers itself
     if adapter.embeds_guidance_scale:
         raise UserError(
             f"--generator {name} is a latent consistency model, which this loss would undo. Adapt the generator "

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
@@ -25,7 +25,7 @@ from ..core.rng import derive
 from ..data.datasets.imageset import ImageSet, to_pixels
 from . import tiny
 from .autoencoder import encode, train_autoencoder
-from .card import STAGES, write_card
+from .card import STAGES, Facts, write_card
 from .claim import claim
 from .decoder import train_decoder, train_features
 from .denoiser import train_denoiser
@@ -151,7 +151,7 @@ def _stages(
 
 def _facts(
     pipeline: DiffusionPipeline, images: ImageSet, config: ScratchConfig, out: Path, work: Path, source: str, compile: bool
-) -> dict[str, Any]:
+) -> Facts:
     steps = f"--autoencoder-steps {config.autoencoder.steps} --steps {config.denoiser.steps}"
     modules = (pipeline.vae, pipeline.unet, pipeline.text_encoder)
     return {
@@ -169,6 +169,6 @@ def _facts(
 
 
 def _claim(work: Path, config: ScratchConfig, images: ImageSet) -> None:
-    facts: dict[str, Any] = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
+    facts: Facts = {**asdict(config), "images": len(images.labels), "classes": list(images.class_names)}
     del facts["denoiser"]["steps"]  # more steps may be asked for: the rate is constant until the last stretch
     claim(work, facts)

@@ -14,7 +14,6 @@ from ..classifiers.classifier import Classifier
 from ..core.types import Request
 from ..data.datasets.imageset import fit_square, stack_pixels
 from ..data.datasets.masks import Masks
-from ..diffusion.attention import choose_resolution
 from ..diffusion.denoising import Batch, BoundGuide
 from ..diffusion.guides import find_guides
 from ..diffusion.guides.bank import MemoryBank
@@ -22,7 +21,6 @@ from ..diffusion.guides.guide import ATTENTION, BANK, MASKS, SOURCE, GuideContex
 from ..diffusion.noise import Noises, open_noises
 from ..diffusion.pipeline import PipelineAdapter
 from ..diffusion.solver import Solver
-from ..diffusion.solvers import make_solver, scheduler_name
 from .given_masks import Held
 from .presets import SamplingConfig
 from .sampling_context import SamplingContext
@@ -191,16 +189,11 @@ class Opener:
 
 def make_own_solver(adapter: PipelineAdapter, sampling: SamplingConfig) -> Solver:
     """Return the solver that the settings ask for on this generator; `UserError` if it cannot take it."""
-    stock = adapter.pipeline.scheduler
-    return make_solver(
-        stock.config,
-        sampling.num_inference_steps,
-        scheduler=scheduler_name(sampling.scheduler, stock),
-        eta=sampling.eta,
-        previous=sampling.previous,
+    return adapter.solver(
+        sampling.num_inference_steps, scheduler=sampling.scheduler, eta=sampling.eta, previous=sampling.previous
     )
 
 
 def map_resolution(adapter: PipelineAdapter, sampling: SamplingConfig) -> int:
     """Return the size of the attention maps that the settings ask for on this generator."""
-    return choose_resolution(adapter.unet, adapter.latent_shape[1], sampling.attention_resolution or None)
+    return adapter.map_resolution(sampling.attention_resolution)

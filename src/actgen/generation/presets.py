@@ -5,7 +5,7 @@ What the paper, its released code and we do differently in generating is a value
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
@@ -13,8 +13,8 @@ from pydantic import Field
 from ..core.options import Choices, options
 from ..diffusion.denoising import ClassifierFreeGuidance
 from ..diffusion.guides.entropy import EntropyGuidance
-from ..diffusion.guides.image import OWN, ImageGuidance
-from ..diffusion.guides.text import TextGuidance
+from ..diffusion.guides.image import NOISE, OWN, ImageGuidance
+from ..diffusion.guides.text import LATENT, TextGuidance
 from ..diffusion.solvers import AUTO, NAMES
 
 PREVIOUS = ("grid", "stride")
@@ -61,6 +61,16 @@ class SamplingConfig:
 
 _RELEASED: dict[str, Any] = {"num_inference_steps": 40, "scheduler": "ddpm", "guidance_start": 0.0, "guidance_stop": 1.0}
 
+_FLOW = SamplingConfig(
+    num_inference_steps=28,
+    scheduler=AUTO,
+    guidance_scale=4.5,
+    guidance_start=0.0,
+    guidance_stop=0.7,
+    image=ImageGuidance(position=NOISE, negligible=1e-2, mask_stop=0.5),  # a shift in time moves steps, not noise
+    text=TextGuidance(until=0.15),
+)
+
 PRESETS: dict[str, SamplingConfig] = {
     # A second-order solver in 25 steps, and classifier-free guidance where it matters: measured in benchmarks/sampling.py
     "default": SamplingConfig(image=ImageGuidance(negligible=1e-3)),
@@ -98,6 +108,16 @@ PRESETS: dict[str, SamplingConfig] = {
         guidance_stop=1.0,
         text=TextGuidance(until=0.5),
     ),
+    # flow matching: Stable Diffusion 3, Qwen-Image, Sana, Lumina 2, AuraFlow, CogView 4, Chroma, Flux 2 klein base
+    "flow": _FLOW,
+    # the scale is told to the network in every step: Flux dev
+    "flow-embedded": replace(_FLOW, guidance_scale=3.5, guidance_stop=1.0, text=TextGuidance(until=0.15, through=LATENT)),
+    # distilled to few steps without classifier-free guidance: Flux schnell, klein, Z-Image Turbo
+    "flow-fast": replace(
+        _FLOW, num_inference_steps=4, guidance_scale=1.0, guidance_stop=1.0, text=TextGuidance(until=0.5, through=LATENT)
+    ),
+    # transformers of noise prediction: PixArt
+    "dit": SamplingConfig(num_inference_steps=20, guidance_scale=4.5, image=ImageGuidance(negligible=1e-3)),
     "tiny": SamplingConfig(
         num_inference_steps=20,
         scheduler="ddim",

@@ -87,6 +87,7 @@ class Round:
             images=len(self.store),
             rejected=len(self.rejections),
             confidences={hard_example.source.key: hard_example.probability for hard_example in hard_examples},
+            mistaken_for={hard_example.source.key: hard_example.predicted for hard_example in hard_examples},
         )
 
     def generate(self, plan: Plan, classifier: Classifier, on_sample: Callable[[int, int], None] | None = None) -> Snapshot:
@@ -127,7 +128,7 @@ class Round:
             for samples in self.sampler.sample_batches(
                 waiting, SamplingContext(guide_image=self.guide_image, classifier=classifier, done=frozenset(done))
             ):
-                judged = [(sample, self._passes(sample)) for sample in samples]
+                judged = [(sample, self._passes(sample, classifier)) for sample in samples]
                 lost = [sample.request.key for sample, passed in judged if not passed]
                 rejected.update(lost)
                 kept = [sample for sample, passed in judged if passed]
@@ -135,12 +136,14 @@ class Round:
                 known = len(self.sampler.failed)
             waiting = [again(request, attempt + 1) for request in waiting if request.key in rejected]
 
-    def _passes(self, sample: Sample) -> bool:
+    def _passes(self, sample: Sample, classifier: Classifier) -> bool:
         """Whether the filters let a sample through; a rejected one goes to the rejection log."""
         if (verdict := self.filters.judge(sample)).kept:
             self.filters.keep(sample)
             return True
-        self.rejections.add(sample, {**asdict(verdict), "guidance": asdict(self.sampler.sampling), "after": self.filters.kept})
+        seen = self._seen(sample, classifier) if self.rejections.is_written else {}
+        guidance = asdict(self.sampler.sampling)
+        self.rejections.add(sample, {**asdict(verdict), **seen, "guidance": guidance, "after": self.filters.kept})
         return False
 
     def _note(self, batch: JournalBatch) -> None:
@@ -197,18 +200,35 @@ class Round:
     def _facts(self, sample: Sample, classifier: Classifier, plan: Plan) -> dict[str, object]:
         """Return what a manifest line says beside the request."""
         request = sample.request
-        pixels = stack_pixels([fit_square(sample.image, classifier.image_size)])
-        probability = predict_pixels(classifier, pixels).softmax(dim=1)[0, request.label]
+        mistaken_for = None if request.source is None else plan.mistaken_for.get(request.source.key)
         return {
             "guidance": asdict(self.sampler.sampling),
             **self.sampler.facts,
             "regenerated": sample.regenerated,
             "classifier_accuracy": None if plan.accuracy is None else round(100 * plan.accuracy, 3),
             "guide_probability": None if request.source is None else plan.confidences.get(request.source.key),
-            "probability": float(probability),
+            "guide_predicted": None if mistaken_for is None else self.pool.class_names[mistaken_for],
+            **self._seen(sample, classifier),
             "candidates": sample.candidates,
             "class_margin": sample.class_margin,
             **({} if sample.held is None else {"held": sample.held}),
             **({} if self.staleness is None else {"staleness": self.staleness}),
             "seconds": round(sample.seconds, 4),
+        }
+
+    def _seen(self, sample: Sample, classifier: Classifier) -> dict[str, object]:
+        """Return what the classifier says of a generated image.
+
+        `predicted`: the class that it takes it for; `probability` of the class asked for; `margin`: that probability less the
+        largest of the other classes, in [-1, 1], below 0 where it takes the image for another class.
+        """
+        label, pixels = sample.request.label, stack_pixels([fit_square(sample.image, classifier.image_size)])
+        likely_K = predict_pixels(classifier, pixels).softmax(dim=1)[0]
+        own = float(likely_K[label])
+        others_K = likely_K.clone()
+        others_K[label] = 0.0
+        return {
+            "probability": own,
+            "predicted": self.pool.class_names[int(likely_K.argmax())],
+            "margin": own - float(others_K.max()),
         }

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from ..core.errors import UserError
 from ..data.mixture import Mixture
+from ..training.growing import Growing
 from .active import ActiveGeneration
 
 try:
@@ -70,14 +71,14 @@ class GrowingData(pl.LightningDataModule):  # type: ignore[misc]
         super().__init__()
         self.active, self.batch_size, self.workers = active, batch_size, workers
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> DataLoader[object]:
         """Return the loader of the growing set, which is in a new order every epoch."""
         return self._loader(self.active.dataset)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> DataLoader[object] | list[object]:
         """Return the loader of the images to measure on, none if there are none."""
         test = self.active.test
         return [] if test is None else self._loader(Mixture(test, size=self.active.classifier.image_size))
 
-    def _loader(self, dataset: Any) -> DataLoader[Any]:
+    def _loader(self, dataset: Growing | Mixture) -> DataLoader[object]:
         return DataLoader(dataset, self.batch_size, num_workers=self.workers, persistent_workers=self.workers > 0)

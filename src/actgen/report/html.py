@@ -12,7 +12,7 @@ from .gallery import gallery
 from .markup import Markup, join, tag
 from .reading import RunView, lead, read_arms
 from .style import CSS, SOURCE
-from .words import headline, remarks
+from .words import headline, next_command, remarks, verdict
 
 POLICY = f"default-src 'none'; img-src data:; style-src {SOURCE}; base-uri 'none'; form-action 'none'"
 
@@ -36,7 +36,7 @@ def render(arms: Sequence[RunView]) -> str:
     """Return the page about `arms`: a single run, or the arms of a demo."""
     title = headline(arms)
     body = (
-        tag("header", tag("p", _origin(arms), class_="eyebrow"), tag("h1", title), _remarks(arms)),
+        tag("header", tag("p", _origin(arms), class_="eyebrow"), tag("h1", title, **_tone(arms)), _remarks(arms), _next(arms)),
         sections.results(arms),
         sections.curves(arms),
         sections.classes(arms),
@@ -71,6 +71,17 @@ def _origin(arms: Sequence[RunView]) -> Markup:
     known = [facts[fact] for fact in ("data", "model", "generator") if fact in facts]
     seed = [f"seed {facts['seed']}"] if "seed" in facts else []
     return join(" · ".join(["actgen report", *known, *seed]))
+
+
+def _tone(arms: Sequence[RunView]) -> dict[str, str]:
+    """Return the class of the headline: its colour goes with the verdict, which its first word says."""
+    found = verdict(arms)
+    return {} if found is None else {"class_": found.word.replace(" ", "-")}
+
+
+def _next(arms: Sequence[RunView]) -> Markup:
+    why, command = next_command(arms)
+    return tag("p", f"Next. {why}:", tag("code", command, dir="ltr"), class_="next")
 
 
 def _remarks(arms: Sequence[RunView]) -> Markup:

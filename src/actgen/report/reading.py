@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..classifiers.correctness import Right, unpack_right
 from ..core.errors import UserError
+from ..data.datasets.evaluation import KINDS
 from ..data.store.columns import current, existing
 from .values import Record, as_count, as_number, as_object, as_percents, as_text, read_object, read_objects, read_text
 
+BASELINE = "baseline"
+"""Folder in a run's folder: the same training on real images only (`actgen train --baseline`)."""
 REAL_ONLY = "none"
 """The strategy that generates nothing: the arm that others are compared with."""
 
@@ -23,11 +27,13 @@ REAL_ONLY = "none"
 class ReadEpoch:
     """One line of `stats.jsonl`; accuracies in percent, None where not measured; seconds of this epoch.
 
+    `accuracy` is of the test images, or of the validation images in a run that looks at these (`Summary.measured`).
+
     `mined_pool` names the images of `holdout_accuracy`; "" in lines of earlier versions, and where nothing was looked at.
     """
 
     epoch: int
-    test_accuracy: float | None
+    accuracy: float | None
     holdout_accuracy: float | None
     mined_pool: str
     per_class: Mapping[str, float]
@@ -40,10 +46,16 @@ class ReadEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The end of a run; accuracies in percent, times in seconds."""
+    """The end of a run; accuracies in percent, times in seconds.
+
+    `measured` names the images of `accuracy`: "test" or "validation". `right_N`: which of them were recognised, where the run
+    has kept it.
+    """
 
     facts: Mapping[str, str]
-    test_accuracy: float | None
+    measured: str
+    accuracy: float | None
+    right_N: Right | None
     per_class: Mapping[str, float]
     real_images: int | None
     synthetic_images: int | None
@@ -80,8 +92,10 @@ class SampleRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """All that a report shows of one run."""
+    """All that a report shows of one run, and the folder that it lies in. `finished`: whether the run wrote its summary."""
 
+    folder: Path
+    finished: bool
     name: str
     recipe: str
     epochs: tuple[ReadEpoch, ...]
@@ -92,20 +106,25 @@ class RunView:
     unread: int
 
 
-def read_run(folder: Path, name: str | None = None, result: Record | None = None) -> RunView:
-    """Read the run in `folder`; entries of `result` (a demo's arm) win over those of the run's own summary."""
+def read_run(folder: Path, name: str | None = None, result: Record | None = None, *, pictures: bool = True) -> RunView:
+    """Read the run in `folder`; entries of `result` (a demo's arm) win over those of the run's own summary.
+
+    Without `pictures` manifest and rejections are not read: a verdict needs neither.
+    """
     own = current({**read_object(_own(folder, "summary.json")), **(result or {})})
     stats = read_objects(_own(folder, "stats.jsonl"))
-    manifest = read_objects(_own(folder, "store/metadata.jsonl"))
-    rejections = read_objects(_own(folder, existing(folder, "rejected.jsonl").name))
+    manifest = read_objects(_own(folder, "store/metadata.jsonl")) if pictures else []
+    rejections = read_objects(_own(folder, existing(folder, "rejected.jsonl").name)) if pictures else []
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
     return RunView(
+        folder=folder,
+        finished=(folder / "summary.json").exists() or result is not None,
         name=name or as_text(own.get("strategy")) or folder.resolve().name,
         recipe=read_text(_own(folder, "recipe.toml")),
         epochs=epochs,
-        summary=_summary(own, epochs),
+        summary=_summary(own, epochs, next((kind for kind, value in map(_measured, stats) if value is not None), KINDS[0])),
         samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
         rejected=tuple(_rejected(record, existing(folder, "set_aside/rejected")) for record in rejections if record),
         previews=previews,
@@ -113,8 +132,11 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
     )
 
 
-def read_arms(folder: Path) -> tuple[RunView, ...]:
-    """Read every arm of a demo, the real-only arm first; a run is a demo of one arm."""
+def read_arms(folder: Path, *, pictures: bool = True) -> tuple[RunView, ...]:
+    """Read every arm of a demo, the real-only arm first; a run is a demo of one arm, or of two if it has its baseline.
+
+    `pictures`: see `read_run`.
+    """
     if not any((folder / known).exists() for known in ("summary.json", "stats.jsonl", "arms")):
         raise UserError(
             f"No run in {str(folder)!r}: it has neither summary.json nor stats.jsonl nor arms/. "
@@ -125,9 +147,17 @@ def read_arms(folder: Path) -> tuple[RunView, ...]:
     named = as_object(summary.get("arms")) or {path.name: {} for path in sorted(folder.glob("arms/*/"))}
     named = {arm: named[arm] for arm in named if arm and _inside(folder / "arms" / arm, folder / "arms")}
     if not named:
-        return (read_run(folder),)
+        return _with_baseline(folder, pictures)
     order = sorted(named, key=lambda arm: arm != REAL_ONLY)
-    return tuple(read_run(folder / "arms" / arm, arm, {**shared, **as_object(named[arm])}) for arm in order)
+    return tuple(read_run(folder / "arms" / arm, arm, {**shared, **as_object(named[arm])}, pictures=pictures) for arm in order)
+
+
+def _with_baseline(folder: Path, pictures: bool) -> tuple[RunView, ...]:
+    """Read a run and, before it, the real-only run in its folder `baseline` if there is a finished one."""
+    run, beside = read_run(folder, pictures=pictures), folder / BASELINE
+    if run.name == REAL_ONLY or not _inside(beside, folder) or not (beside / "summary.json").is_file():
+        return (run,)
+    return read_run(beside, pictures=pictures), run
 
 
 def real_only(arms: Sequence[RunView]) -> RunView | None:
@@ -143,7 +173,7 @@ def lead(arms: Sequence[RunView]) -> RunView:
 def _epoch(record: Record) -> ReadEpoch:
     return ReadEpoch(
         epoch=as_count(record.get("epoch")) or 0,
-        test_accuracy=as_number(record.get("test_accuracy")),
+        accuracy=_measured(record)[1],
         holdout_accuracy=as_number(record.get("holdout_accuracy")),
         mined_pool="" if record.get("mined_pool") is None else as_text(record["mined_pool"]),
         per_class=as_percents(record.get("per_class")),
@@ -155,16 +185,20 @@ def _epoch(record: Record) -> ReadEpoch:
     )
 
 
-def _summary(record: Record, epochs: tuple[ReadEpoch, ...]) -> Summary:
+def _summary(record: Record, epochs: tuple[ReadEpoch, ...], kind: str) -> Summary:
     """Fill what `record` lacks from the epochs: a run that was interrupted has no summary yet."""
-    measured = [row for row in epochs if row.test_accuracy is not None]
+    seen = [row for row in epochs if row.accuracy is not None]
     classes = [row.per_class for row in epochs if row.per_class]
+    known = any(f"{kind}_accuracy" in record for kind in KINDS)
+    measured, accuracy = _measured(record) if known else (kind, None)
     train = as_number(record.get("train_seconds"))
     generation = as_number(record.get("generation_seconds"))
     names = ("strategy", "model", "data", "generator", "generator_hash", "seed", "epochs")
     return Summary(
         facts={name: as_text(record[name]) for name in names if record.get(name) is not None},
-        test_accuracy=as_number(record.get("test_accuracy", measured[-1].test_accuracy if measured else None)),
+        measured=measured,
+        accuracy=seen[-1].accuracy if accuracy is None and seen and not known else accuracy,
+        right_N=_right(record.get("right")),
         per_class=as_percents(record.get("per_class")) or (classes[-1] if classes else {}),
         real_images=as_count(record.get("real_images", epochs[-1].real_images if epochs else None)),
         synthetic_images=as_count(record.get("synthetic_images", epochs[-1].synthetic_images if epochs else None)),
@@ -174,6 +208,19 @@ def _summary(record: Record, epochs: tuple[ReadEpoch, ...]) -> Summary:
         filters=as_object(record.get("filters")),
         left_out_images=as_count(record.get("left_out_images")),
     )
+
+
+def _measured(record: Record) -> tuple[str, float | None]:
+    """Return what a line's accuracy was measured on, and the accuracy."""
+    found = {kind: as_number(record.get(f"{kind}_accuracy")) for kind in KINDS}
+    return next(((kind, value) for kind, value in found.items() if value is not None), (KINDS[0], None))
+
+
+def _right(text: object) -> Right | None:
+    try:
+        return None if text is None else unpack_right(as_text(text))
+    except UserError:
+        return None
 
 
 def _rejected(record: Record, folder: Path) -> RejectedRow:

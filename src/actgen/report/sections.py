@@ -28,7 +28,7 @@ def results(arms: Sequence[RunView]) -> Markup:
     base = real_only(arms)
     head = (
         "arm",
-        "test accuracy",
+        f"{lead(arms).summary.measured} accuracy",
         "against real only",
         "real images",
         "synthetic images",
@@ -43,8 +43,8 @@ def results(arms: Sequence[RunView]) -> Markup:
 def _cells(head: Sequence[str], arm: RunView, base: RunView | None) -> list[Markup]:
     end = arm.summary
     values = (
-        percent(end.test_accuracy),
-        _against(end.test_accuracy, base.summary.test_accuracy if base and base is not arm else None),
+        percent(end.accuracy),
+        _against(end.accuracy, base.summary.accuracy if base and base is not arm else None),
         whole(end.real_images),
         whole(end.synthetic_images),
         whole(end.optimizer_steps),
@@ -60,11 +60,12 @@ def _against(value: float | None, base: float | None) -> str:
 
 
 def curves(arms: Sequence[RunView]) -> Markup:
-    """Return test accuracy by epoch, as a picture."""
-    if not any(row.test_accuracy is not None for arm in arms for row in arm.epochs):
-        return section("Accuracy by epoch", tag("p", "No epoch measured the test accuracy.", class_="note"))
-    ends = "; ".join(f"{arm_name(arm.name)} ends at {percent(arm.summary.test_accuracy)}" for arm in arms)
-    generated = _figure(lambda theme: plots.accuracy_figure(arms, theme), f"Test accuracy by epoch: {ends}")
+    """Return accuracy by epoch, as a picture."""
+    measured = lead(arms).summary.measured
+    if not any(row.accuracy is not None for arm in arms for row in arm.epochs):
+        return section("Accuracy by epoch", tag("p", f"No epoch measured the {measured} accuracy.", class_="note"))
+    ends = "; ".join(f"{arm_name(arm.name)} ends at {percent(arm.summary.accuracy)}" for arm in arms)
+    generated = _figure(lambda theme: plots.accuracy_figure(arms, theme), f"{measured.capitalize()} accuracy by epoch: {ends}")
     note = "One run per line; the axis does not start at zero."
     return section("Accuracy by epoch", generated, tag("p", note, class_="note"))
 
@@ -76,12 +77,13 @@ def classes(arms: Sequence[RunView]) -> Markup:
     count = Counter(sample.class_name for sample in arm.samples)
     parts: list[Markup] = []
     if shown:
-        alt = f"Test accuracy of {len(shown)} classes, {names[0]} against {names[1]}; the table below has the numbers"
-        parts.append(_figure(lambda theme: plots.class_figure(before, after, names, arm.name, theme), alt))
+        sides = f"{names[0]} against {names[1]}"
+        alt = f"{arm.summary.measured.capitalize()} accuracy of {len(shown)} classes, {sides}; the table below has the numbers"
+        parts.append(_figure(lambda theme: plots.class_figure(before, after, names, arm, theme), alt))
         all_shown = len(shown) == len(set(before) & set(after))
         first = "" if all_shown else f"The {len(shown)} classes that changed most. "
-        max_confidence = ": one seed cannot tell it from chance" if len(arms) > 1 else ""
-        note = f"{first}At the right, the change in points{max_confidence}."
+        worth = ": one seed, and a class has few images, so most of it may be noise" if len(arms) > 1 else ""
+        note = f"{first}At the right, the change in points{worth}."
         parts.append(tag("p", note, class_="note"))
     head = ("class", *names, "change", "images generated")
     rows = [_class_row(head, each, before, after, count) for each in {**before, **after, **count}]

@@ -7,9 +7,12 @@ CSS = """
 :root {
   color-scheme: light dark;
   --paper: #fbfaf7; --card: #ffffff; --ink: #1d1e20; --faint: #62645f; --line: #e2dfd8; --accent: #1a6f8f;
+  --gain: #1b6e3c; --harm: #a3322b;
 }
 @media (prefers-color-scheme: dark) {
-  :root { --paper: #17181a; --card: #1f2123; --ink: #e9e7e1; --faint: #a8a7a1; --line: #37383b; --accent: #62b6d6; }
+  :root {
+    --paper: #17181a; --card: #1f2123; --ink: #e9e7e1; --faint: #a8a7a1; --line: #37383b; --accent: #62b6d6;
+    --gain: #7fce9b; --harm: #f0938b; }
 }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
@@ -22,6 +25,14 @@ main { max-width: 58rem; margin: 0 auto; padding: clamp(1.5rem, 5vw, 4rem) clamp
 h1 {
   margin: 0 0 1rem; font-size: clamp(1.5rem, 4.2vw, 2.125rem); line-height: 1.2; font-weight: 650;
   letter-spacing: -.015em; text-wrap: balance; overflow-wrap: anywhere; font-variant-numeric: tabular-nums;
+}
+.helped { color: var(--gain); }
+.harmed { color: var(--harm); }
+.next { margin: 1rem 0 0; max-width: 44rem; color: var(--faint); font-size: .9375rem; }
+code { font: .8125rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
+.next code {
+  display: block; margin-top: .375rem; padding: .625rem .75rem; border: 1px solid var(--line); border-radius: .5rem;
+  background: var(--card); color: var(--ink); user-select: all;
 }
 .remarks { margin: 0; padding: 0; list-style: none; max-width: 44rem; color: var(--faint); }
 section { margin-top: 3.25rem; }

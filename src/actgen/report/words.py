@@ -1,10 +1,14 @@
-"""Numbers -> words. The sentences depend on the numbers, and one seed is never called evidence."""
+"""Runs -> words: the verdict first, then what it rests on, then the next command. The sentences depend on the numbers."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
+from .chance import at_chance, chance_words
+from .mcnemar import one_seed
 from .reading import REAL_ONLY, RunView, lead, real_only
+from .verdict import Verdict
 
 MISSING = "–"
 UNITS = (("h", 3600.0), ("min", 60.0))
@@ -48,30 +52,64 @@ def duration(seconds: float) -> str:
     return f"{seconds / length:.1f} {unit}"
 
 
-def headline(arms: Sequence[RunView]) -> str:
-    """Return the result in one sentence: won, lost or level, and what that is worth."""
+def verdict(arms: Sequence[RunView]) -> Verdict | None:
+    """Return what the lead arm's numbers say against real only; None if there is nothing to compare."""
     arm, base = lead(arms), real_only(arms)
-    reached, usual = arm.summary.test_accuracy, base.summary.test_accuracy if base else None
-    if reached is None:
-        return f"{arm_name(arm.name)}: test accuracy was not measured"
-    if base is None or base is arm:
-        return f"{arm_name(arm.name)}: {percent(reached)} on the test set (one run: nothing to compare it with)"
-    if usual is None:
-        return f"{arm_name(arm.name)}: {percent(reached)}; real only was not measured, so there is no comparison"
-    return f"{arm.name}: {percent(reached)} against {percent(usual)} real only ({_verdict(points(usual, reached))})"
+    if base is None or base is arm or arm.summary.measured != base.summary.measured:
+        return None
+    ours, theirs = arm.summary, base.summary
+    if ours.right_N is not None and theirs.right_N is not None and len(ours.right_N) == len(theirs.right_N):
+        return one_seed(ours.right_N, theirs.right_N, ours.measured)
+    if ours.accuracy is None or theirs.accuracy is None:
+        return None
+    return Verdict(gain=points(theirs.accuracy, ours.accuracy), interval=None, regime="one seed")
 
 
-def _verdict(difference: float) -> str:
-    if difference > 0:
-        return f"{signed(difference)} points, one seed: not evidence of a gain"
-    if difference < 0:
-        return f"{signed(difference)} points: it lost; one seed"
-    return "no difference; one seed"
+def headline(arms: Sequence[RunView]) -> str:
+    """Return the result in one sentence, the verdict first."""
+    arm, found = lead(arms), verdict(arms)
+    end = arm.summary
+    if not arm.finished:
+        seen = "" if end.accuracy is None else f"; {end.measured} accuracy so far {percent(end.accuracy)}"
+        return f"Running: {arm_name(arm.name)}, {len(arm.epochs)} epochs are done{seen}"
+    if found is not None:
+        return found.said(arm.name)
+    if end.accuracy is None:
+        return f"Cannot tell: the {end.measured} accuracy of {arm_name(arm.name)} was not measured"
+    base = real_only(arms)
+    why = "nothing to compare it with" if base is None else "real only was not measured on these images"
+    reached = f"{arm_name(arm.name)} reached {percent(end.accuracy)} on the {end.measured} images"
+    return (
+        f"Real images only: {percent(end.accuracy)} on the {end.measured} images"
+        if base is arm
+        else (f"Cannot tell: {reached}, {why}")
+    )
+
+
+def next_command(arms: Sequence[RunView]) -> tuple[str, str]:
+    """Return what to do next: why, and the command, to be copied."""
+    arm, base = lead(arms), real_only(arms)
+    recipe, folder = (shlex.quote(str(path)) for path in (arm.folder / "recipe.toml", arm.folder))
+    if not arm.finished:
+        return "Goes on where it was stopped", f"actgen train --recipe {recipe} --out {folder}"
+    if base is None:
+        return "The same training on real images only, to compare with", (
+            f"actgen train --recipe {recipe} --out {folder} --baseline"
+        )
+    names = list(
+        dict.fromkeys(["none", *(view.name for view in arms if view is not base)] if base is not arm else ["none", "text-only"])
+    )
+    on = " --evaluate validation" if arm.summary.measured == "validation" else ""
+    beside = shlex.quote(f"{arms[0].folder if base is arm else arm.folder}-bench")
+    return "Five seeds, which one seed cannot replace", (
+        f"actgen bench {recipe} --seeds 0:5 --arms {','.join(names)}{on} --out {beside}"
+    )
 
 
 def remarks(arms: Sequence[RunView]) -> Iterator[str]:
     """Yield what a fair reader should know next to the headline."""
     arm, base = lead(arms), real_only(arms)
+    yield from _reached(arms)
     for other in arms:
         if other not in (arm, base):
             yield from _rival(arm, other)
@@ -85,8 +123,28 @@ def remarks(arms: Sequence[RunView]) -> Iterator[str]:
         yield f"Left out, because they could not be read: {unread} line(s) of the files of the run."
 
 
+def _reached(arms: Sequence[RunView]) -> Iterator[str]:
+    """Yield the accuracies behind the verdict, the images, and a warning for every arm that only guesses."""
+    arm, base = lead(arms), real_only(arms)
+    if base is not None and base is not arm and arm.summary.accuracy is not None:
+        yield (
+            f"{arm.name} {percent(arm.summary.accuracy)} on the {arm.summary.measured} images, real only "
+            f"{percent(base.summary.accuracy)}; {whole(arm.summary.synthetic_images)} images generated."
+        )
+        yield "The interval knows these images and one training; another seed may say otherwise."
+    for each in arms:
+        end = each.summary
+        if end.accuracy is not None and at_chance(end.accuracy, len(end.per_class), images_of(each)):
+            yield f"{arm_name(each.name)}: {chance_words(end.accuracy, len(end.per_class))}"
+
+
+def images_of(arm: RunView) -> int | None:
+    """Return how many images an accuracy was measured on, where the run has kept it."""
+    return None if arm.summary.right_N is None else len(arm.summary.right_N)
+
+
 def _rival(arm: RunView, other: RunView) -> Iterator[str]:
-    ours, theirs = arm.summary.test_accuracy, other.summary.test_accuracy
+    ours, theirs = arm.summary.accuracy, other.summary.accuracy
     if ours is None or theirs is None:
         return
     gap = points(ours, theirs)

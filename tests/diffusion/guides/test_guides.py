@@ -57,9 +57,9 @@ def test_by_noise_gamma_is_the_same_function_of_the_level_everywhere(scheduler: 
     options, sd = ImageGuidance(position="noise"), walk_of(100)
     solver = walk_of(8, scheduler, {"prediction_type": "v_prediction", **schedule})
     for index in range(len(solver)):
-        level = float(solver.alpha_bar[index])
-        near = int((sd.alpha_bar - level).abs().argmin())
-        if abs(float(sd.alpha_bar[near]) - level) < 1e-3:
+        level = float(solver.signal[index]) ** 2
+        near = int((sd.signal**2 - level).abs().argmin())
+        if abs(float(sd.signal[near]) ** 2 - level) < 1e-3:
             assert options.gamma(index, solver) == pytest.approx(options.gamma(near, sd), abs=0.05)
 
 

@@ -39,6 +39,7 @@ def test_the_adversarial_loss_raises_that_of_the_classifier_at_the_same_agreemen
 
 def test_which_tokens_are_real_comes_from_the_tokenizer() -> None:
     adapter = PipelineAdapter.from_pretrained(str(bundled_generator()))
-    ids, real = adapter.token_ids("a photo of ankle boot"), adapter.real_tokens("a photo of ankle boot")
+    words = "a photo of ankle boot"
+    ids, real = adapter.pipeline.tokenizer(words, padding="max_length").input_ids, adapter.real_tokens(words)
     assert real.tolist() == [True] * 7 + [False] * (len(ids) - 7)  # a mark at each end of five words; padding repeats the last
     assert int(ids[6]) == int(ids[7])

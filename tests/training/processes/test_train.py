@@ -26,7 +26,7 @@ from tests.training.processes.conftest import ENVIRONMENT, Launch
 pytestmark = pytest.mark.timeout(1200)
 
 # What a classifier with other rounding in it leaves in a manifest line.
-ROUNDED = ("probability", "guide_probability")
+ROUNDED = ("probability", "guide_probability", "margin")
 CANNOT_HIDE = "may not hide a folder"
 SMOOTH = ["model.freeze=backbone"]  # one layer learns: rounding stays rounding, no ReLU turns it into more
 

@@ -1,6 +1,6 @@
 """Entropy guidance: pull the predicted clean image to where the learner is unsure (Deliberate Practice, arXiv 2502.15588).
 
-    x0' = x0 + w sqrt(1 - abar) g,    g = d H(p(y | D(x0))) / d x0, of root mean square 1 an image                        (1)
+    x0' = x0 + w level g,            g = d H(p(y | D(x0))) / d x0, of root mean square 1 an image                        (1)
 
 H is the entropy of the classifier's prediction on the decoded image. They go through the denoiser too and weigh by its score;
 here the gradient stops at x0 and has unit size, so the cost is one decoder graph and w means the same for every classifier.
@@ -40,7 +40,7 @@ class BoundEntropy(BoundGuide):
         """Move x0 by (1), and with it what enters the next step."""
         if step.index >= self.options.until * len(self.solver) or not self.options.scale:
             return step
-        moved, noisy = step.x0.detach(), (1.0 - float(self.solver.alpha_bar[step.index])) ** 0.5
+        moved, noisy = step.x0.detach(), float(self.solver.level[step.index])
         direction = torch.cat([self._direction(some) for some in moved.split(self.together)])
         weight = float(self.solver.x0_weight[step.index]) * self.options.scale * noisy
         return step.with_next_latents(step.next_latents + weight * direction)

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from ...core.class_words import class_words
 from ...core.errors import UserError
 from ...core.options import Choices, options
-from ..attention import choose_resolution
 from ..denoising import BoundGuide, Step
 from ..pipeline import PipelineAdapter
 from ..solver import Solver
@@ -104,7 +103,8 @@ class ImageGuidance:
 
     def _place(self, index: int, solver: Solver) -> float:
         if self.position == NOISE:
-            return reference_position(float(solver.alpha_bar[index]))
+            signal, level = float(solver.signal[index]), float(solver.level[index])
+            return reference_position(signal**2 / (signal**2 + level**2))
         return index * self.reference_steps / len(solver) if self.reference_steps else float(index)
 
 
@@ -123,7 +123,7 @@ class BoundImage(BoundGuide):
     ) -> None:
         self.options, self.solver, self.guide = options, solver, guide_BCHW
         self.trajectory = solver.enter(noise_BCHW, guide_BCHW if first else None, first)
-        self.tokens = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
+        self.words = [list(positions) if options.token < 0 else [options.token] for positions in tokens]
         self.attention_sum: Tensor | None = None
         self.mask = given_B1HW
 
@@ -149,7 +149,7 @@ class BoundImage(BoundGuide):
     def _update_mask(self, step: Step) -> Tensor | float:
         if not self.options.attends or step.attention is None:
             return 1.0 if self.mask is None else self.mask
-        attention = self._class_attention(step.attention)
+        attention = step.attention.mean(dim=0) if self.options.both_branches else step.attention[-1]
         self.attention_sum = attention if self.attention_sum is None else self.attention_sum + attention
         total = self.attention_sum.unsqueeze(1)
         size = step.latents.shape[-2:]
@@ -158,11 +158,6 @@ class BoundImage(BoundGuide):
         else:
             self.mask = unit_range(F.interpolate(total, size, mode="bilinear")) ** self.options.softness
         return self.mask
-
-    def _class_attention(self, attention: Tensor) -> Tensor:
-        """[branches, B, R, R, L] -> [B, R, R]: mean over the branches that count, sum over the tokens of the class words."""
-        branches = attention.mean(dim=0) if self.options.both_branches else attention[-1]
-        return torch.stack([image[..., tokens].sum(dim=-1) for image, tokens in zip(branches, self.tokens, strict=True)])
 
 
 def unit_range(maps_B1HW: Tensor) -> Tensor:
@@ -185,15 +180,15 @@ class ImageGuide(Guide):
 
     def check(self, settings: GuideSettings, adapter: PipelineAdapter, prompts: Sequence[tuple[str, str]]) -> None:
         """Raise `UserError` if the mask's maps or the tokens of the class words are not to be found."""
-        options, length = settings.of(ImageGuidance), adapter.pipeline.tokenizer.model_max_length
+        options = settings.of(ImageGuidance)
         if not options.attends:
             return
-        if options.token >= length:
+        adapter.map_resolution(settings.attention_resolution)
+        if options.token >= (length := adapter.text_length):
             raise UserError(
                 f"sampling.image.token = {options.token}: this generator reads {length} tokens, so allowed is "
                 f"0 to {length - 1}, or -1 to find the class words."
             )
-        choose_resolution(adapter.unet, adapter.latent_shape[1], settings.attention_resolution or None)
         for prompt, words in prompts:
             adapter.token_positions(prompt, words)
 
@@ -220,7 +215,7 @@ def _bound(context: GuideContext, options: ImageGuidance) -> BoundImage:
     clean, noises, held = context.source, context.noises, context.held
     tokens = (
         [[]] * len(context.requests)
-        if held is not None
+        if held is not None or not options.attends
         else [context.adapter.token_positions(one.prompt, class_words(one.class_name)) for one in context.requests]
     )
     noise = noises.sample if options.shares_noise(context.solver) else noises.guide

@@ -2,8 +2,11 @@
 
     c_{t-1} = c_t - nu grad / ||grad||                                       as printed                       (1)
     c_{t-1} = c_t - nu ||c_S|| grad_S / ||grad_S||                           relative, ours                   (2)
+    x0'     = x0 - w level d,    d = dL/dx0 of root mean square 1            through the latent               (3)
 
-S are the tokens of the prompt that are no padding, L = L_contra + lambda * L_adv on the predicted clean latent (`losses.py`).
+(3) needs no backward pass through the network, whose graph does not fit beside a large one; what enters the next step
+follows from x0' by the solver, which is linear in x0. S are the tokens of the prompt that are no padding,
+L = L_contra + lambda * L_adv on the predicted clean latent (`losses.py`).
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from ...core.errors import UserError
 from ...core.options import Choices, Text, options
 from ..denoising import BoundGuide, Step
+from ..solver import Solver
 from . import losses
 from .guide import BANK, CLASSIFIER, Guide, GuideContext, GuideSettings
 
@@ -27,6 +32,9 @@ NORMS = (IMAGE, COLUMNS, RELATIVE)
 FEATURES = "features"
 SPACES = ("latents", FEATURES)
 CONTRASTIVE, ADVERSARIAL = "contrastive", "adversarial"
+AUTO, NETWORK, LATENT = "auto", "network", "latent"
+THROUGH = (AUTO, NETWORK, LATENT)
+LARGEST = 4_500_000_000  # parameters of a network that a gradient passes on a card of 24 GiB (docs: which generator)
 LOSS_SCALE = 2.0**12
 
 
@@ -47,6 +55,14 @@ class TextGuidance:
     ] = 0.25
     norm: Annotated[str, Choices(NORMS), Field(description="What a gradient is divided by.")] = RELATIVE
     both_branches: Annotated[bool, Field(description="Move the empty prompt's embedding, too.")] = False
+    through: Annotated[
+        str,
+        Choices(THROUGH),
+        Field(description="The gradient moves the text, through the network, or the predicted latent; auto: by its size."),
+    ] = AUTO
+    latent_step: Annotated[
+        float, Field(ge=0, le=100, description="w of a step through the latent, in units of the noise that is left.")
+    ] = 0.1
     margin: Annotated[
         float, Field(ge=0, le=1e9, description="Distance beyond which earlier images repel no more, for 4x64x64 latents.")
     ] = 200.0
@@ -83,7 +99,7 @@ class BoundText(BoundGuide):
     `banks`: earlier points by label, [M, D] on the device (no entry: nothing to repel from). `point` turns clean latents
     [B, C, h, w] into points [B, D] of the same space (None: the latents themselves). `view`: clean latents -> logits [B, K] of
     the classifier (None: adversarial loss off). `together`: how many images are decoded in one graph.
-    `real_BL`: which tokens are no padding (None: all), for a relative step.
+    `real_BL`: which tokens are no padding (None: all), for a relative step. `solver`: moves the latents by (3), not the text.
     """
 
     def __init__(
@@ -96,27 +112,34 @@ class BoundText(BoundGuide):
         point: Callable[[Tensor], Tensor] | None = None,
         together: int = 64,
         real_BL: Tensor | None = None,
+        solver: Solver | None = None,
     ) -> None:
         self.options, self.labels, self.view = options, labels, view
         self.named: list[int] = labels.tolist()
         self.banks = {label: bank for label, bank in banks.items() if len(bank) and label in self.named}
-        self.point, self.together, self.real = point, together, real_BL
+        self.point, self.together, self.real, self.solver = point, together, real_BL, solver
         self.last = max(1, round(options.until * steps)) if options.until > 0 else 0
         self.loss: Tensor | None = None
 
     def gradient_branches(self, index: int) -> int:
         """The branches that move, in the first part of the schedule, when there is a loss to differentiate."""
-        if index >= self.last or (self.view is None and not self.banks):
+        if self.solver is not None or not self._acts(index):
             return 0
         return 2 if self.options.both_branches else 1
 
+    def _acts(self, index: int) -> bool:
+        return index < self.last and (self.view is not None or bool(self.banks))
+
     def apply(self, step: Step) -> Step:
-        """Take the gradient step on the text; images without an active loss keep theirs."""
-        if not self.gradient_branches(step.index):
+        """Take the gradient step on the text, or on the latents; images without an active loss keep theirs."""
+        if not self._acts(step.index):
             return step
         pull, size = self._pull(step.x0.detach())
         if not bool(size.any()):
             return step  # every distance exceeds the margin
+        if self.solver is not None:
+            weight = float(self.solver.x0_weight[step.index] * self.solver.level[step.index]) * self.options.latent_step
+            return step.with_next_latents(step.next_latents - weight * pull)
         (gradient,) = torch.autograd.grad(step.x0, step.text, pull)
         direction = self._direction(gradient.float() * size.view(1, -1, 1, 1), step.text.detach())
         return step.with_next_text(step.next_text - self.options.step_size * direction)
@@ -200,8 +223,10 @@ class TextGuide(Guide):
         earlier, point = _points(context, options)
         banks = {label: earlier(label) for label in set(labels.tolist())} if CONTRASTIVE in context.guides else {}
         view = context.logits if ADVERSARIAL in context.guides else None
-        real = torch.stack([context.adapter.real_tokens(request.prompt) for request in context.requests]).to(device)
-        return BoundText(options, len(context.solver), labels, banks, view, point, context.together, real)
+        real = pad_sequence([context.adapter.real_tokens(request.prompt) for request in context.requests], batch_first=True)
+        through = options.through if options.through != AUTO else LATENT if context.adapter.parameters > LARGEST else NETWORK
+        solver = context.solver if through == LATENT else None
+        return BoundText(options, len(context.solver), labels, banks, view, point, context.together, real.to(device), solver)
 
 
 class ContrastiveGuide(TextGuide):

@@ -12,7 +12,7 @@ from .arms import BASE, control_of
 from .clusters import Numbers, Resampled, resample
 from .paired import paired_table
 from .rows import Row, accuracy, order, unit
-from .statistics import Interval, bootstrap_interval, seeds_needed, t_interval
+from .statistics import LEVEL, Interval, bootstrap_interval, seeds_needed, t_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,13 @@ class Comparison:
     @property
     def interval(self) -> Interval | None:
         """Interval around the gain: over label sets and test images where these are known, else by Student's t."""
-        return self.resampled.interval() if self.resampled is not None else t_interval(self.differences or ())
+        return self.interval_at(LEVEL)
+
+    def interval_at(self, level: float) -> Interval | None:
+        """As `interval`, with another chance (in [0, 1]) to hold the gain."""
+        if self.resampled is not None:
+            return self.resampled.interval(level)
+        return t_interval(self.differences or (), level)
 
     @cached_property
     def resampled(self) -> Resampled | None:
@@ -104,6 +110,15 @@ def compare(rows: Sequence[Row]) -> list[Comparison]:
     real_only = {(row["recipe"], row["arm"], *unit(row)): accuracy(row) for row in rows if not row["budget"]}
     groups = groupby(sorted(rows, key=order), key=lambda row: (row["recipe"], row["arm"], row["budget"]))
     return [_compared(list(group), real_only, paired_table(rows, cell, (cell[0], BASE, 0.0))) for cell, group in groups]
+
+
+def best_first(compared: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons of each recipe: real only, then the largest gain first, then what is compared with nothing."""
+    recipes = list(dict.fromkeys(one.recipe for one in compared))
+    return sorted(
+        compared,
+        key=lambda one: (recipes.index(one.recipe), one.arm != BASE, one.gain is None, 0.0 if one.gain is None else -one.gain),
+    )
 
 
 def _compared(group: Sequence[Row], real_only: dict[tuple[str, str, int, int], float], table: Numbers | None) -> Comparison:

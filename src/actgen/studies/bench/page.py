@@ -14,13 +14,13 @@ from ...report.markup import Markup, join, name, tag
 from ...report.pictures import uri
 from ...report.sections import section, table
 from ...report.theme import LIGHT, THEMES, Theme
-from .compare import Comparison, compare
+from .compare import Comparison, best_first, compare
 from .contrasts import measure_contrasts
 from .figures import arms_figure, cost_figure, epochs_figure, gain_figure
 from .protocol import Protocol
 from .rows import Row, kind, options, right_of, unit
 from .table import cells, contrast_cells, contrast_heads, declared_note, extra, heads, interval_words, notes, points, unit_name
-from .words import caption, headline, lead, remarks
+from .words import caption, headline, lead, remarks, tone
 
 Draw = Callable[[Theme], Figure]
 PARTS = {
@@ -48,7 +48,7 @@ def render(rows: Sequence[Row], protocol: Protocol | None = None) -> str:
     """Return the page about all recipes in `rows`; of a `protocol`, as `Protocol.shown` gives them."""
     parts = by_recipe(rows)
     primary = [] if protocol is None else [_primary(rows, protocol)]
-    title = headline(compare(rows)) if len(parts) == 1 else f"{len(parts)} recipes compared"
+    title = headline(compare(rows), protocol) if len(parts) == 1 else f"{len(parts)} recipes compared"
     return document(title, *primary, *(_recipe(recipe, part, protocol) for recipe, part in parts.items()))
 
 
@@ -81,15 +81,16 @@ def _primary(rows: Sequence[Row], protocol: Protocol) -> Markup:
 
 
 def _recipe(recipe: str, rows: Sequence[Row], protocol: Protocol | None) -> Markup:
-    compared = compare(rows)
+    compared = best_first(compare(rows))
+    said = tag("ul", *(tag("li", remark) for remark in remarks(compared, rows, protocol)), class_="remarks")
+    title = tag("h1", headline(compared, protocol), class_=tone(compared, protocol))
     count, repeated = len({unit(row) for row in rows}), unit_name(rows)
     origin = (
         f"actgen bench · {recipe} · {count} {repeated if count > 1 else repeated[:-1]} · measured on {kind(rows[0])} images"
     )
-    said = tag("ul", *(tag("li", remark) for remark in remarks(compared, rows)), class_="remarks")
     figures = (_figure(figure, draw, compared) for figure, draw in generated(rows).items())
     return join(
-        tag("header", tag("p", origin, class_="eyebrow"), tag("h1", headline(compared)), said),
+        tag("header", tag("p", origin, class_="eyebrow"), title, said),
         section("Result", _results(compared, kind(rows[0]), repeated, protocol)),
         *figures,
         _numbers(compared),
@@ -99,7 +100,7 @@ def _recipe(recipe: str, rows: Sequence[Row], protocol: Protocol | None) -> Mark
 
 def _results(compared: Sequence[Comparison], measured: str, repeated: str, protocol: Protocol | None) -> Markup:
     more, also = extra(compared, protocol)
-    titles, first = (*heads(measured, repeated), *more), lead(compared)
+    titles, first = (*heads(measured, repeated), *more), lead(compared, protocol)
     rows = [
         tag("tr", *_cells(titles, (*cells(one), *own)), class_="lead" if one is first else "")
         for one, own in zip(compared, also, strict=True)

@@ -46,7 +46,8 @@ class _Worker:
     job: Job | None = None
 
 
-Said = tuple[_Worker, dict[str, Any] | None]
+Message = dict[str, Any]
+Said = tuple[_Worker, Message | None]
 
 
 def default_processes() -> int:
@@ -129,7 +130,7 @@ def _give(worker: _Worker, job: Job) -> Event:
     return Event(kind="started", worker=worker.place, job=job)
 
 
-def _event(worker: _Worker, said: dict[str, Any] | None, out: Path) -> Event:
+def _event(worker: _Worker, said: Message | None, out: Path) -> Event:
     assert worker.job is not None
     if said is None:
         code = worker.process.wait()

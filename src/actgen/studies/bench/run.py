@@ -23,6 +23,7 @@ import torch
 from ...core import files
 from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked
+from ...core.marker import MARKER, mark
 from ...core.provenance import source_commit
 from ...experiment.compatibility import check_compatible
 from ...experiment.config import flat, read_recipe_of
@@ -51,6 +52,7 @@ def run_all(
     check_compatible_arms(out, jobs)
     with locked(out):
         files.make_folder(out / "runs")
+        mark(out)
         adopt_rows(out, jobs)
         if protocol is not None and not (out / PROTOCOL).exists():
             files.write_text(out / PROTOCOL, protocol.text)
@@ -207,6 +209,7 @@ def _leave_no_trace(out: Path) -> None:
     if not any((out / "runs").iterdir()):
         (out / "runs").rmdir()
         (out / PROTOCOL).unlink(missing_ok=True)
+        (out / MARKER).unlink(missing_ok=True)
         shutil.rmtree(out / "logs", ignore_errors=True)
 
 

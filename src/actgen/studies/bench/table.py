@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from .clusters import Resampled
-from .compare import Comparison, compare
+from .compare import Comparison, best_first, compare
 from .contrasts import Tested, measure_contrasts
 from .protocol import Protocol
 from .rows import Row, kind, of_label_sets, right_of
@@ -37,7 +37,7 @@ def make_table(rows: Sequence[Row], protocol: Protocol | None = None, *, final: 
     if protocol is not None:
         rows = [protocol.shown(row, final) for row in rows]
         declared = _declared(rows, protocol, final)
-    compared = compare(rows)
+    compared = best_first(compare(rows))
     recipes = dict.fromkeys(one.recipe for one in compared)
     repeated = unit_name(rows)
     return declared + "\n".join(

@@ -21,6 +21,7 @@ from typing import Any
 from ...core import files
 from ...core.errors import UserError, refuse_file
 from ...core.lock import is_unused, locked, refuse_in_use
+from ...core.marker import mark
 from ...report.html import write_page
 from ...report.values import read_object
 from .config import Probe
@@ -63,6 +64,7 @@ def probe(config: Probe, out: Path, on_progress: OnProgress) -> Found:
     session.check()
     with locked(out):
         files.write_text(out / MARK, json.dumps(session.data_facts, indent=1, ensure_ascii=False) + "\n")
+        mark(out)
         measured = {REAL: session.real(), **{one.name: session.candidate(one) for one in config.candidates}}
         return _write(config, out, measured, session)
 

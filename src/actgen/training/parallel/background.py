@@ -37,6 +37,8 @@ from ...core.lock import refuse_in_use
 from ...core.signals import asked, check
 from ..callbacks import OnProgress
 
+Message = dict[str, Any]
+"""What one process says to the other, a line of JSON."""
 CPU = "cpu"
 RESTARTS = 2  # a round: a process that is lost more often meets something that will not go away
 PATIENCE = 20.0  # seconds that a process may take to notice that the first one was killed
@@ -92,7 +94,7 @@ class Background:
     device: str
     recipe: str
     _life: _Life | None = None
-    _heard: SimpleQueue[tuple[_Life, dict[str, Any] | None]] = field(default_factory=SimpleQueue)
+    _heard: SimpleQueue[tuple[_Life, Message | None]] = field(default_factory=SimpleQueue)
     _busy: bool = False
     _done: tuple[int, int] = (0, 0)
     _lost: int = 0
@@ -128,7 +130,7 @@ class Background:
         self._life = _Life(process, log)
         threading.Thread(target=_hear, args=(self._life, self._heard), daemon=True).start()
 
-    def generate(self, order: dict[str, Any]) -> None:
+    def generate(self, order: Message) -> None:
         """Have a round generated."""
         files.save(order_path(self.run), order)
         answer_path(self.run).unlink(missing_ok=True)  # of the round before
@@ -142,7 +144,7 @@ class Background:
             while True:
                 self._take(*self._heard.get_nowait())
 
-    def wait(self, on_sample: OnProgress) -> dict[str, Any]:
+    def wait(self, on_sample: OnProgress) -> Message:
         """Wait for the round and return what came of it; a signal is answered at once, the round then goes on later."""
         while self._busy:
             with suppress(Empty):
@@ -190,7 +192,7 @@ class Background:
             self._life.process.stdin.write("generate\n")
             self._life.process.stdin.flush()
 
-    def _take(self, life: _Life, said: dict[str, Any] | None) -> None:
+    def _take(self, life: _Life, said: Message | None) -> None:
         if life is not self._life:
             return  # the end of one that was succeeded
         if said is None:
@@ -247,7 +249,7 @@ def _threads() -> int:
     return max(1, _cores() // 2)
 
 
-def _hear(life: _Life, heard: SimpleQueue[tuple[_Life, dict[str, Any] | None]]) -> None:
+def _hear(life: _Life, heard: SimpleQueue[tuple[_Life, Message | None]]) -> None:
     assert life.process.stdout is not None
     with life.process.stdout as lines:
         for line in lines:
@@ -256,7 +258,7 @@ def _hear(life: _Life, heard: SimpleQueue[tuple[_Life, dict[str, Any] | None]]) 
     heard.put((life, None))
 
 
-def _failure(said: dict[str, Any]) -> Exception:
+def _failure(said: Message) -> Exception:
     """Return what the second process raised, to be raised here."""
     if said["kind"] == "UserError":
         return UserError(said["error"])
