@@ -100,6 +100,16 @@ def test_a_run_that_was_stopped_equals_one_that_was_not_with_any_workers(stopped
     assert torch.equal(final(continued), final(whole))
 
 
+@pytest.mark.slow
+def test_a_compiled_classifier_is_trained_as_another(tmp_path: Path) -> None:
+    plain, compiled = opened(tmp_path / "plain", OPTIONS), opened(tmp_path / "compiled", replace(OPTIONS, compile=True))
+    for one in (plain, compiled):
+        one.learner.classifier.model.get_submodule("1").p = 0.0  # compiled, dropout has a stream of its own
+    list(fit(plain))
+    list(fit(compiled))
+    torch.testing.assert_close(weights(compiled), weights(plain), rtol=0, atol=1e-4)
+
+
 def test_the_average_lags_behind_and_leaves_the_training_alone(tmp_path: Path) -> None:
     plain, averaged = opened(tmp_path / "plain"), opened(tmp_path / "average", replace(OPTIONS, ema_decay=0.9))
     list(fit(plain))

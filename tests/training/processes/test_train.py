@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -222,6 +223,26 @@ def test_two_processes_repeat_themselves_to_the_last_bit(
     keys = [row["key"] for row in read_lines(tmp_path / "two" / "store" / "metadata.jsonl")]
     assert len(keys) == len(set(keys)) == 24
     assert verify(tmp_path / "two" / "store").damage == []
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_random_kills_of_either_process_lose_and_repeat_no_image(
+    kills: int, runs: Path, launch: Launch, digits: Path, tiny_generator: Path, tmp_path: Path
+) -> None:
+    """One run, killed again and again at random lines of its manifest or statistics, and always continued."""
+    out, log, lot = tmp_path / "run", tmp_path / "log", random.Random(kills)
+    command = arguments(digits, tiny_generator, out, *SMOOTH)
+    for _ in range(kills):
+        watched = out / lot.choice(["store/metadata.jsonl", "stats.jsonl"])
+        there = len(watched.read_text(encoding="utf-8").splitlines()) if watched.exists() else 0
+        codes = launch(2, log, command, kill=[lot.randrange(2), there + lot.randrange(2), signal.SIGKILL], watched=str(watched))
+        if codes == [0, 0]:
+            break
+        assert "Traceback" not in log.read_text(encoding="utf-8")
+        assert not (out / "store").exists() or verify(out / "store").damage == []
+    else:
+        assert launch(2, log, command) == [0, 0], log.read_text(encoding="utf-8")
+    assert_same_run(runs / "two", out)
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(
