@@ -40,11 +40,13 @@ from ..generation.best_of_n import BestOfN
 from ..generation.copy_sampler import CopySampler
 from ..generation.filters import open_chain
 from ..generation.filters.chain import Chain
+from ..generation.images_server import ImagesServer, ServedSampler, is_server
 from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
 from ..generation.spread import Spread
 from ..generation.strategies import STRATEGIES, create_strategy
 from ..generation.strategies.oversample import Oversample
+from ..generation.strategies.text_only import TextOnly
 from ..training.parallel.background import Background
 from ..training.state import Training
 from .compatibility import check_compatible
@@ -58,6 +60,11 @@ def open_generator(
     name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None
 ) -> PipelineAdapter:
     """Load a generator by recipe name; `bundled` is refused for classes it has never seen, unless a LoRA tells it of them."""
+    if is_server(name):
+        raise UserError(
+            f"--generator {visible(name)} is an images server, which generates by text alone, and not the same again. Take "
+            "--strategy text-only, or a generator that is a folder or hub id."
+        )
     if name != BUNDLED:
         return PipelineAdapter.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
@@ -100,6 +107,8 @@ def open_sampler(
     """
     if recipe.strategy == Oversample.name:
         return CopySampler(classifier.image_size)
+    if is_server(recipe.generator) and recipe.strategy == TextOnly.name and recipe.selection.samples_per_request <= 1:
+        return open_served(recipe)
     sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling, masks=masks)
     if STRATEGIES[recipe.strategy].mining is not None:
         sampler.check_guides(class_names, variants or prompts)
@@ -108,6 +117,11 @@ def open_sampler(
         return sampler
     clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
     return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip, class_names)
+
+
+def open_served(recipe: Recipe) -> ServedSampler:
+    """Return who asks the recipe's images server."""
+    return ServedSampler(ImagesServer(recipe.generator), recipe.sampling, recipe.loading.image_size)
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str], RealData] = load_data) -> RealData:
