@@ -12,8 +12,8 @@ Without a GPU the memory is *counted*: tensors of the device "meta" have shapes 
 them as ever, and `Counter` adds up the storages alive after every operation, rounded to 512 bytes as CUDA's allocator does.
 (torch's own `MemTracker` refuses: it hooks gradients of frozen parameters and wants each network called once.) Fused
 attention is modelled: `fused_attention` calls flash attention, or memory-efficient attention in float32 and for heads over
-256 channels (the VAE's 512), by name, for on "meta" torch would choose the plain form and write the matrix out. Of the image
-guide, the layers that are read write theirs out, as they do. Not counted: what an operation allocates and frees inside (work
+256 channels (the VAE's 512), by name, for on "meta" torch would choose the plain form and write the matrix out. The image
+guide hears its layers by one more such attention. Not counted: what an operation allocates and frees inside (work
 space of cuDNN and of attention, conversions of layout), fragmentation, the CUDA context (about 0.5 GiB), and the training
 state of the classifier beside its weights.
 
@@ -42,6 +42,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import handle_torch_function
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -140,6 +141,10 @@ def fused_attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """`F.scaled_dot_product_attention` as a GPU takes it in half precision: by the kernels that do not write the matrix out."""
+    told: dict[str, Any] = {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+    if torch._C._is_torch_function_mode_enabled():  # who listens (`diffusion/hearing.py`) hears it as torch's own
+        heard: Tensor = handle_torch_function(fused_attention, (query, key, value), query, key, value, **told)
+        return heard
     if attn_mask is not None or enable_gqa:
         return _chosen_attention(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     if query.dtype != torch.float32 and query.shape[-1] <= LARGEST_FLASH_HEAD:

@@ -26,13 +26,16 @@ class UNetRecorder:
     def __init__(self, words: Sequence[Words], resolution: int, layers: int) -> None:
         self.words, self.resolution, self.layers = words, resolution, layers
         self.heard: list[Tensor] = []
+        self._groups: Tensor | None = None  # the same in all layers and calls of a step
         self.listening = True
 
     def hear(self, layer: int, call: AttentionCall) -> None:
         """Keep the shares of one call, [rows, R*R, columns]; rows are images, once for each branch that is called."""
         if not self.listening or call.query.shape[-2] != self.resolution**2:
             return
-        groups = word_groups(self.words, call.key.shape[-2], call.key.device)
+        if self._groups is None:
+            self._groups = word_groups(self.words, call.key.shape[-2], call.key.device)
+        groups = self._groups
         repeats = call.query.shape[0] // groups.shape[0]
         self.heard.append(call.shares(slice(None), slice(None), groups.repeat(repeats, 1, 1)))
 
@@ -53,9 +56,13 @@ class UNetRecorder:
 def word_groups(words: Sequence[Words], keys: int, device: torch.device) -> Tensor:
     """Return [B, keys, columns] in {0, 1}: which rows of a text belong to a column's words for an image."""
     groups = torch.zeros(len(words[0]), keys, len(words))
-    for column, images in enumerate(words):
-        for image, positions in enumerate(images):
-            groups[image, list(positions), column] = 1.0
+    at = [
+        (image, position, column)
+        for column, images in enumerate(words)
+        for image, positions in enumerate(images)
+        for position in positions
+    ]
+    groups[tuple(torch.tensor(at).view(-1, 3).T)] = 1.0
     return groups.to(device)
 
 

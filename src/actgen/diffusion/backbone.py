@@ -11,6 +11,9 @@ from torch import Tensor
 
 from .solver import Solver
 
+Foreign = Any
+"""Objects of diffusers and transformers, whose own types say little."""
+
 Words = Sequence[Sequence[int]]
 """For each image of a batch the positions of some words among the rows of its text."""
 
@@ -39,7 +42,7 @@ class Recorder(Protocol):
 class Backbone(Protocol):
     """A network with its text encoders, as `PipelineAdapter` uses it; the text's rows are L long."""
 
-    network: Any  # of diffusers
+    network: Foreign
 
     @property
     def factor(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ..core.errors import UserError
+from .backbone import Foreign
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class AttentionCall:
     query: Tensor
     key: Tensor
     mask: Tensor | None
-    told: dict[str, Any]  # scale, is_causal, enable_gqa: torch's own keywords
+    told: dict[str, Foreign]  # scale, is_causal, enable_gqa: torch's own keywords
 
     def shares(self, images: slice, places: slice, groups_BKC: Tensor) -> Tensor:
         """Return (1) for some rows of the batch and some of the queries, mean over the heads, [B, N, C], float32."""
@@ -60,8 +61,8 @@ class _Ear(TorchFunctionMode):
         super().__init__()
         self.hearer, self.layer = hearer, layer
 
-    def __torch_function__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> object:
-        told: dict[str, Any] = dict(kwargs or {})
+    def __torch_function__(self, func: Foreign, types: object, args: Foreign = (), kwargs: Foreign = None) -> object:
+        told: dict[str, Foreign] = dict(kwargs or {})
         out = func(*args, **told)
         if func is F.scaled_dot_product_attention:
             names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")

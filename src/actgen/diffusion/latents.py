@@ -8,16 +8,16 @@ channel; Flux 2 folds 2x2 places into channels, which a batch norm standardises;
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from .backbone import Foreign
 
 
 class Latents:
     """An autoencoder of diffusers and the units of its latents."""
 
-    def __init__(self, vae: Any) -> None:
+    def __init__(self, vae: Foreign) -> None:
         self.vae = vae
         self.folds = getattr(vae, "bn", None) is not None
         self.frames = hasattr(vae.config, "temperal_downsample") or hasattr(vae.config, "temporal_downsample")

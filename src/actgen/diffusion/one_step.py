@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
 
 import torch
 from torch import Tensor
 
-Texts = list[Any]
+from .backbone import Foreign
+
+Texts = list[Foreign]
 """What a pipeline's `encode_prompt` returned, call by call."""
 
 
@@ -34,7 +35,7 @@ class _Predicted(Exception):
 
 
 @contextmanager
-def _as_found(pipeline: Any) -> Iterator[dict[str, Any]]:
+def _as_found(pipeline: Foreign) -> Iterator[dict[str, Foreign]]:
     """Yield the pipeline's attributes to change; they are as before afterwards, with what its call left behind."""
     before = dict(pipeline.__dict__)
     try:
@@ -45,19 +46,19 @@ def _as_found(pipeline: Any) -> Iterator[dict[str, Any]]:
         pipeline.__dict__.update(before)
 
 
-def _call(pipeline: Any) -> Callable[..., object]:
+def _call(pipeline: Foreign) -> Callable[..., object]:
     """Return the function under `@torch.no_grad()`, so that our own mode rules."""
     function: Callable[..., object] = inspect.unwrap(type(pipeline).__call__)
     return function
 
 
-def plan(pipeline: Any, steps: int, told: Mapping[str, object], known: Texts | None = None) -> tuple[Any, Texts]:
+def plan(pipeline: Foreign, steps: int, told: Mapping[str, object], known: Texts | None = None) -> tuple[Foreign, Texts]:
     """Return the pipeline's scheduler, a copy, with the schedule of `steps` steps set by the pipeline, and the texts of `told`.
 
     `told`: arguments of the call, with prompts and latents. No network but the text encoders runs, and these do not if the
     texts are `known`.
     """
-    scheduler, texts, waiting = copy.deepcopy(pipeline.scheduler), list[Any](), iter(known or ())
+    scheduler, texts, waiting = copy.deepcopy(pipeline.scheduler), list[Foreign](), iter(known or ())
     set_timesteps, encode = scheduler.set_timesteps, pipeline.encode_prompt
 
     @wraps(set_timesteps)
@@ -84,7 +85,7 @@ def plan(pipeline: Any, steps: int, told: Mapping[str, object], known: Texts | N
     raise RuntimeError(f"{type(pipeline).__name__} sets no schedule")
 
 
-def predict_once(pipeline: Any, timestep: Tensor, texts: Texts, told: Mapping[str, object]) -> tuple[Tensor, Tensor]:
+def predict_once(pipeline: Foreign, timestep: Tensor, texts: Texts, told: Mapping[str, object]) -> tuple[Tensor, Tensor]:
     """Return what the pipeline predicts at a timestep, and the sample that its scheduler would have moved.
 
     `texts` stand in for what `encode_prompt` returns, call by call; the graph to them is kept where the grad mode says so.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from .backbone import Foreign
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class TokenRows:
 class _Heard:
     """A tokenizer that notes what it returns for one text; everything else is the tokenizer's own."""
 
-    tokenizer: Any
+    tokenizer: Foreign
     calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def __call__(self, *args: object, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: Foreign) -> Foreign:
         out = self.tokenizer(*args, **kwargs)
         ids = out["input_ids"]
         if isinstance(ids, Tensor) and ids.ndim == 2 and len(ids) == 1:
@@ -43,7 +44,7 @@ class _Heard:
             self.calls.append((ids[0].cpu(), torch.ones_like(ids[0]).cpu() if mask is None else mask[0].cpu()))
         return out
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Foreign:
         return getattr(self.tokenizer, name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -54,7 +55,7 @@ class _Heard:
 
 
 @contextmanager
-def hearing_tokenizers(pipeline: Any, names: Sequence[str]) -> Iterator[list[list[tuple[Tensor, Tensor]]]]:
+def hearing_tokenizers(pipeline: Foreign, names: Sequence[str]) -> Iterator[list[list[tuple[Tensor, Tensor]]]]:
     """Yield, for each tokenizer of these names, what it returned inside: token ids [n] and mask [n] of each single text."""
     before = {name: getattr(pipeline, name) for name in names if getattr(pipeline, name, None) is not None}
     sides = {name: getattr(tokenizer, "padding_side", None) for name, tokenizer in before.items()}

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import lcm
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from ..core.errors import UserError
 from ..core.frozen import borrowed
 from ..core.text import first_line
-from .backbone import Conditions, Words
+from .backbone import Conditions, Foreign, Words
 from .families import FAMILIES, TOLD, Family
 from .flow_solvers import flow_name, is_flow, make_flow_solver
 from .hearing import listening
@@ -51,7 +50,7 @@ class TransformerBackbone:
     Prompts are encoded one at a time and texts of unequal length called apart, so a picture does not depend on its batch.
     """
 
-    def __init__(self, pipeline: Any, name: str, networks: Sequence[Any], image_size: int = 0) -> None:
+    def __init__(self, pipeline: Foreign, name: str, networks: Sequence[Foreign], image_size: int = 0) -> None:
         self.pipeline, self.name, self.networks = pipeline, name, networks
         self.network = pipeline.transformer
         self.kind = type(pipeline).__name__
@@ -141,7 +140,7 @@ class TransformerBackbone:
         rows = self._encode(prompt).rows
         found: set[int] = set()
         for name in self.family.tokenizers:
-            tokenizer: Any = getattr(self.pipeline, name, None)
+            tokenizer: Foreign = getattr(self.pipeline, name, None)
             if tokenizer is not None:
                 found |= {row for at in (words, f" {words}") for row in rows.find(_ids(tokenizer, at))}
         if not found:
@@ -262,7 +261,7 @@ class TransformerBackbone:
         return predicted
 
 
-def _ids(tokenizer: Any, words: str) -> list[int]:
+def _ids(tokenizer: Foreign, words: str) -> list[int]:
     ids: list[int] = tokenizer(words, add_special_tokens=False).input_ids
     return ids
 
@@ -291,7 +290,7 @@ def _joined(encoded: Sequence[Encoded], embeddings: Sequence[Tensor]) -> Texts:
     return calls
 
 
-def _cat(column: Sequence[Any]) -> Any:
+def _cat(column: Sequence[Foreign]) -> Foreign:
     """Join one returned value over prompts: tensors and lists by their first axis; what has none is the same for all."""
     first = column[0]
     if isinstance(first, Tensor):

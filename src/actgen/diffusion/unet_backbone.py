@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.frozen import borrowed
 from .attention import UNetRecorder, choose_resolution, map_layers, recording
-from .backbone import Conditions, Words
+from .backbone import Conditions, Foreign, Words
 from .compiling import CompiledUNet
 from .solver import Solver
 from .solvers import make_solver, scheduler_name
@@ -22,7 +21,7 @@ class UNetBackbone:
     """A UNet with its text encoders; `networks` are all that must rest while it is used."""
 
     def __init__(
-        self, pipeline: Any, name: str, networks: Sequence[Any], image_size: int = 0, *, compiled: bool = False
+        self, pipeline: Foreign, name: str, networks: Sequence[Foreign], image_size: int = 0, *, compiled: bool = False
     ) -> None:
         self.pipeline, self.name, self.networks = pipeline, name, networks
         self.network = pipeline.unet
@@ -107,7 +106,7 @@ class UNetBackbone:
         """Return which tokens of a prompt are no padding, [L] bool: its words, and the marks at its ends."""
         return self._tokenize(prompt).attention_mask[0].bool()  # type: ignore[no-any-return]
 
-    def _tokenize(self, prompt: str) -> Any:
+    def _tokenize(self, prompt: str) -> Foreign:
         return self.pipeline.tokenizer(
             prompt,
             padding="max_length",

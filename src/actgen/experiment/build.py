@@ -41,12 +41,14 @@ from ..generation.best_of_n import BestOfN
 from ..generation.copy_sampler import CopySampler
 from ..generation.filters import open_chain
 from ..generation.filters.chain import Chain
+from ..generation.images_server import ImagesServer, ServedSampler, is_server
 from ..generation.round import Round
 from ..generation.sampler import ImageSampler, Sampler
 from ..generation.spread import Spread
 from ..generation.strategies import STRATEGIES, create_strategy
 from ..generation.strategies.class_budgets import ClassBudgets
 from ..generation.strategies.oversample import Oversample
+from ..generation.strategies.text_only import TextOnly
 from ..generation.told_apart import check_prompts
 from ..training.budget import ImageBudget
 from ..training.learner import Learner
@@ -63,6 +65,11 @@ def open_generator(
     name: str, class_names: Sequence[str], device: str = "cpu", loading: Loading | None = None
 ) -> PipelineAdapter:
     """Load a generator by recipe name; `bundled` is refused for classes it has never seen, unless a LoRA tells it of them."""
+    if is_server(name):
+        raise UserError(
+            f"--generator {visible(name)} is an images server, which generates by text alone, and not the same again. Take "
+            "--strategy text-only, or a generator that is a folder or hub id."
+        )
     if name != BUNDLED:
         return PipelineAdapter.from_pretrained(name, device=device, loading=loading)
     unknown = [c for c in class_names if c not in FASHION_MNIST_CLASSES]
@@ -105,6 +112,8 @@ def open_sampler(
     """
     if recipe.strategy == Oversample.name:
         return CopySampler(classifier.image_size)
+    if is_server(recipe.generator) and recipe.strategy == TextOnly.name and recipe.selection.samples_per_request <= 1:
+        return open_served(recipe)
     sampler = ImageSampler(generators(recipe.generator, class_names, device, recipe.loading), recipe.sampling, masks=masks)
     told = {name: (text,) if isinstance(text, str) else text for name, text in (variants or prompts).items()}
     check_prompts(sampler.adapter, {name: told.get(name, (class_prompt(name),)) for name in class_names})
@@ -115,6 +124,11 @@ def open_sampler(
         return sampler
     clip = ZeroShot(selection.clip, class_names, device, prompts=prompts, given="selection.clip =") if selection.clip else None
     return BestOfN(sampler, selection, [prompts.get(name, class_prompt(name)) for name in class_names], clip, class_names)
+
+
+def open_served(recipe: Recipe) -> ServedSampler:
+    """Return who asks the recipe's images server."""
+    return ServedSampler(ImagesServer(recipe.generator), recipe.sampling, recipe.loading.image_size)
 
 
 def open_data(recipe: Recipe, load: Callable[[str, str, Reading], RealData] = load_data) -> RealData:

@@ -14,10 +14,11 @@ from ..core.prompts import worded
 from ..core.text import brief, is_storable, visible
 from ..core.types import Progress, Request
 from ..data.store.store import Store, refuse_other_folder
-from ..generation.sampler import ImageSampler
+from ..generation.images_server import ServedSampler, is_server
+from ..generation.sampler import ImageSampler, Sampler
 from ..generation.strategies.text_only import TextOnly
 from ..generation.told_apart import check_prompts
-from .build import open_generator
+from .build import open_generator, open_served
 from .config import Recipe
 
 
@@ -37,8 +38,12 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
     refuse_other_folder(out)
     device = str(PartialState().device)
     names = recipe.prompts.names(class_names)
-    sampler = ImageSampler(open_generator(recipe.generator, names, device, recipe.loading), recipe.sampling)
-    check_prompts(sampler.adapter, recipe.prompts.variants(class_names))
+    sampler: ImageSampler | ServedSampler
+    if is_server(recipe.generator):
+        sampler = open_served(recipe)
+    else:
+        sampler = ImageSampler(open_generator(recipe.generator, names, device, recipe.loading), recipe.sampling)
+        check_prompts(sampler.adapter, recipe.prompts.variants(class_names))
     refuse_in_use(out)
     requests = worded(
         TextOnly().plan([], names, count, Progress(epoch=0, epochs=1), recipe.seed), recipe.prompts.variants(class_names)
@@ -53,14 +58,14 @@ def generate_from_text(recipe: Recipe, class_names: Sequence[str], count: int, o
         )
 
 
-def generate_missing(sampler: ImageSampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
+def generate_missing(sampler: Sampler, requests: Sequence[Request], store: Store) -> Iterator[int]:
     """Generate what `store` lacks of `requests` into it, yielding how many are there; `sampler.failed` names those that broke.
 
     `UserError` if some of them were generated in another way.
     """
     facts = {
         "guidance": asdict(sampler.sampling),
-        **sampler.adapter.facts,
+        **sampler.facts,
         "classifier_accuracy": None,
         "guide_probability": None,
         "probability": None,
