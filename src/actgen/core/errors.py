@@ -12,6 +12,10 @@ class UserError(ValueError):
     """Input that actgen cannot use. The command line prints the message and exits with code 2, without a traceback."""
 
 
+class Dropped(UserWarning):
+    """Something of what was given is not used: a line for the user."""
+
+
 class RenamedKey(FutureWarning):
     """A setting that is given by its old name. The command line prints the message in one line."""
 
