@@ -211,7 +211,7 @@ class Timm:
             self.model = nn.parallel.DistributedDataParallel(self.model)
         self.optimizer = create_optimizer_v2(self.model.parameters(), "sgd", lr=0.05, weight_decay=5e-4, momentum=0.9)
         dataset = Pictures(images, self._transform(case, classifier))
-        self.sampler = DistributedSampler(dataset, ranks.size(), ranks.rank(), seed=0)
+        self.sampler: DistributedSampler[object] = DistributedSampler(dataset, ranks.size(), ranks.rank(), seed=0)
         self.loader = DataLoader(
             dataset,
             batch_size=case.batch_size // ranks.size(),
@@ -238,11 +238,8 @@ class Timm:
 
         mean, std = (tuple(values.flatten().tolist()) for values in (classifier.mean, classifier.std))
         if case.folder:
-            made: Callable[[Image.Image], Tensor] = create_transform(
-                case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std
-            )
-            return made
-        return transforms.Compose(
+            return create_transform(  # type: ignore[no-any-return]case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std)
+        return transforms.Compose(  # type: ignore[no-any-return]
             [
                 transforms.RandomCrop(case.size, padding=2),
                 transforms.RandomHorizontalFlip(),

@@ -48,6 +48,17 @@ def test_every_run_prints_it_before_it_trains(digits: Path, tmp_path: Path) -> N
     assert out.index("prompts: 2") < out.index("test accuracy")
 
 
+def test_a_run_within_its_data_is_left_out_and_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(3)))
+    monkeypatch.chdir(tmp_path)
+    run = ["train", "--data", ".", "--strategy", "none", "--epochs", "1", "--set", "training.batch_size=2", "--out"]
+    outs = ["out", "out", "again", "runs/third"]
+    said = [CliRunner().invoke(app, [*run, out], catch_exceptions=False) for out in outs]
+    assert [result.exit_code for result in said] == [0, 0, 0, 0]
+    assert all("train: 6 images" in said[place].output for place in (0, 2, 3))
+    assert "in a folder that actgen wrote" in said[2].output
+
+
 def test_the_generator_and_its_parts_are_told(tiny_generator: Path, digits: Path) -> None:
     out = CliRunner().invoke(app, ["data", str(digits), "--generator", str(tiny_generator)], catch_exceptions=False).output
     assert f"generator: {tiny_generator} (StableDiffusionPipeline, 32 pixels)" in out

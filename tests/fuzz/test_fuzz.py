@@ -1,4 +1,4 @@
-"""At least 500 damaged inputs: each a message and exit code 2, or skipped and counted as asked; nothing else is touched.
+"""At least 2,000 odd and damaged inputs: each used, or a message and exit code 2, or skipped and counted; nothing else touched.
 
 An input that is right in spite of its damage counts as accepted, if it trains, generates or loads to the end. By default one in
 twenty is tried; `pytest -m fuzz` tries all.
@@ -19,10 +19,10 @@ from actgen.experiment.config import build_recipe
 from actgen.training.loop import fit
 from tests.conftest import read_lines
 
-from . import generators, idx, images, manifests, recipes, runs
+from . import generators, idx, images, layouts, loras, manifests, recipes, runs
 from .case import REFUSED, SKIPPED, Case, judge
 
-EVERY, WANTED = 40, 500
+EVERY, WANTED, ALL = 40, 500, 2000
 
 
 def train(digits: Path) -> list[str]:
@@ -61,6 +61,8 @@ def corpus(digits: Path, tiny_generator: Path, finished: Path, stopped: Path, do
         *runs.stopped_cases(stopped, train(digits)),
         *runs.finished_cases(done, train(digits)),
         *runs.redrawn_cases(finished, key),
+        *layouts.cases(),
+        *loras.cases(tiny_generator, digits),
     ]
 
 
@@ -87,6 +89,7 @@ def test_every_damaged_input_is_refused_in_words_or_skipped_and_counted(
     with capfd.disabled():
         print(f"\n{len(corpus)} inputs: {dict(count)}")  # noqa: T201
     assert count[REFUSED] + count[SKIPPED] >= WANTED
+    assert len(corpus) >= ALL
 
 
 def test_one_in_forty_of_them(corpus: list[Case], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

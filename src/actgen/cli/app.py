@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ..core.errors import RenamedKey, RunFailure, UserError, system_code, system_refusal
+from ..core.errors import Dropped, RenamedKey, RunFailure, UserError, system_code, system_refusal
 from ..core.parallel import ranks
 from ..core.signals import Stopped, heeded
 from ..core.text import for_terminal, shortened
@@ -131,7 +131,7 @@ def _refuse(message: str, code: int = UserError.code, *, speaks: bool = True) ->
 
 def _warn(usual: Callable[..., None], message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Show a warning of ours as a line; others as Python does."""
-    if issubclass(category, RenamedKey):
+    if issubclass(category, RenamedKey | Dropped):
         _tell(f"[bold yellow]actgen:[/] {for_terminal(message)}")
     else:
         usual(message, category, *place, **more)

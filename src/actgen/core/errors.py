@@ -21,6 +21,10 @@ class RunFailure(UserError):
     code = 3
 
 
+class Dropped(UserWarning):
+    """Something of what was given is not used: a line for the user."""
+
+
 class RenamedKey(FutureWarning):
     """A setting that is given by its old name. The command line prints the message in one line."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from ..core.text import brief, first_line, visible
 from .contents import check_contents
 from .embeddings import load_embeddings
 from .folder_parts import load_options
+from .library_warnings import heard
 from .lora import load_lora
 
 if TYPE_CHECKING:
@@ -140,21 +140,15 @@ def _is_pipeline(folder: Path) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Have diffusers and transformers say nothing inside: what is wrong is in the exception."""
+def _quiet(name: str) -> Iterator[None]:
+    """Have diffusers and transformers say nothing inside: what is wrong is in the exception, what they drop in a warning."""
     from diffusers.utils import logging
     from transformers.utils import logging as text_logging
 
     logging.disable_progress_bar()
     text_logging.disable_progress_bar()
-    conditioning = logging.get_verbosity(), text_logging.get_verbosity()
-    logging.set_verbosity(CRITICAL)
-    text_logging.set_verbosity(CRITICAL)
-    try:
+    with heard(name):
         yield
-    finally:
-        logging.set_verbosity(conditioning[0])
-        text_logging.set_verbosity(conditioning[1])
 
 
 def _load_file(path: Path, loading: Loading, device: str) -> DiffusionPipeline:
@@ -172,7 +166,7 @@ def _load_file(path: Path, loading: Loading, device: str) -> DiffusionPipeline:
             is_xl = any(name.startswith("conditioner.embedders.1.") for name in list(file.keys()))
         kind = StableDiffusionXLPipeline if is_xl else StableDiffusionPipeline
         config = {"config": loading.config} if loading.config else {}
-        with _quiet():
+        with _quiet(str(path)):
             return kind.from_single_file(str(path), torch_dtype=loading.torch_dtype(device), **config)
     except Exception as error:  # what damaged files, and a hub that is not there, raise has no end
         raise UserError(
@@ -185,7 +179,7 @@ def _load(path_or_id: str, device: str, loading: Loading, options: Mapping[str, 
     from diffusers import DiffusionPipeline
 
     try:
-        with _quiet():
+        with _quiet(path_or_id):
             dtype = loading.torch_dtype(device, transformer="transformer" in DiffusionPipeline.load_config(path_or_id))
             return DiffusionPipeline.from_pretrained(path_or_id, dtype=dtype, use_safetensors=True, **options)
     except Exception as error:  # what damaged configurations and weights raise has no end
@@ -207,7 +201,7 @@ def _load_lora(pipeline: DiffusionPipeline, lora: str) -> None:
 
 def _load_transformer_lora(pipeline: DiffusionPipeline, lora: str) -> None:
     try:
-        with _quiet():  # safetensors, else formats that run code would be tried
+        with _quiet(lora):  # safetensors, else formats that run code would be tried
             loaded_state = pipeline.lora_state_dict(lora, use_safetensors=True)
             pipeline.load_lora_weights(lora, use_safetensors=True)
     except Exception as error:

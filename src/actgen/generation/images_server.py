@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 
 from ..core.errors import UserError
+from ..core.rows import GeneratorColumns
 from ..core.text import brief, first_line, visible
 from ..core.types import Request, Sample
 from ..diffusion.guides.bank import MemoryBank
@@ -144,7 +145,7 @@ class ServedSampler(Sampler):
         self.model, self.engine = server.model(), server.engine()
 
     @property
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> GeneratorColumns:
         """The generator's columns: the hash is of what the server says it is, since its weights are not here."""
         told = {"engine": self.engine, "model": self.model, "image_size": self.pixels}
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
