@@ -238,7 +238,9 @@ class Timm:
 
         mean, std = (tuple(values.flatten().tolist()) for values in (classifier.mean, classifier.std))
         if case.folder:
-            return create_transform(  # type: ignore[no-any-return]case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std)
+            return create_transform(  # type: ignore[no-any-return]
+                case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std
+            )
         return transforms.Compose(  # type: ignore[no-any-return]
             [
                 transforms.RandomCrop(case.size, padding=2),
