@@ -211,7 +211,7 @@ class Timm:
             self.model = nn.parallel.DistributedDataParallel(self.model)
         self.optimizer = create_optimizer_v2(self.model.parameters(), "sgd", lr=0.05, weight_decay=5e-4, momentum=0.9)
         dataset = Pictures(images, self._transform(case, classifier))
-        self.sampler = DistributedSampler(dataset, ranks.size(), ranks.rank(), seed=0)
+        self.sampler: DistributedSampler[int] = DistributedSampler(dataset, ranks.size(), ranks.rank(), seed=0)
         self.loader = DataLoader(
             dataset,
             batch_size=case.batch_size // ranks.size(),
@@ -237,12 +237,11 @@ class Timm:
         from timm.data import create_transform
 
         mean, std = (tuple(values.flatten().tolist()) for values in (classifier.mean, classifier.std))
+        made: Callable[[Image.Image], Tensor]
         if case.folder:
-            made: Callable[[Image.Image], Tensor] = create_transform(
-                case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std
-            )
+            made = create_transform(case.size, is_training=True, auto_augment=POLICY, re_prob=0.2, mean=mean, std=std)
             return made
-        return transforms.Compose(
+        made = transforms.Compose(
             [
                 transforms.RandomCrop(case.size, padding=2),
                 transforms.RandomHorizontalFlip(),
@@ -250,6 +249,7 @@ class Timm:
                 transforms.Normalize(mean, std),
             ]
         )
+        return made
 
     def epoch(self, epoch: int) -> float:
         """Train an epoch; return its mean loss."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from actgen.classifiers.classifier import create_classifier
 from actgen.core import signals
@@ -104,7 +104,9 @@ def test_a_run_that_was_stopped_equals_one_that_was_not_with_any_workers(stopped
 def test_a_compiled_classifier_is_trained_as_another(tmp_path: Path) -> None:
     plain, compiled = opened(tmp_path / "plain", OPTIONS), opened(tmp_path / "compiled", replace(OPTIONS, compile=True))
     for one in (plain, compiled):
-        one.learner.classifier.model.get_submodule("1").p = 0.0  # compiled, dropout has a stream of its own
+        dropout = one.learner.classifier.model.get_submodule("1")
+        assert isinstance(dropout, nn.Dropout)
+        dropout.p = 0.0  # compiled, it has a stream of its own
     list(fit(plain))
     list(fit(compiled))
     torch.testing.assert_close(weights(compiled), weights(plain), rtol=0, atol=1e-4)

@@ -28,6 +28,7 @@ from ..core.signals import Stopped, deferred, heeded
 if TYPE_CHECKING:  # what takes seconds to import comes when the process is bound to the first one
     from ..classifiers.classifier import Classifier
     from ..generation.round import Round
+    from ..training.parallel.background import Message
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
