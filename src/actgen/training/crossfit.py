@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,5 +89,6 @@ def _trained(training: Training, kept: ImageSet, epochs: int, number: int) -> tu
         folder=training.folder,
         seed=derive(training.seed, "cross-fit", number),
     )
-    steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
+    with closing(short):
+        steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
     return short, steps

@@ -11,18 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.parallel import ranks
-from ..core.rng import derive, generator
+from ..core.rng import derive
 from ..core.signals import check
 from ..data.mixture import Mixture
 from .augment.moves import Moves
 from .callbacks import OnProgress
 from .distil import batch_targets
-from .epoch_images import EpochImages
-from .loading import batches
 from .optim.finite import refuse_not_finite
 from .optim.scheduler import cosine
 from .options import TrainingOptions
-from .parallel.exchange import agree_on_weights
+from .parallel.exchange import agree_on_buffers
 from .random_states import get_random, set_random
 from .schedule import schedule_position
 from .stages import Within
@@ -37,9 +35,10 @@ def train_epoch(training: Training, epoch: int, mixture: Mixture, on_batch: OnPr
     nominal = steps_per_epoch(options, training.own_real, training.own_real)
     done = int(state.stats[-1]["optimizer_steps"]) if state.stats else 0
     within = state.within or Within()
-    images = _images(training, epoch, mixture, steps)
+    order = options.sampling.order(mixture.labels, len(mixture.real.labels), steps * options.batch_size, seed, epoch)
+    loader = training.loader_of(mixture, order)
     places = [_own_places(number, options) for number in range(steps)]
-    moves = Moves.of_epoch(options.augment.shift, options.augment.flip, len(images), seed, epoch)
+    moves = Moves.of_epoch(options.augment.shift, options.augment.flip, len(order), seed, epoch)
     schedule = cosine(
         learner.optimizer,
         nominal * options.epochs,
@@ -54,11 +53,11 @@ def train_epoch(training: Training, epoch: int, mixture: Mixture, on_batch: OnPr
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(seed, "epoch", epoch))  # for what the model draws itself: dropout, drop path
         set_random(within.random, device)
-        loader = batches(images, places[within.steps :], options.workers, generator(seed, "loader", epoch))
-        for number, (pixels, labels) in enumerate(loader, start=within.steps):
+        batches = loader.epoch(epoch, order, places[within.steps :])
+        for number, (pixels, labels) in enumerate(batches, start=within.steps):
             schedule.step_update(schedule_position(epoch, number, steps, nominal))
             rate = learner.optimizer.param_groups[0]["lr"]
-            rows = [images.order[place] for place in places[number]]
+            rows = [order[place] for place in places[number]]
             known = [real[row] if row < count else None for row in rows]
             targets = batch_targets(state.taught, labels, known, classes).to(device)
             moved = moves(_to_unit(pixels.to(device, non_blocking=True)), places[number])
@@ -74,24 +73,13 @@ def train_epoch(training: Training, epoch: int, mixture: Mixture, on_batch: OnPr
             if ranks.heard():
                 state.within = Within(steps=number + 1, losses=losses, rate=rate, random=get_random(device))
                 check()
-    agree_on_weights(training)  # statistics of a BatchNorm on CPUs are each rank's own
+    agree_on_buffers(learner)
     return losses / steps, rate, done + steps
 
 
 def steps_per_epoch(options: TrainingOptions, real: int, images: int) -> int:
     """Return the optimiser steps of an epoch: by the real images alone ("real"), or by all there are ("grow")."""
     return max(1, math.ceil((images if options.epoch_length == "grow" else real) / options.batch_size))
-
-
-def _images(training: Training, epoch: int, mixture: Mixture, steps: int) -> EpochImages:
-    """Return the images of an epoch in their order, with what timm draws for each."""
-    learner, seed = training.learner, training.seed
-    options, classifier = learner.options, learner.classifier
-    order = options.sampling.order(mixture.labels, len(mixture.real.labels), steps * options.batch_size, seed, epoch)
-    mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
-    transform = options.augment.per_image(classifier.image_size, mean, std)
-    originals = options.augment.reads_originals
-    return EpochImages(mixture, order, transform, seed=seed, epoch=epoch, from_originals=originals)
 
 
 def _own_places(number: int, options: TrainingOptions) -> range:

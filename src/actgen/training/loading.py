@@ -1,4 +1,4 @@
-"""The batches of an epoch, by data-loading processes if there are any."""
+"""The batches of the epochs, by data-loading processes if there are any."""
 
 from __future__ import annotations
 
@@ -18,22 +18,43 @@ from ..core.text import visible
 from .epoch_images import EpochImages
 
 
-def batches(
-    images: EpochImages, places: Sequence[range], workers: int, rng: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (pixels, labels) of the places of one batch after the other; `rng` is for what torch's loader draws itself.
+class Loader:
+    """The batches of one epoch after the other; its `workers` processes stay from epoch to epoch."""
 
-    `UserError` if an image cannot be read or a process is gone.
-    """
-    each = [list(batch) for batch in places]
-    loader = DataLoader(images, batch_sampler=each, num_workers=workers, generator=rng, pin_memory=torch.cuda.is_available())
-    with _quiet() as quieten, _told(workers):
-        iterator = iter(loader)
-        quieten()
-        try:
-            yield from iterator
-        finally:
-            getattr(iterator, "_shutdown_workers", lambda: None)()  # or torch would tell of them later, too
+    def __init__(self, images: EpochImages, workers: int) -> None:
+        self.images, self.workers = images, workers
+        self._batches: list[list[int]] = []
+        self._loader = DataLoader(
+            images,
+            batch_sampler=self._batches,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # or torch would draw from the global stream, for nothing
+        )
+
+    def epoch(self, epoch: int, order: Sequence[int], places: Sequence[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (pixels, labels) of the places of one batch after the other, in an epoch of this order.
+
+        `UserError` if an image cannot be read or a process is gone.
+        """
+        self.images.turn(epoch, order)
+        self._batches[:] = [list(batch) for batch in places]
+        whole = False
+        with _quiet() as quieten, _told(self.workers):
+            try:
+                iterator = iter(self._loader)
+                quieten()
+                yield from iterator
+                whole = True
+            finally:
+                if not whole:
+                    self.close()  # or torch would tell of a killed process later, too
+
+    def close(self) -> None:
+        """Let the processes go."""
+        iterator, self._loader._iterator = self._loader._iterator, None
+        getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
 @contextmanager

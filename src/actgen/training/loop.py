@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -42,7 +43,7 @@ def fit(training: Training, callbacks: Callbacks = SILENT) -> Generator[EpochSta
         training.background.succeed()
     restore(training)
     generate_before(training, callbacks.on_sample)
-    with generated_overlapped(training):
+    with generated_overlapped(training), closing(training):
         yield from _epochs(training, callbacks)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,8 @@ def _trained(training: Training, epochs: int) -> tuple[Training, int]:
         folder=training.folder,
         seed=derive(training.seed, "scout"),
     )
-    steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
+    with closing(short):
+        steps = sum(train_epoch(short, epoch, short.mixture(epoch), SILENT.on_batch)[2] for epoch in range(epochs))
     return short, steps
 
 

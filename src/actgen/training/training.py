@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,9 @@ from ..generation.filters.tally import tally
 from ..generation.round import Round
 from ..generation.strategies.base import BEFORE
 from .budget import ImageBudget
+from .epoch_images import EpochImages
 from .learner import Learner, Stateful
+from .loading import Loader
 from .parallel.background import Background
 from .state import RunState
 
@@ -51,6 +54,7 @@ class Training:
     left_out: tuple[str, ...] = ()
     background: Background | None = None
     _pixels: dict[str, Tensor] = field(default_factory=dict, init=False)
+    _loader: Loader | None = field(default=None, init=False)
 
     @property
     def own_real(self) -> int:
@@ -104,6 +108,29 @@ class Training:
         if cache is not None and len(rows) < len(self.real.labels):
             cache = cache[list(rows)]
         return Mixture(Subset(self.real, rows), self.state.snapshot, size=size, cache=cache)
+
+    def loader_of(self, mixture: Mixture, order: Sequence[int]) -> Loader:
+        """Return what loads an epoch of this order: that of the epoch before if it has the same images."""
+        loader, (options, classifier) = self._loader, (self.learner.options, self.learner.classifier)
+        there = None if loader is None else loader.images
+        same = there is not None and (len(there.mixture), len(there.mixture.real.labels)) == (
+            len(mixture),
+            len(mixture.real.labels),
+        )
+        if loader is None or there is None or not same or len(there) != len(order):
+            self.close()
+            mean, std = classifier.mean.flatten().tolist(), classifier.std.flatten().tolist()
+            transform = options.augment.per_image(classifier.image_size, mean, std)
+            originals = options.augment.reads_originals
+            images = EpochImages(mixture, order, transform, seed=self.seed, epoch=0, from_originals=originals)
+            loader = self._loader = Loader(images, options.workers)
+        return loader
+
+    def close(self) -> None:
+        """Let the data-loading processes go."""
+        if self._loader is not None:
+            self._loader.close()
+        self._loader = None
 
     @property
     def mining(self) -> Mining | None:

@@ -22,6 +22,7 @@ from ...core.types import Snapshot
 from ...generation.sampling_context import SamplingContext
 from ...generation.spread import Spread
 from ..callbacks import OnProgress
+from ..learner import Learner
 from ..stages import Begun
 from ..training import Training
 
@@ -37,6 +38,16 @@ def agree_on_weights(training: Training) -> None:
         state = ranks.broadcast(module.state_dict())
         if not ranks.is_first():
             module.load_state_dict(state)
+
+
+def agree_on_buffers(learner: Learner) -> None:
+    """Have rank 0's buffers everywhere: a BatchNorm on CPUs has statistics of each rank's own part of the batches."""
+    if ranks.size() == 1:
+        return
+    for module in {id(one): one for one in (learner.classifier, learner.tested)}.values():
+        own = dict(module.named_buffers())
+        for name, buffer in ranks.broadcast(own).items():
+            own[name].copy_(buffer)
 
 
 def begin_together(plan: Callable[[], Begun]) -> Begun:
