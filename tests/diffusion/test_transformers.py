@@ -644,3 +644,19 @@ def test_a_network_above_a_size_is_left_out_of_the_gradient(classifier: Classifi
         assert branches() == 1
         monkeypatch.setattr(text, "LARGEST", adapter.parameters - 1)
         assert branches() == 0
+
+
+@some_families
+def test_a_pipeline_in_bfloat16_generates_under_all_guides(family: str, classifier: Classifier) -> None:
+    pipeline = TRANSFORMERS[family]()
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(dtype=torch.bfloat16)
+    adapter = PipelineAdapter(pipeline, family, "0", Loading(image_size=pixels_of(family)))
+    sampling = SamplingConfig(num_inference_steps=2, scheduler="auto", guidance_scale=SCALE, text=TextGuidance(margin=1e5))
+    wanted = requests(2, ("image", "contrastive", "adversarial"))
+    with frozen(classifier):
+        context = SamplingContext(guide_image=guide_image, classifier=classifier)
+        samples = list(filled_artist(adapter, sampling).generate(wanted, context))
+    assert [(sample.regenerated, sample.latents.dtype) for sample in samples] == [("", torch.float32)] * 2
+    assert {parameter.dtype for network in adapter.networks for parameter in network.parameters()} == {torch.bfloat16}
