@@ -131,7 +131,7 @@ def _reached(arms: Sequence[RunView]) -> Iterator[str]:
             f"{arm.name} {percent(arm.summary.accuracy)} on the {arm.summary.measured} images, real only "
             f"{percent(base.summary.accuracy)}; {whole(arm.summary.synthetic_images)} images generated."
         )
-        yield "The interval knows these images and one training; another seed may say otherwise."
+        yield "One training of each: another seed may say otherwise."
     for each in arms:
         end = each.summary
         if end.accuracy is not None and at_chance(end.accuracy, len(end.per_class), images_of(each)):
