@@ -21,6 +21,7 @@ from actgen.data.datasets.folder import FolderImages
 from actgen.data.datasets.reading import Reading
 from actgen.data.datasets.sources import RealData, load_data
 from actgen.data.datasets.split_words import split_kinds
+from actgen.experiment.config import build_recipe, to_toml
 from tests.support.layouts import PNG, draw, picture
 
 
@@ -391,3 +392,10 @@ def test_every_file_is_used_or_named(tmp_path_factory: pytest.TempPathFactory, p
     assert {*used} | {*data.unused} == every
     assert not {*used} & {*data.unused}
     assert len(used) + len(data.unused) == len(every)
+
+
+def test_how_it_is_read_comes_back_from_a_recipe_as_it_was(tmp_path: Path) -> None:
+    recipe = build_recipe(None, ["reading.max_megapixels=5"])
+    for one in (recipe, build_recipe()):
+        (tmp_path / "recipe.toml").write_text(to_toml(one), encoding="utf-8")
+        assert to_toml(build_recipe(tmp_path / "recipe.toml")) == to_toml(one)

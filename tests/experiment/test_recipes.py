@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = shipped_recipes()
 PUBLISHED = {"cifar10": 50_000, "cifar100": 50_000, "imagenet": 1_281_167}  # training images
 STAND_INS: dict[str, Callable[[Path], str]] = {
-    **{name: lambda folder: write_idx(folder, FASHION_MNIST) for name in NAMES if name.startswith("fashion")},
+    **{name: lambda folder: write_idx(folder, FASHION_MNIST) for name in NAMES if name.startswith(("fashion", "demo"))},
     "cifar10-resnet50": lambda folder: write_cifar(folder, train=2, test=1),
     "cifar100-resnet50": lambda folder: write_cifar(folder, "cifar100", train=2, test=1),
     "imagenet-resnet50": write_imagenet,
@@ -42,7 +42,7 @@ STAND_INS: dict[str, Callable[[Path], str]] = {
 }
 SMALLER = {
     **{name: ["images=30"] for name in NAMES if name.startswith("fashion")},
-    **{name: ["labels_per_class=3"] for name in NAMES if name.startswith("fashion-mnist-few")},
+    **{name: ["labels_per_class=3"] for name in NAMES if name.startswith(("fashion-mnist-few", "demo"))},
     "cifar10-resnet50": ["model.image_size=16"],
     "cifar100-resnet50": ["model.name=resnet18", "model.image_size=16", "training.batch_size=32"],
     "imagenet-resnet50": ["model.image_size=32", "training.warmup_epochs=0.2", "generation.holdout=0.3"],
@@ -53,6 +53,7 @@ SHORT = [
     "training.epochs=2",
     "training.batch_size=8",
     "training.workers=0",
+    "generation.every=1",
     "generation.budget=0.1",
     "generation.replay=false",
     "sampling.num_inference_steps=2",

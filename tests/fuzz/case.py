@@ -77,7 +77,7 @@ def judge(case: Case, root: Path) -> str:
 def _run(arguments: list[str], folder: Path) -> tuple[int, str, str]:
     output, errors = io.StringIO(), io.StringIO()
     argv, where = sys.argv, Path.cwd()
-    sys.argv = ["actgen", *arguments]
+    sys.argv = ["actgen", "-q", *arguments]  # stderr holds complaints alone
     os.chdir(folder)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

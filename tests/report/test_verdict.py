@@ -15,7 +15,7 @@ from actgen.classifiers.correctness import pack_right
 from actgen.report.chance import at_chance
 from actgen.report.mcnemar import one_seed
 from actgen.report.reading import read_arms
-from actgen.report.verdict import Verdict
+from actgen.report.verdict import MeasuredGain
 from actgen.report.words import headline, next_command, remarks, verdict
 from tests.support.report_folders import change_summary, make_demo, make_run
 
@@ -32,14 +32,14 @@ def mirrored(text: str) -> str:
 
 @given(st.floats(0.1, 30), st.floats(0.01, 40))
 def test_a_gain_and_an_equal_loss_are_said_in_mirror_image(gain: float, reach: float) -> None:
-    up = Verdict(gain=gain, interval=(gain - reach, gain + reach), regime="5 seeds")
+    up = MeasuredGain(gain=gain, interval=(gain - reach, gain + reach), regime="5 seeds")
     down = replace(up, gain=-gain, interval=(-gain - reach, -gain + reach))
     assert mirrored(up.said("actgen")) == down.said("actgen")
     assert {up.word, down.word} in ({"helped", "harmed"}, {"cannot tell"})
 
 
 def test_a_number_without_an_interval_tells_nothing() -> None:
-    assert Verdict(gain=9.0, interval=None, regime="one seed").said("actgen") == (
+    assert MeasuredGain(gain=9.0, interval=None, regime="one seed").said("actgen") == (
         "Cannot tell: actgen +9.00 points against real only (no interval, one seed)"
     )
 
@@ -96,7 +96,7 @@ def test_a_validation_run_shows_its_accuracy_under_its_name(tmp_path: Path) -> N
     assert {arm.summary.measured for arm in arms} == {"validation"}
     assert [arm.summary.accuracy for arm in arms] == [83.5, 83.9, 84.1]
     assert any("84.1% on the validation images" in remark for remark in remarks(arms))
-    assert verdict(arms) == Verdict(gain=0.6, interval=None, regime="one seed")
+    assert verdict(arms) == MeasuredGain(gain=0.6, interval=None, regime="one seed")
 
 
 def test_accuracies_of_different_images_are_not_compared(tmp_path: Path) -> None:

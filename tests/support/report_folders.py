@@ -82,6 +82,9 @@ def sample(number: int, guided: bool, sourced: bool) -> dict[str, object]:
         "classifier_accuracy": 80.0,
         "guide_probability": 0.04 * (number % 8) if sourced else None,
         "probability": min(1.0, 0.2 + 0.05 * (number % 17)),
+        "predicted": CLASSES[label] if number % 3 else CLASSES[label - 1],
+        "margin": (0.1 if number % 3 else -0.1) * (1 + number % 5),
+        "guide_predicted": CLASSES[label - 2] if sourced else None,
         "seconds": 0.4,
     }
 

@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def _refuse_several() -> None:
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if ranks.launched() > 1 and command != "train":
         raise ranks.Shared(
             f"{command or 'this'} is not for several processes; only `actgen train` is. Give it without the launcher."

@@ -108,8 +108,8 @@ def train(
         )
         if base is not None:
             run_baseline(base, out, bars.callbacks(base.strategy))
-    if not as_json:
-        show_summary(console, summary, out)
-    elif ranks.is_first():
+    if ranks.is_first() and as_json:
         show_json(summary)
+    elif ranks.is_first():
+        show_summary(console, summary, out)
     ranks.end()

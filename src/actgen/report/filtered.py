@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from .gallery import spread
 from .markup import Markup, name, tag
 from .pictures import picture
-from .reading import RejectedRow, RunView
+from .reading import RunView
+from .samples import SampleRow, Samples
 from .sections import section, table
 from .values import as_count, as_number, as_object
 from .words import arm_name, percent, whole
@@ -53,17 +54,17 @@ def _row(each: str, counts: Mapping[str, object]) -> Markup:
     return tag("tr", tag("th", name(each), scope="row"), *cells)
 
 
-def _strip(rows: Sequence[RejectedRow]) -> list[Markup]:
+def _strip(rows: Samples) -> list[Markup]:
     """Return some of the refused pictures, if they were kept."""
-    kept = [row for row in rows if row.image]
+    kept = [place for place, flag in enumerate(rows.kept_N) if flag]
     if not kept:
         return []
-    shown = spread(kept, MOST_REJECTED)
+    shown = rows.read(spread(kept, MOST_REJECTED))
     note = f"{len(shown)} of {len(rows)} refused images, spread evenly over the run, with the reason."
     return [tag("h3", "Refused"), tag("p", note, class_="note"), tag("ul", *map(_card, shown), class_="strip")]
 
 
-def _card(row: RejectedRow) -> Markup:
+def _card(row: SampleRow) -> Markup:
     shown = picture(row.image)
     if shown is None:
         inner = tag("div", "not kept", class_="missing")

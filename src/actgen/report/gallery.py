@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from .markup import Markup, name, tag
 from .pictures import picture
-from .reading import RunView, SampleRow, lead
+from .reading import RunView, lead
+from .samples import SampleRow
 from .sections import section
+from .words import arm_name
 
 MOST_GUIDED = 24
 MOST_UNGUIDED = 12
 Row = TypeVar("Row")
 
 
-def gallery(arms: Sequence[RunView]) -> Markup:
-    """Return guided samples (guide, attention, result) and, in a strip of their own, those generated from text only."""
+def gallery(arms: Sequence[RunView], explorers: Mapping[str, str]) -> Markup:
+    """Return guided samples (guide, attention, result) and, in a strip of their own, those generated from text only.
+
+    `explorers`: links to the pages of all images, by arm.
+    """
     order = sorted(arms, key=lambda arm: arm is not lead(arms))
-    generated = [sample for arm in order for sample in arm.samples]
-    parts = [*_guided([each for each in generated if each.guided]), *_strip([each for each in generated if not each.guided])]
+    parts = [part for arm in order for part in (*_guided(arm), *_strip(arm))]
+    links = [tag("a", f"all images of {arm_name(arm)}, least certain first", href=href) for arm, href in explorers.items()]
+    if links:
+        parts.insert(0, tag("nav", *links, aria_label="all images"))
     return section("Gallery", *(parts or [tag("p", "Nothing was generated.", class_="note")]))
 
 
@@ -31,26 +38,29 @@ def spread(samples: Sequence[Row], most: int) -> list[Row]:
     return [samples[round(place * (len(samples) - 1) / (most - 1))] for place in range(most)]
 
 
-def _guided(samples: Sequence[SampleRow]) -> list[Markup]:
-    if not samples:
+def _guided(arm: RunView) -> list[Markup]:
+    guided = [place for place, flag in enumerate(arm.samples.guided_N) if flag]
+    if not guided:
         return []
-    kept = [each for each in samples if each.guide] or samples
+    kept = [place for place in guided if arm.samples.kept_N[place]] or guided
     shown = spread(kept, MOST_GUIDED)
-    among = "the run" if len(kept) == len(samples) else f"the {len(kept)} whose guide was kept"
+    among = "the run" if len(kept) == len(guided) else f"the {len(kept)} whose guide was kept"
     note = (
         "Left, the real image that served as guide; in the middle, where the generator attended to the class; "
         "right, what it drew. Percentages: the probability that the classifier, as it was then, gave to the class. "
-        f"{len(shown)} of {len(samples)} guided images, spread evenly over {among}, not chosen."
+        f"{len(shown)} of {len(guided)} guided images of {arm_name(arm.name)}, spread evenly over {among}, not chosen."
     )
-    return [tag("p", note, class_="note"), tag("ul", *map(_card, shown), class_="gallery")]
+    cards = map(_card, arm.samples.read(shown))
+    return [tag("p", note, class_="note"), tag("ul", *cards, class_="gallery")]
 
 
-def _strip(samples: Sequence[SampleRow]) -> list[Markup]:
-    if not samples:
+def _strip(arm: RunView) -> list[Markup]:
+    plain = [place for place, flag in enumerate(arm.samples.guided_N) if not flag]
+    if not plain:
         return []
-    shown = spread(samples, MOST_UNGUIDED)
-    note = f"{len(shown)} of {len(samples)} images, spread evenly, with the probability of their class."
-    cards = [tag("li", _panel(each, each.image, name(each.class_name), each.probability)) for each in shown]
+    shown = spread(plain, MOST_UNGUIDED)
+    note = f"{len(shown)} of {len(plain)} images of {arm_name(arm.name)}, spread evenly, with the probability of their class."
+    cards = [tag("li", _panel(each, each.image, name(each.class_name), each.probability)) for each in arm.samples.read(shown)]
     return [tag("h3", "Generated from text only"), tag("p", note, class_="note"), tag("ul", *cards, class_="strip")]
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from ..core.files import write_text
 from . import sections
+from .explorer import write_explorer
 from .filtered import filtered
 from .gallery import gallery
 from .markup import Markup, join, tag
+from .page import document
 from .reading import RunView, lead, read_arms
-from .style import CSS, SOURCE
 from .words import headline, next_command, remarks, verdict
 
-POLICY = f"default-src 'none'; img-src data:; style-src {SOURCE}; base-uri 'none'; form-action 'none'"
 
-
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, *, explorer: bool = True) -> Path:
     """Write `folder/report.html` for a run or a demo, whole or not at all, and return its path.
+
+    And the pages of all generated images in every arm's folder `explorer`, unless told otherwise.
 
     Raises:
         UserError: if `folder` holds neither a run nor a demo.
     """
-    return write_page(folder / "report.html", render(read_arms(folder)))
+    arms = read_arms(folder)
+    found = [(arm, write_explorer(arm)) for arm in arms] if explorer else []
+    links = {arm.name: quote(os.path.relpath(path, folder)) for arm, path in found if path is not None}
+    return write_page(folder / "report.html", render(arms, links))
 
 
 def write_page(target: Path, page: str) -> Path:
@@ -32,8 +38,8 @@ def write_page(target: Path, page: str) -> Path:
     return target
 
 
-def render(arms: Sequence[RunView]) -> str:
-    """Return the page about `arms`: a single run, or the arms of a demo."""
+def render(arms: Sequence[RunView], explorers: Mapping[str, str] | None = None) -> str:
+    """Return the page about `arms`: a single run, or the arms of a demo; `explorers`: where all images of an arm are shown."""
     title = headline(arms)
     body = (
         tag("header", tag("p", _origin(arms), class_="eyebrow"), tag("h1", title, **_tone(arms)), _remarks(arms), _next(arms)),
@@ -41,28 +47,11 @@ def render(arms: Sequence[RunView]) -> str:
         sections.curves(arms),
         sections.classes(arms),
         sections.cost(arms),
-        gallery(arms),
+        gallery(arms, explorers or {}),
         filtered(arms),
         sections.configuration(arms),
     )
     return document(title, *body)
-
-
-def document(title: str, *body: str) -> str:
-    """Return a whole page."""
-    page = tag("html", tag("head", *_head(title)), tag("body", tag("main", *body)), lang="en")
-    return f"<!doctype html>\n{page}\n"
-
-
-def _head(title: str) -> tuple[Markup, ...]:
-    return (
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name_="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Markup(CSS)),
-    )
 
 
 def _origin(arms: Sequence[RunView]) -> Markup:

@@ -13,10 +13,10 @@ import numpy as np
 from scipy import stats
 
 from ..classifiers.correctness import Right
-from .verdict import LEVEL, Verdict
+from .verdict import LEVEL, MeasuredGain
 
 
-def one_seed(ours_N: Right, theirs_N: Right, measured: str) -> Verdict:
+def one_seed(ours_N: Right, theirs_N: Right, measured: str) -> MeasuredGain:
     """Return the verdict on one run against another, from which of the N images each recognised.
 
     `measured`: "test" or "validation". The images are the same and in the same order.
@@ -27,7 +27,7 @@ def one_seed(ours_N: Right, theirs_N: Right, measured: str) -> Verdict:
     total, more, less = images + 2.0, gained + 0.5, lost + 0.5
     mean = (more - less) / total
     reach = float(stats.norm.ppf(1 - LEVEL / 2)) * math.sqrt((more + less - (more - less) ** 2 / total) / total**2)
-    return Verdict(
+    return MeasuredGain(
         gain=100 * (gained - lost) / images,
         interval=(100 * (mean - reach), 100 * (mean + reach)),
         regime=f"one seed, {images:,} {measured} images, McNemar",

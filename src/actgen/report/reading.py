@@ -15,6 +15,7 @@ from ..classifiers.correctness import Right, unpack_right
 from ..core.errors import UserError
 from ..data.datasets.evaluation import KINDS
 from ..data.store.columns import current, existing
+from .samples import SampleRow, Samples, class_of, index
 from .values import Record, as_count, as_number, as_object, as_percents, as_text, read_object, read_objects, read_text
 
 BASELINE = "baseline"
@@ -67,30 +68,6 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectedRow:
-    """One line of the rejection log of refusals; `image` is None where the picture was not kept."""
-
-    class_name: str
-    reason: str
-    image: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleRow:
-    """One line of the manifest; the paths are None where the file does not exist. Probabilities lie in [0, 1]."""
-
-    class_name: str
-    strategy: str
-    round: int | None
-    guided: bool
-    image: Path | None
-    guide: Path | None
-    mask: Path | None
-    guide_probability: float | None
-    probability: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunView:
     """All that a report shows of one run, and the folder that it lies in. `finished`: whether the run wrote its summary."""
 
@@ -100,8 +77,8 @@ class RunView:
     recipe: str
     epochs: tuple[ReadEpoch, ...]
     summary: Summary
-    samples: tuple[SampleRow, ...]
-    rejected: tuple[RejectedRow, ...]
+    samples: Samples
+    rejected: Samples
     previews: Mapping[str, Path]
     unread: int
 
@@ -113,11 +90,11 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
     """
     own = current({**read_object(_own(folder, "summary.json")), **(result or {})})
     stats = read_objects(_own(folder, "stats.jsonl"))
-    manifest = read_objects(_own(folder, "store/metadata.jsonl")) if pictures else []
-    rejections = read_objects(_own(folder, existing(folder, "rejected.jsonl").name)) if pictures else []
     rows = {row.epoch: row for row in map(_epoch, filter(None, stats))}  # a resumed run may repeat an epoch: last wins
     epochs = tuple(rows[epoch] for epoch in sorted(rows))
     previews = {path.stem: path for path in sorted((folder / "previews").glob("*.png")) if _inside(path, folder)}
+    samples = _samples(folder, previews) if pictures else index(Path(os.devnull), _nothing, bool)
+    rejected = _rejected(folder) if pictures else samples
     return RunView(
         folder=folder,
         finished=(folder / "summary.json").exists() or result is not None,
@@ -125,10 +102,10 @@ def read_run(folder: Path, name: str | None = None, result: Record | None = None
         recipe=read_text(_own(folder, "recipe.toml")),
         epochs=epochs,
         summary=_summary(own, epochs, next((kind for kind, value in map(_measured, stats) if value is not None), KINDS[0])),
-        samples=tuple(_sample(record, folder / "store", previews) for record in manifest if record),
-        rejected=tuple(_rejected(record, existing(folder, "set_aside/rejected")) for record in rejections if record),
+        samples=samples,
+        rejected=rejected,
         previews=previews,
-        unread=sum(not record for record in stats + manifest + rejections),
+        unread=sum(not record for record in stats) + samples.unread + rejected.unread,
     )
 
 
@@ -223,30 +200,48 @@ def _right(text: object) -> Right | None:
         return None
 
 
-def _rejected(record: Record, folder: Path) -> RejectedRow:
-    image = folder / f"{as_text(record.get('key'))}.png"
-    inside = _inside(image, folder) and image.is_file()
-    return RejectedRow(
-        class_name=as_text(record.get("class_name", record.get("label"))),
-        reason=as_text(record.get("reason")),
-        image=image if inside else None,
+def _samples(folder: Path, previews: Mapping[str, Path]) -> Samples:
+    """Return the images of a run's store; `kept` where the guide is there to be shown."""
+    store = folder / "store"
+    return index(
+        _own(folder, "store/metadata.jsonl"),
+        lambda record: _sample(record, store / as_text(record.get("file_name")), store, previews),
+        lambda key: f"{key}-guide" in previews,
     )
 
 
-def _sample(record: Record, store: Path, previews: Mapping[str, Path]) -> SampleRow:
+def _rejected(folder: Path) -> Samples:
+    """Return the rejected images of a run; `kept` where the picture is there."""
+    aside = existing(folder, "set_aside/rejected")
+    pictures = {path.stem for path in aside.glob("*.png")}
+    return index(
+        _own(folder, existing(folder, "rejected.jsonl").name),
+        lambda record: _sample(record, aside / f"{as_text(record.get('key'))}.png", aside, {}),
+        pictures.__contains__,
+    )
+
+
+def _nothing(record: Record) -> SampleRow:
+    return _sample(record, Path(os.devnull), Path(os.devnull), {})
+
+
+def _sample(record: Record, image: Path, inside: Path, previews: Mapping[str, Path]) -> SampleRow:
     key = as_text(record.get("key"))
-    image = store / as_text(record.get("file_name"))
-    inside = _inside(image, store) and image.is_file()
     return SampleRow(
-        class_name=as_text(record.get("class_name", record.get("label"))),
+        key=key,
+        class_name=class_of(record),
         strategy=as_text(record.get("strategy")),
         round=as_count(record.get("round")),
         guided=bool(record.get("guides")),
-        image=image if inside else None,
+        image=image if _inside(image, inside) and image.is_file() else None,
         guide=previews.get(f"{key}-guide"),
         mask=previews.get(f"{key}-mask"),
         guide_probability=as_number(record.get("guide_probability")),
+        guide_predicted=as_text(record.get("guide_predicted")),
         probability=as_number(record.get("probability")),
+        predicted=as_text(record.get("predicted")),
+        margin=as_number(record.get("margin")),
+        reason=as_text(record.get("reason")),
     )
 
 

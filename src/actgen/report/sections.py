@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.figure import Figure
@@ -74,7 +73,7 @@ def classes(arms: Sequence[RunView]) -> Markup:
     """Return accuracy per class, real only against the lead arm (of a single run: first epoch against last)."""
     before, after, names = _two_sides(arms)
     arm, shown = lead(arms), plots.most_changed(before, after)
-    count = Counter(sample.class_name for sample in arm.samples)
+    count = arm.samples.by_class()
     parts: list[Markup] = []
     if shown:
         sides = f"{names[0]} against {names[1]}"

@@ -79,6 +79,27 @@ figcaption b { color: var(--ink); font-weight: 600; font-variant-numeric: tabula
 .bar { flex: 0 0 100%; height: .1875rem; margin-top: .2rem; border-radius: .125rem; background: var(--line); }
 .bar rect { fill: var(--accent); }
 
+a { color: var(--accent); }
+a:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: .2rem; }
+nav { display: flex; flex-wrap: wrap; gap: .375rem 1rem; margin: 0 0 1rem; font-size: .9375rem; }
+nav a[aria-current] { color: var(--ink); font-weight: 650; text-decoration: none; }
+.wide { overflow-x: auto; }
+.tiles {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(12.25rem, 1fr)); gap: 1rem; margin: 0 0 1.5rem; padding: 0;
+  list-style: none;
+}
+.tiles > li { padding: .625rem; border: 1px solid var(--line); border-radius: .625rem; background: var(--card); min-width: 0; }
+.tiles > li.wrong { border-color: var(--harm); }
+.tiles > li:target { outline: 3px solid var(--accent); }
+.tiles a { display: block; position: relative; }
+.tiles img { display: block; width: 100%; height: auto; aspect-ratio: 1; min-width: 10rem; object-fit: contain; }
+.tiles img { background: var(--line); border-radius: .25rem; image-rendering: pixelated; }
+.tiles img.small { position: absolute; inset: auto .25rem .25rem auto; width: 3rem; min-width: 0; }
+.tiles img.small { border: 1px solid var(--card); }
+.tiles dl { grid-template-columns: max-content 1fr; gap: 0 .5rem; margin: 0; font-size: .8125rem; }
+.tiles .key { margin: .5rem 0 .25rem; font-weight: 650; font-size: .8125rem; overflow-wrap: anywhere; }
+.wrong dd:nth-of-type(2) { color: var(--harm); font-weight: 650; }
+
 details { margin-top: .75rem; }
 summary { cursor: pointer; color: var(--accent); }
 summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; border-radius: .2rem; }

@@ -14,7 +14,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class MeasuredGain:
     """A difference to what it is compared with, in points.
 
     `interval`: its ends at `level` percent; None where one number is all there is. `p`: of a test, where there was one.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from .chance import at_chance, chance_words
 from .mcnemar import one_seed
 from .reading import REAL_ONLY, RunView, lead, real_only
-from .verdict import Verdict
+from .verdict import MeasuredGain
 
 MISSING = "–"
 UNITS = (("h", 3600.0), ("min", 60.0))
@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / length:.1f} {unit}"
 
 
-def verdict(arms: Sequence[RunView]) -> Verdict | None:
+def verdict(arms: Sequence[RunView]) -> MeasuredGain | None:
     """Return what the lead arm's numbers say against real only; None if there is nothing to compare."""
     arm, base = lead(arms), real_only(arms)
     if base is None or base is arm or arm.summary.measured != base.summary.measured:
@@ -62,7 +62,7 @@ def verdict(arms: Sequence[RunView]) -> Verdict | None:
         return one_seed(ours.right_N, theirs.right_N, ours.measured)
     if ours.accuracy is None or theirs.accuracy is None:
         return None
-    return Verdict(gain=points(theirs.accuracy, ours.accuracy), interval=None, regime="one seed")
+    return MeasuredGain(gain=points(theirs.accuracy, ours.accuracy), interval=None, regime="one seed")
 
 
 def headline(arms: Sequence[RunView]) -> str:
@@ -131,7 +131,7 @@ def _reached(arms: Sequence[RunView]) -> Iterator[str]:
             f"{arm.name} {percent(arm.summary.accuracy)} on the {arm.summary.measured} images, real only "
             f"{percent(base.summary.accuracy)}; {whole(arm.summary.synthetic_images)} images generated."
         )
-        yield "The interval knows these images and one training; another seed may say otherwise."
+        yield "One training of each: another seed may say otherwise."
     for each in arms:
         end = each.summary
         if end.accuracy is not None and at_chance(end.accuracy, len(end.per_class), images_of(each)):

@@ -83,7 +83,7 @@ def test_a_run_tells_the_number_in_terminal_summary_recipe_and_page(spoilt: Path
         "skip",
     ]
     dry = CliRunner().invoke(app, [*arguments, "--dry-run"], catch_exceptions=False)
-    assert "# 3 image files left out; the first: " in dry.stdout
+    assert "# left out: 3 files (cannot be used); the first: " in dry.stdout
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "3 image files left out; the first: " in result.stdout

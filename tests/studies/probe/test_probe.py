@@ -13,7 +13,7 @@ from PIL import Image
 import actgen
 from actgen.core.lock import locked
 from actgen.data.store.store import Store
-from actgen.report.html import POLICY
+from actgen.report.page import policy
 from actgen.studies.probe.candidates import parse_candidates
 from actgen.studies.probe.config import Probe
 from actgen.studies.probe.judge import make_learner
@@ -49,7 +49,7 @@ def test_all_candidates_draw_the_same_requests(probed: Path) -> None:
 
 def test_what_people_look_at(probed: Path) -> None:
     page, table = ((probed / name).read_text(encoding="utf-8") for name in ("probe.html", "table.md"))
-    assert html.escape(POLICY) in page
+    assert html.escape(policy("data:")) in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     for name in measured(probed):

@@ -38,7 +38,7 @@ class Reading:
     max_megapixels: Annotated[
         float,
         Field(ge=0, le=10**5, description="Largest image in millions of pixels (each takes 3 bytes); 0: Pillow's limit, 89."),
-    ] = 0
+    ] = 0.0
 
     @property
     def limits(self) -> Limits:

@@ -91,7 +91,7 @@ def read_arms(recipe: Path) -> dict[str, Settings]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))["arms"]
         return {name: _checked(name, flat(table)) for name, table in tables.items()}
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, AttributeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: {error}. It holds tables [arms.NAME] with settings of a recipe.") from error
 
 

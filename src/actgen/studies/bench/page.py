@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from ...core.files import write_bytes
 from ...report.canvas import to_png
-from ...report.html import document
 from ...report.markup import Markup, join, name, tag
+from ...report.page import document
 from ...report.pictures import uri
 from ...report.sections import section, table
 from ...report.theme import LIGHT, THEMES, Theme

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from ...report.chance import at_chance, chance_words
-from ...report.verdict import LEVEL, Verdict
+from ...report.verdict import LEVEL, MeasuredGain
 from ...report.words import arm_name, duration, whole
 from .arms import BASE
 from .compare import Comparison
@@ -23,7 +23,7 @@ class Judged:
     """An arm with its verdict, which counts how many arms were looked at (`family`)."""
 
     arm: Comparison
-    verdict: Verdict
+    verdict: MeasuredGain
     family: int
 
     @property
@@ -57,7 +57,7 @@ def _judged(one: Comparison, p: float, level: float, family: int) -> Judged:
     seeds, interval = len(one.differences or ()), one.interval_at(level)
     many = "label sets" if one.table is not None else "seeds"
     counted = f", corrected for {family} arms" if family > 1 else ""
-    verdict = Verdict(
+    verdict = MeasuredGain(
         gain=one.gain or 0.0,
         interval=None if interval is None else (interval.low, interval.high),
         regime=f"{seeds} {many}{counted}" if seeds > 1 else "one seed",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from ...report.html import document
 from ...report.markup import Markup, join, name, tag
+from ...report.page import document
 from ...report.pictures import uri
 from ...report.sections import section, table
 from .measures import Measures
