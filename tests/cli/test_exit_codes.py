@@ -88,6 +88,15 @@ def test_an_error_has_the_code_of_its_kind(
     assert ("Traceback" in err) == isinstance(error, KeyError)
 
 
+def test_130_is_a_stop_before_the_command_has_begun(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("actgen.cli.app.app", stop)
+    code, _, err = ended("train", "--epochs", "2")
+    assert (code, err) == (130, "stopped. Continue with: actgen train --epochs 2\n")
+
+
 def test_results_are_on_stdout_and_progress_is_not(digits: Path, tmp_path: Path) -> None:
     words = ("train", "--data", str(digits), "--strategy", "none", "--epochs", "1", "--set", "model.name=actgen/tiny-cnn")
     plain = run(*words, "--out", str(tmp_path / "one"))

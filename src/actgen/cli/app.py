@@ -44,11 +44,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            command = shlex.join(["actgen", *sys.argv[1:]])
-            if ranks.speaks():
-                again = "Continue with the launcher and" if ranks.launched() > 1 else "Continue with:"
-                _tell(f"stopped. {again} {for_terminal(command)}")
-            raise typer.Exit(stop.code if isinstance(stop, Stopped) else 130) from None
+            raise typer.Exit(_say_stopped(stop)) from None
 
 
 app = typer.Typer(
@@ -101,6 +97,8 @@ def main() -> None:
         with heeded():
             _refuse_several()
             app()
+    except KeyboardInterrupt as stop:  # before its command had begun
+        sys.exit(_say_stopped(stop))
     except ranks.Shared as error:
         _refuse(str(error), error.code, speaks=ranks.speaks())
     except ranks.Lost as error:
@@ -112,6 +110,14 @@ def main() -> None:
     except Exception:  # a fault of ours, or of a library: all that is known is shown
         traceback.print_exc()
         _refuse("this should not have happened. Please report it with the lines above.", RunFailure.code)
+
+
+def _say_stopped(stop: KeyboardInterrupt) -> int:
+    """Say how to go on; return the exit code."""
+    if ranks.speaks():
+        again = "Continue with the launcher and" if ranks.launched() > 1 else "Continue with:"
+        _tell(f"stopped. {again} {for_terminal(shlex.join(['actgen', *sys.argv[1:]]))}")
+    return stop.code if isinstance(stop, Stopped) else 130
 
 
 def _refuse_several() -> None:

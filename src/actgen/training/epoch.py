@@ -106,8 +106,7 @@ def _step(training: Training, images: Tensor, targets: Tensor, counts_K: Tensor,
             accelerator.backward(loss)
         return float(loss.detach()), logits.detach()
 
-    with ranks.reached():
-        parts = learner.micro_batches.run(part, images, targets, learner.optimizer.zero_grad)
+    parts = learner.micro_batches.run(part, images, targets, learner.optimizer.zero_grad)
     loss = ranks.total(sum(loss for loss, _ in parts)) / ranks.size()
     refuse_not_finite(training, "loss", loss, at)
     norm: Tensor

@@ -90,7 +90,7 @@ def _train(training: Training, epoch: int, on_batch: OnProgress) -> dict[str, An
     began, mixture = time.perf_counter(), training.mixture(epoch)
     earlier = 0.0 if training.state.within is None else training.state.within.seconds
     try:
-        with overlapping(training, on_batch) as on_progress:
+        with overlapping(training, on_batch) as on_progress, ranks.reached():  # wherever in it another process is missed
             loss, rate, steps = train_epoch(training, epoch, mixture, on_progress)
     except Stopped:
         if training.state.within is not None:
